@@ -1,0 +1,86 @@
+# make help lists the targets. They need Python 3.11, 3.12 or 3.13 and nothing else; the rest is fetched into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUITABLE := -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python $(SUITABLE) 2>/dev/null && echo $$python && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test fuzz lint types fmt cov load bench faults model schema up down logs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its own
+	@$(BIN)/seatsync serve --demo
+
+test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
+	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev  ## throw damaged input at every parser and at a server (make fuzz INPUTS=1000000)
+	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+lint: $(VENV)/.dev  ## look for mistakes and odd formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## check the types
+	@$(BIN)/mypy
+
+fmt: $(VENV)/.dev  ## format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+cov: $(VENV)/.dev  ## run the tests and report which branches they miss
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report --show-missing --skip-covered
+
+load: $(VENV)/.run  ## put the running server under load (make load ARGS="watch --rate 100")
+	@$(BIN)/seatsync load $(or $(ARGS),mixed)
+
+bench: $(VENV)/.bench  ## measure the server beside others, into tests/bench/RESULTS.md (make bench ARGS=join)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(VENV)/.dev  ## break things under load, into tests/faults/RESULTS.md (make faults ARGS="--quick feed_killed")
+	@$(BIN)/python -m tests.faults $(or $(ARGS),--results)
+
+model: $(VENV)/.dev  ## play a thousand examples of the model test
+	@MODEL_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/property/test_model.py $(ARGS)
+
+schema: $(VENV)/.dev  ## write sql/schema.sql anew from the migrations
+	@$(BIN)/python -m tests.support.schema
+
+up:  ## start the server and PostgreSQL in containers
+	@docker compose up --build --detach --wait
+
+down:  ## stop the containers; the data stays
+	@docker compose down
+
+logs:  ## follow the logs of the containers
+	@docker compose logs --follow
+
+clean:  ## remove everything that can be made again; the data in .seatsync stays
+	@rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@find seatsync sql tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) $(SUITABLE) 2>/dev/null || { echo >&2 \
+	"Python 3.11, 3.12 or 3.13 with its venv module is needed (Debian, Ubuntu: apt install python3-venv)." \
+	"If it has another name: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Installing into $(VENV); this takes a moment the first time."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(BIN)/python
+	@$(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,268 @@
+"""Every error a client can meet: one tree, one wire code and one HTTP status each.
+
+The docstring of a class is the sentence a client reads when the place that raises it has nothing more exact to say.
+The first level says whose fault it was::
+
+    SeatSyncError
+    ├── ClientFault     the request cannot be served as it is
+    │   ├── BadInput        it is malformed                     400, 404, 405, 413 …
+    │   ├── NotAllowed      the sender may not do that          401, 403
+    │   ├── TooMuch         it is one too many                  429
+    │   └── Refused         the present state forbids it        404, 409
+    ├── ServerFault     a bug of ours                           500
+    └── DatabaseFault   PostgreSQL is out of reach              503
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class SeatSyncError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "InternalServerError"
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        """``message`` replaces the docstring's sentence; ``retry_after`` is in seconds."""
+        self.message = message or self.sentence()
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    def __init_subclass__(cls, status: int | None = None) -> None:
+        """A class's name is its wire code unless it sets another; ``status`` is its HTTP status, else inherited."""
+        if "code" not in cls.__dict__:
+            cls.code = cls.__name__
+        if status is not None:
+            cls.http_status = status
+
+    @classmethod
+    def sentence(cls) -> str:
+        """What the class says by default: the first line of its docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+class ClientFault(SeatSyncError, status=400):
+    """The request cannot be served as it is."""
+
+
+class BadInput(ClientFault, status=400):
+    """The request is malformed."""
+
+
+class NotAllowed(ClientFault, status=401):
+    """The sender may not do that."""
+
+
+class TooMuch(ClientFault, status=429):
+    """That is one too many."""
+
+
+class Refused(ClientFault, status=409):
+    """The present state does not allow that."""
+
+
+class ServerFault(SeatSyncError, status=500):
+    """The server failed; the fault is ours."""
+
+
+class DatabaseFault(SeatSyncError, status=503):
+    """The database is out of reach."""
+
+
+# system
+
+
+class InternalServerError(ServerFault):
+    """The server met an error of its own; the request may be sent again."""
+
+
+class ValidationError(BadInput):
+    """The data of the request has the wrong shape."""
+
+
+class Unauthorized(NotAllowed):
+    """Sign in first."""
+
+
+class Forbidden(NotAllowed, status=403):
+    """Your role does not allow that."""
+
+
+class NotFound(BadInput, status=404):
+    """There is nothing here."""
+
+
+class MethodNotAllowed(BadInput, status=405):
+    """That HTTP method is not allowed here."""
+
+    code = "BadRequest"
+
+
+class BadRequest(BadInput):
+    """The request is not understood."""
+
+
+class RouteNotFound(BadInput, status=404):
+    """There is no such route."""
+
+
+class RateLimitExceeded(TooMuch):
+    """Too many messages; wait a moment."""
+
+
+class UnknownMessageType(BadInput, status=404):
+    """There is no such method."""
+
+
+class MessageTooLarge(BadInput, status=413):
+    """The message is too large."""
+
+
+class MessageTypeRequired(BadInput):
+    """The message has no type."""
+
+
+class TooManyRequests(TooMuch):
+    """Too many requests; wait a moment."""
+
+
+class TooManyConnections(SeatSyncError, status=503):
+    """The server has no room for another connection; try again later."""
+
+
+class TooManySubscriptions(TooMuch):
+    """This connection has as many subscriptions as it may have."""
+
+
+class SubscriptionAlreadyExists(Refused):
+    """This connection already has a subscription with that eid."""
+
+
+class SubscriptionNotFound(Refused, status=404):
+    """This connection has no subscription with that sub_eid."""
+
+
+class ServiceUnavailable(DatabaseFault):
+    """The database cannot be reached just now; try again in a moment."""
+
+
+# user
+
+
+class InvalidUsername(BadInput):
+    """A username is 3 to 32 letters, digits, hyphens and underscores."""
+
+
+class RequiredUsername(BadInput):
+    """A username is needed."""
+
+
+class UserNotFound(Refused, status=404):
+    """There is no such user."""
+
+
+class UserAlreadyExists(Refused):
+    """There already is a user of that name."""
+
+
+class InvalidCode(NotAllowed):
+    """That code is not valid."""
+
+
+class RegistrationInProgress(Refused):
+    """Somebody else is registering that name just now; try again in a few minutes."""
+
+
+class RegistrationNotInProgress(Refused):
+    """No registration of that name has been begun here."""
+
+
+class RegistrationExpired(Refused):
+    """The registration took too long; begin anew."""
+
+
+class RegistrationClosed(NotAllowed, status=403):
+    """Registration is closed here; ask an administrator for an account."""
+
+
+class TooManyLoginAttempts(TooMuch):
+    """Too many wrong codes; wait before the next one."""
+
+
+class TooManyValidationAttempts(TooMuch):
+    """Too many attempts; wait before the next one."""
+
+
+class InvalidRecoveryPhrase(NotAllowed):
+    """That recovery phrase is not valid."""
+
+
+class TokenExpired(NotAllowed):
+    """The token has expired; sign in again."""
+
+
+class TokenInvalid(NotAllowed):
+    """The token is not valid."""
+
+
+class SessionExpired(NotAllowed):
+    """The session has ended; sign in again."""
+
+
+# domain
+
+
+class CinemaNotFound(Refused, status=404):
+    """There is no such cinema."""
+
+
+class HallNotFound(Refused, status=404):
+    """There is no such hall."""
+
+
+class RequiredHallId(BadInput):
+    """The id of a hall is needed."""
+
+
+class SeatNotFound(Refused, status=404):
+    """There is no such seat in this hall."""
+
+
+class SeatOccupied(Refused):
+    """The seat is occupied."""
+
+
+class SeatReserved(Refused):
+    """The seat is reserved by somebody else."""
+
+
+class SeatConflict(Refused):
+    """The seat is not in the state that this change needs."""
+
+
+class InvalidSeatData(BadInput):
+    """A rule of the database does not allow that value for a seat."""
+
+
+class SeatTypeNotFound(Refused, status=404):
+    """There is no such seat type."""
+
+
+_LEVELS = frozenset({ClientFault, BadInput, NotAllowed, TooMuch, Refused, ServerFault, DatabaseFault})
+
+
+def _leaves(root: type[SeatSyncError]) -> Iterator[type[SeatSyncError]]:
+    for child in root.__subclasses__():
+        if child not in _LEVELS and child.code == child.__name__:
+            yield child
+        yield from _leaves(child)
+
+
+#: Every wire code and the class that carries it: what the SQL functions' codes are looked up in.
+BY_CODE: dict[str, type[SeatSyncError]] = {error.code: error for error in _leaves(SeatSyncError)}
+
+
+def from_code(code: str, message: str | None = None) -> SeatSyncError:
+    """The error that a code made in SQL stands for."""
+    return BY_CODE.get(code, InternalServerError)(message)

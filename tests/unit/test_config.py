@@ -1,0 +1,170 @@
+"""Settings: what counts as set, what is refused, and that the table is what the documentation shows."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import attrs
+import pytest
+
+from seatsync.config import SETTINGS, ConfigError, Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+SECRET = "0123456789abcdef" * 2
+DSN = "postgresql://seats:hidden-word@db.example.org/seats"
+
+
+def load(**environ: str) -> Settings:
+    """Settings from these variables alone."""
+    return load_settings(environ, dotenv=None)
+
+
+def problems(**environ: str) -> list[str]:
+    """The lines in which the settings are refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(**environ)
+    return str(caught.value).splitlines()
+
+
+def test_every_field_has_a_row_and_every_row_a_field() -> None:
+    """The table and the class cannot drift apart."""
+    assert [setting.field for setting in SETTINGS] == [field.name for field in attrs.fields(Settings)]
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    """A server with an empty environment is the one that the documentation describes."""
+    settings = load()
+    assert (settings.port, settings.ws_port) == (3000, 3001)
+    assert settings.hosts == ("127.0.0.1", "::1")
+    assert settings.loopback_only
+    assert settings.public_view
+    assert not settings.cookie_secure
+    assert (settings.registration, settings.default_role) == ("open", "operator")
+    assert (settings.database_url, settings.listen_url, settings.jwt_secret) == (None, None, None)
+    assert (settings.allowed_origins, settings.trusted_proxies) == ((), ())
+    assert (settings.max_message_bytes, settings.max_connections) == (262_144, 20_000)
+    assert (settings.db_pool_size, settings.event_retention_days) == (8, 30)
+    assert settings.data_dir == Path.cwd() / ".seatsync"
+
+
+def test_every_kind_of_value_is_read() -> None:
+    """Numbers, flags, lists, networks and paths come out typed."""
+    settings = load(
+        DATABASE_URL=DSN,
+        LISTEN_URL=DSN,
+        JWT_SECRET=SECRET,
+        PORT="0",
+        HOST="0.0.0.0, [::]",
+        PUBLIC_VIEW="No",
+        ALLOWED_ORIGINS="https://Seats.example.org, http://[::1]:8080,",
+        TRUSTED_PROXIES="10.0.0.0/8,fd00::/8",
+        SEATSYNC_DATA="/var/lib/seatsync",
+        LOG_LEVEL="WARNING",
+    )
+    assert settings.port == 0
+    assert settings.hosts == ("0.0.0.0", "::")
+    assert not settings.loopback_only
+    assert not settings.public_view
+    assert settings.allowed_origins == ("https://seats.example.org", "http://[::1]:8080")
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert settings.data_dir == Path("/var/lib/seatsync")
+    assert settings.log_level == "warning"
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    """Compose and shells pass variables that nobody set as empty ones."""
+    assert load(PORT="", DATABASE_URL=" ", JWT_SECRET="") == load()
+
+
+def test_all_bad_settings_are_named_at_once() -> None:
+    """Nobody has to start the server once for every mistake."""
+    bad = {
+        "DATABASE_URL": "mysql://db",
+        "JWT_SECRET": "short",
+        "PORT": "70000",
+        "WS_PORT": "ws",
+        "HOST": "example.org",
+        "PUBLIC_VIEW": "maybe",
+        "REGISTRATION": "ajar",
+        "DEFAULT_ROLE": "root",
+        "ALLOWED_ORIGINS": "https://seats.example.org/path",
+        "MAX_MESSAGE_BYTES": "1e6",
+        "MAX_CONNECTIONS": "-1",
+        "TRUSTED_PROXIES": "10.0.0.1/8",
+        "LOG_LEVEL": "loud",
+        "DB_POOL_SIZE": "0",
+    }
+    assert [line.split()[0] for line in problems(**bad)] == list(bad)
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "seats.example.org", "ftp://seats.example.org", "https://a,b c"])
+def test_an_origin_is_scheme_host_and_port(origin: str) -> None:
+    """A wildcard or half an origin would never match what a browser sends, or match too much."""
+    assert problems(ALLOWED_ORIGINS=origin)
+
+
+def test_a_list_of_nothing_is_refused() -> None:
+    """A server that listens nowhere is a mistake."""
+    assert problems(HOST=",") == ["HOST must name at least one, not ','."]
+
+
+def test_the_secret_is_measured_in_bytes() -> None:
+    """HS256 counts bytes, and 32 of them are just enough."""
+    assert load(JWT_SECRET="é" * 16).jwt_secret == "é" * 16
+    assert "31 bytes" in problems(JWT_SECRET="x" * 31)[0]
+
+
+def test_a_database_of_ones_own_needs_a_secret_of_ones_own() -> None:
+    """Every node has to sign with the same key, so none is made up."""
+    assert [line.split()[0] for line in problems(DATABASE_URL=DSN)] == ["JWT_SECRET"]
+
+
+def test_listen_url_goes_with_database_url() -> None:
+    """A LISTEN address of the embedded database would be silently ignored."""
+    assert [line.split()[0] for line in problems(LISTEN_URL=DSN)] == ["LISTEN_URL"]
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither the settings in a log nor a complaint about one repeats a password or a key."""
+    shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, JWT_SECRET=SECRET, METRICS_TOKEN="metrics-word"))
+    shown += str(problems(DATABASE_URL="db://seats:hidden-word@db", JWT_SECRET="hidden-word"))
+    assert "hidden-word" not in shown
+    assert SECRET not in shown
+    assert "metrics-word" not in shown
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """What a person types before the command counts more than what lies in the directory."""
+    file = tmp_path / ".env"
+    file.write_text("PORT=4000\nWS_PORT=4001\nMETRICS_TOKEN='a$b#c'  # a comment\n")
+    settings = load_settings({"PORT": "5000", "WS_PORT": ""}, file)
+    assert (settings.port, settings.ws_port, settings.metrics_token) == (5000, 4001, "a$b#c")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    """A broken .env is a sentence, not a traceback."""
+    file = tmp_path / ".env"
+    file.write_bytes(b"PORT=\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"\.env cannot be read"):
+        load_settings({}, file)
+
+
+def test_the_example_shows_every_setting_with_its_default() -> None:
+    """`.env.example` is the table: each meaning, each name, each default, in the same order."""
+    text = (ROOT / ".env.example").read_text()
+    rows = "".join(f"\n# {setting.help}\n{setting.name}={setting.default}\n" for setting in SETTINGS)
+    assert text.endswith(rows)
+    assert load_settings({}, ROOT / ".env.example") == load()
+
+
+def test_an_open_server_that_anybody_can_write_to_is_warned_of() -> None:
+    """Beyond loopback, open registration with a writing role deserves a word; closing either is enough."""
+    assert load(HOST="0.0.0.0").warnings()
+    assert not load().warnings()
+    assert not load(HOST="0.0.0.0", REGISTRATION="closed").warnings()
+    assert not load(HOST="0.0.0.0", DEFAULT_ROLE="viewer").warnings()
+
+
+def test_with_database_sets_both() -> None:
+    """The embedded database is filled in when it runs."""
+    settings = load().with_database(DSN, SECRET)
+    assert (settings.database_url, settings.jwt_secret) == (DSN, SECRET)
