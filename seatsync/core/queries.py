@@ -1,0 +1,78 @@
+"""The named queries of ``sql/queries/*.sql``.
+
+A file is a list of queries, each one statement under its name and one line of intent::
+
+    -- name: revs
+    -- The revision and epoch of each of these halls.
+    select …
+
+Nothing is ever built by concatenation: what varies is a parameter.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from types import MappingProxyType
+
+from attrs import frozen
+
+_NAME = re.compile(r"-- name: ([a-z][a-z0-9_]*)")
+_INTENT = re.compile(r"-- (\S.*)")
+
+
+@frozen
+class Query:
+    """One SQL statement with positional parameters."""
+
+    name: str
+    summary: str
+    """What it answers, in one line."""
+    sql: str
+
+
+def load(module: str) -> Mapping[str, Query]:
+    """The queries of one file by name; raises `ValueError` with file and line when the file breaks the format."""
+    filename = f"{module}.sql"
+    text = files("seatsync.sql").joinpath("queries", filename).read_text(encoding="utf-8")
+    return parse(text, filename)
+
+
+def parse(text: str, filename: str) -> Mapping[str, Query]:
+    """The queries in ``text``; ``filename`` is for the errors."""
+    queries: dict[str, Query] = {}
+    for line, block in _blocks(text, filename):
+        query = _query(block, f"{filename}:{line}")
+        if query.name in queries:
+            raise ValueError(f"{filename}:{line}: a second query named {query.name}")
+        queries[query.name] = query
+    return MappingProxyType(queries)
+
+
+def _blocks(text: str, filename: str) -> Iterator[tuple[int, list[str]]]:
+    """Each query's lines, with the number of its first; comments may stand above the first query."""
+    start = 0
+    block: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("-- name:"):
+            if block:
+                yield start, block
+            start, block = number, [line]
+        elif block:
+            block.append(line)
+        elif line.strip() and not line.startswith("--"):
+            raise ValueError(f"{filename}:{number}: a statement without a name")
+    if block:
+        yield start, block
+
+
+def _query(block: list[str], place: str) -> Query:
+    name = _NAME.fullmatch(block[0].rstrip())
+    if name is None:
+        raise ValueError(f"{place}: a query's name is lower-case letters, digits and underscores")
+    intent = _INTENT.fullmatch(block[1].rstrip()) if len(block) > 1 else None
+    if intent is None:
+        raise ValueError(f"{place}: {name[1]} needs one line of intent under its name")
+    sql = "\n".join(block[2:]).strip().removesuffix(";").rstrip()
+    if not sql:
+        raise ValueError(f"{place}: {name[1]} has no statement")
+    return Query(name[1], intent[1], sql)

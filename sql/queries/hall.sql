@@ -1,0 +1,45 @@
+-- Halls and their seats. Every `data` is JSON as clients receive it.
+
+-- name: snapshot
+-- The whole hall ($1) with its revision and epoch; no row when there is none.
+select rev, epoch, data from hall_snapshot($1);
+
+-- name: changes
+-- What changed in a hall ($1) after a revision ($2) of an epoch ($3); no row when the hall is gone.
+select rev, epoch, whole, data from hall_changes($1, $2, $3);
+
+-- name: revs
+-- The revision and epoch of each of these halls ($1) that there is.
+select id, rev, wire_epoch(epoch) as epoch from hall where id = any($1::bigint[]) order by id;
+
+-- name: write
+-- Changes seats for users: the outcome of each request, in order.
+select request, code, message, data
+from write_seats(
+    p_hall => $1,
+    p_user => $2,
+    p_session => $3,
+    p_key => $4,
+    p_digest => $5,
+    i_request => $6,
+    i_seat => $7,
+    i_status => $8::text[]::seat_status[],
+    i_expected => $9::text[]::seat_status[],
+    i_note => $10
+);
+
+-- name: unlocked
+-- Which of these halls ($1) nobody has locked, nor any of their seats among these ($2); waits for nobody.
+with free_seat as materialized (
+    select id, hall_id from seat where id = any($2::bigint[]) for no key update skip locked
+),
+free_hall as materialized (
+    select id from hall where id = any($1::bigint[]) for no key update skip locked
+)
+select wanted.id
+from unnest($1::bigint[]) wanted(id)
+where not exists (
+    select from seat s where s.id = any($2::bigint[]) and s.hall_id = wanted.id
+    and not exists (select from free_seat f where f.id = s.id)
+)
+and (exists (select from free_hall f where f.id = wanted.id) or not exists (select from hall h where h.id = wanted.id));

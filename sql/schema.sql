@@ -1,0 +1,1418 @@
+-- The schema as the migrations make it, shown by pg_dump. Written by `make schema`; nothing reads it.
+
+CREATE TYPE public.enrolment AS (
+	code text,
+	wait integer,
+	id bigint,
+	user_id bigint,
+	username text,
+	secret text
+);
+
+COMMENT ON TYPE public.enrolment IS 'An authenticator being enrolled; no secret: the user exists. code is null or an error''s, wait its retry_after.';
+
+CREATE TYPE public.seat_event_kind AS ENUM (
+    'status',
+    'note',
+    'layout'
+);
+
+CREATE TYPE public.seat_status AS ENUM (
+    'VACANT',
+    'RESERVED',
+    'OCCUPIED',
+    'MAINTENANCE'
+);
+
+COMMENT ON TYPE public.seat_status IS 'What a seat is at the moment.';
+
+CREATE TYPE public.user_role AS ENUM (
+    'viewer',
+    'operator',
+    'admin'
+);
+
+CREATE TYPE public.signed_in AS (
+	user_id bigint,
+	username text,
+	role public.user_role,
+	session_id uuid,
+	expires_at timestamp with time zone
+);
+
+COMMENT ON TYPE public.signed_in IS 'A user and the session just begun.';
+
+CREATE TYPE public.wire_counts AS (
+	"VACANT" bigint,
+	"RESERVED" bigint,
+	"OCCUPIED" bigint,
+	"MAINTENANCE" bigint
+);
+
+COMMENT ON TYPE public.wire_counts IS 'How many seats are in each status.';
+
+CREATE TYPE public.wire_seat_state AS (
+	id bigint,
+	status public.seat_status,
+	updated_at text,
+	note text
+);
+
+COMMENT ON TYPE public.wire_seat_state IS 'What changes of a seat without its layout.';
+
+CREATE FUNCTION public.announce_layout(halls bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform from hall where id = any(halls) order by id for no key update;
+    with bumped as (
+        update hall set rev = rev + 1 where id = any(halls) returning id, rev
+    )
+    insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from bumped;
+    perform pg_notify('seatsync', hall_notice(id, rev, 'layout')) from hall where id = any(halls) order by id;
+end
+$$;
+
+COMMENT ON FUNCTION public.announce_layout(halls bigint[]) IS 'For triggers: the next revision of each of these halls, which clients then load anew.';
+
+CREATE FUNCTION public.app_user_end_sessions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    delete from session where user_id = new.id;
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.cinema_announce_list() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', 'cinemas');
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.cinema_announce_updated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', format('cinema %s', new.id));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_username text;
+    v_user bigint;
+    v_role user_role := p_role;
+begin
+    delete from registration g
+    where g.id = p_registration and g.totp_secret = p_secret and g.expires_at > now()
+    returning g.username into v_username;
+    if not found then
+        return;
+    end if;
+    if p_local and not exists (select from app_user) then
+        lock table app_user in share row exclusive mode;
+        if not exists (select from app_user) then
+            v_role := 'admin';
+        end if;
+    end if;
+    insert into app_user (username, role, totp_secret, totp_last_step)
+    values (v_username, v_role, p_secret, p_step)
+    returning id into v_user;
+    delete from throttle t where t.scope = 'register' and t.subject = p_registration::text;
+    return query select * from open_session(v_user, p_replaces, p_seen, p_known);
+end
+$$;
+
+COMMENT ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Makes a confirmed registration a user; no row when it is gone, unique_violation when the name is taken.';
+
+CREATE FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) RETURNS public.enrolment
+    LANGUAGE plpgsql
+    AS $$
+declare
+    r enrolment;
+    v_until timestamptz;
+begin
+    select u.id into r.user_id from app_user u where lower(u.username collate "C") = lower(p_username collate "C");
+    select g.id, g.username, g.totp_secret, g.expires_at into r.id, r.username, r.secret, v_until
+    from registration g
+    where lower(g.username collate "C") = lower(p_username collate "C")
+        and g.visitor = p_visitor and g.user_id is not distinct from r.user_id;
+    r.code := case
+        when r.user_id is null and not p_open then 'RegistrationClosed'
+        when r.id is null and r.user_id is not null then 'UserAlreadyExists'
+        when r.id is null then 'RegistrationNotInProgress'
+        when v_until <= now() then 'RegistrationExpired'
+    end;
+    if r.code is null then
+        r.wait := throttle_attempt('register', r.id::text);
+        if r.wait > 0 then
+            r.code := 'TooManyValidationAttempts';
+        end if;
+    end if;
+    return r;
+end
+$$;
+
+COMMENT ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) IS 'The enrolment that a visitor wants to confirm, its attempt counted.';
+
+CREATE FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_user bigint;
+begin
+    select u.id into v_user
+    from registration g
+    join app_user u on u.id = g.user_id
+    where g.id = p_registration
+    for no key update of u;
+    delete from registration g
+    where g.id = p_registration and g.totp_secret = p_secret and g.expires_at > now();
+    if not found then
+        return;
+    end if;
+    update app_user u set totp_secret = p_secret, totp_last_step = p_step where u.id = v_user;
+    delete from registration g where g.user_id = v_user;
+    delete from recovery r where r.user_id = v_user;
+    delete from session s where s.user_id = v_user;
+    delete from known_visitor k where k.user_id = v_user;
+    delete from throttle t where t.scope = 'register' and t.subject = p_registration::text;
+    return query select * from open_session(v_user, p_replaces, p_seen, p_known);
+end
+$$;
+
+COMMENT ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Replaces the old authenticator: phrase, sessions, known visitors and other recoveries go; no row when it is gone.';
+
+CREATE FUNCTION public.hall_announce_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    delete from seat_event where hall_id = old.id;
+    perform pg_notify('seatsync', format('hall %s deleted', old.id));
+    perform pg_notify('seatsync', 'cinemas');
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.hall_announce_inserted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', format('cinema %s', new.cinema_id));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.hall_announce_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    delete from seat_event;
+    perform pg_notify('seatsync', format('hall %s deleted', id)) from hall;
+    perform pg_notify('seatsync', 'cinemas');
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.hall_announce_updated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    insert into seat_event (hall_id, rev, kind) values (new.id, new.rev, 'layout');
+    perform pg_notify('seatsync', hall_notice(new.id, new.rev, 'layout'));
+    if new.cinema_id <> old.cinema_id then
+        perform pg_notify('seatsync', 'cinemas');
+    elsif (new.name, new.rows, new.places) is distinct from (old.name, old.rows, old.places) then
+        perform pg_notify('seatsync', format('cinema %s', new.cinema_id));
+    end if;
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch text) RETURNS TABLE(rev bigint, epoch text, whole boolean, data text)
+    LANGUAGE sql STABLE
+    AS $$
+    select
+        h.rev,
+        h.epoch,
+        w.whole,
+        case when w.whole then hall_update(h.id, missed.seats, since) end
+    from (
+        select hall.id, hall.rev, wire_epoch(hall.epoch) as epoch from hall where hall.id = hall_changes.hall_id
+    ) h
+    cross join lateral (
+        select
+            count(distinct e.rev) as revs,
+            coalesce(bool_or(e.kind = 'layout'), false) as relaid,
+            array_agg(distinct e.seat_id) as seats
+        from seat_event e
+        where e.hall_id = h.id and e.rev > since and e.rev <= h.rev and h.epoch = seen_epoch
+    ) missed
+    cross join lateral (
+        select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid as whole
+    ) w
+$$;
+
+COMMENT ON FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch text) IS 'Everything after the revision `since` of an epoch, merged into one update, if it is still known and the layout is the same (`whole`); else `data` is null. No row when there is no such hall.';
+
+CREATE FUNCTION public.hall_counts(hall_id bigint) RETURNS public.wire_counts
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+    return (
+        select (
+            count(*) filter (where s.status = 'VACANT'),
+            count(*) filter (where s.status = 'RESERVED'),
+            count(*) filter (where s.status = 'OCCUPIED'),
+            count(*) filter (where s.status = 'MAINTENANCE')
+        )::wire_counts
+        from seat s
+        where s.hall_id = hall_counts.hall_id
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_counts(hall_id bigint) IS 'How many seats of a hall are in each status; zeros for an empty hall.';
+
+CREATE FUNCTION public.hall_keep_rev() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if new.rev <> old.rev then
+        raise exception 'hall.rev is kept by triggers'
+            using errcode = 'restrict_violation', hint = 'To have clients begin anew: update hall set epoch = default.';
+    end if;
+    new.rev := old.rev + 1;
+    return new;
+end
+$$;
+
+CREATE FUNCTION public.hall_notice(hall_id bigint, rev bigint, data text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+declare
+    bare text := format('hall %s %s', hall_id, rev);
+    whole text := bare || ' ' || data;
+begin
+    return case when octet_length(whole) < 8000 then whole else bare end;
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_notice(hall_id bigint, rev bigint, data text) IS 'The payload that announces a revision: with its data where that fits into a notification, which would fail at 8000 bytes; without where it does not, or is null.';
+
+CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, epoch text, data text)
+    LANGUAGE sql STABLE
+    AS $$
+    select w.rev, w.epoch, row_to_json(w)::text
+    from (
+        select
+            h.id,
+            h.cinema_id,
+            h.name,
+            h.rows,
+            h.places,
+            wire_time(h.created_at) as created_at,
+            h.rev,
+            wire_epoch(h.epoch) as epoch,
+            coalesce(array_to_json((
+                select array_agg(s order by s.row, s.place)
+                from (
+                    select
+                        seat.id,
+                        seat.row,
+                        seat.place,
+                        seat.x,
+                        seat.y,
+                        seat.width,
+                        seat.height,
+                        seat.rotation,
+                        seat.status,
+                        wire_time(seat.updated_at) as updated_at,
+                        seat.note,
+                        seat_type
+                    from seat
+                    join (select id, name from seat_type) as seat_type on seat_type.id = seat.seat_type_id
+                    where seat.hall_id = h.id
+                ) s
+            )), '[]') as seats,
+            coalesce(array_to_json((
+                select array_agg(t order by t.id)
+                from (
+                    select
+                        seat_type.id,
+                        seat_type.name,
+                        c.seats as seats_count,
+                        (c.vacant, c.reserved, c.occupied, c.maintenance)::wire_counts as seats
+                    from seat_count c
+                    join seat_type on seat_type.id = c.seat_type_id
+                    where c.hall_id = h.id
+                ) t
+            )), '[]') as seat_types
+        from hall h
+        where h.id = hall_snapshot.hall_id
+    ) w
+$$;
+
+COMMENT ON FUNCTION public.hall_snapshot(hall_id bigint) IS 'The whole hall as clients see it; no row when there is no such hall.';
+
+CREATE FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint DEFAULT NULL::bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+    return (
+        select format(
+            '{"id":%s,%s"rev":%s,"seats":%s,"seat_types":%s}',
+            h.id,
+            case when h.rev > since + 1 then format('"from":%s,', since + 1) end,
+            h.rev,
+            coalesce(array_to_json((
+                select array_agg(
+                    (s.id, s.status, wire_time(s.updated_at), s.note)::wire_seat_state order by s.row, s.place
+                )
+                from seat s
+                where s.id = any(seat_ids)
+            )), '[]'),
+            coalesce(array_to_json((
+                select array_agg(t order by t.id)
+                from (
+                    select
+                        c.seat_type_id as id,
+                        c.seats as seats_count,
+                        (c.vacant, c.reserved, c.occupied, c.maintenance)::wire_counts as seats
+                    from seat_count c
+                    where c.hall_id = h.id
+                      and c.seat_type_id = any(array(select s.seat_type_id from seat s where s.id = any(seat_ids)))
+                ) t
+            )), '[]')
+        )
+        from hall h
+        where h.id = hall_update.hall_id
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint) IS 'An update of clients: the present state of these seats of a hall, with the counts of their types. It covers the revisions after `since`, the last one alone without.';
+
+CREATE FUNCTION public.keep_id() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception 'the id of a % never changes', tg_table_name using errcode = 'restrict_violation';
+end
+$$;
+
+CREATE FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update app_user u set totp_last_step = p_step
+    where u.id = p_user and u.totp_secret = p_secret and u.totp_last_step < p_step;
+    if found then
+        return query select * from open_session(p_user, p_replaces, p_seen, p_known);
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Takes a code of that step; no row when the step was used before or the secret is no longer the user''s.';
+
+CREATE FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_subject text := throttle_subject(p_user, p_seen);
+begin
+    delete from session s where s.id = p_replaces;
+    delete from known_visitor k where k.user_id = p_user and k.visitor in (p_seen, p_known);
+    insert into known_visitor (user_id, visitor) values (p_user, p_known);
+    delete from throttle t where t.scope = 'code' and t.subject = v_subject;
+    return query
+        with opened as (insert into session (user_id) values (p_user) returning *)
+        select u.id, u.username, u.role, o.id, o.expires_at
+        from opened o
+        join app_user u on u.id = o.user_id;
+end
+$$;
+
+COMMENT ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Begins a session, ends the one the request came with, forgives wrong codes and remembers the visitor.';
+
+CREATE FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform from app_user u where u.id = p_user for no key update;
+    update recovery r
+    set phrase_hash = r.offered_hash, offered_hash = null, offered_until = null
+    where r.user_id = p_user and r.offered_hash = p_offered_hash and r.offered_until > now();
+    if not found then
+        return false;
+    end if;
+    delete from registration g where g.user_id = p_user;
+    delete from throttle t where t.scope = 'phrase' and t.subject = p_user::text;
+    return true;
+end
+$$;
+
+COMMENT ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) IS 'Puts the offered phrase, proved to have been kept, in force; recoveries begun with the old one are void.';
+
+CREATE FUNCTION public.seat_announce_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform announce_layout(array(select distinct hall_id from old_seat));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.seat_announce_inserted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform announce_layout(array(select distinct hall_id from new_seat));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.seat_announce_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform announce_layout(array(select id from hall));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.seat_announce_updated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_nestloop TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    restated bigint[];  -- halls in which a status or a note changed
+    relaid bigint[];  -- halls in which the layout changed: both, where a seat moved from one to another
+begin
+    select
+        array_agg(distinct n.hall_id) filter (where (n.status, n.note) is distinct from (o.status, o.note)),
+        array_agg(distinct n.hall_id) filter (where
+            (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
+            is distinct from
+            (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation)
+        ) || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
+    into restated, relaid
+    from new_seat n
+    join old_seat o using (id);
+
+    if restated is null and relaid is null then
+        return null;
+    end if;
+
+    perform from hall where id = any(restated || relaid) order by id for no key update;
+
+    with bumped as (
+        update hall set rev = rev + 1 where id = any(restated || relaid) returning id, rev
+    )
+    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, by, at)
+    select
+        bumped.id,
+        bumped.rev,
+        n.id,
+        case when n.status = o.status then 'note' else 'status' end::seat_event_kind,
+        o.status,
+        n.status,
+        n.updated_by,
+        n.updated_at
+    from new_seat n
+    join old_seat o using (id)
+    join bumped on bumped.id = n.hall_id
+    where (n.status, n.note) is distinct from (o.status, o.note)
+    union all
+    select id, rev, 0, 'layout', null, null, null, clock_timestamp()
+    from bumped
+    where id = any(relaid);
+
+    perform pg_notify('seatsync', hall_notice(id, rev, 'layout')) from hall where id = any(relaid);
+
+    -- A seat takes at least 79 of a notification's 8000 bytes: more than 101 need not be tried.
+    perform pg_notify('seatsync', hall_notice(
+        h.id, h.rev, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end
+    ))
+    from (
+        select n.hall_id, array_agg(n.id) as seats
+        from new_seat n
+        join old_seat o using (id)
+        where (n.status, n.note) is distinct from (o.status, o.note)
+        group by n.hall_id
+    ) c
+    join hall h on h.id = c.hall_id
+    where h.id = any(restated) and h.id <> all(coalesce(relaid, '{}'));
+
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.seat_keep_state() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (new.status, new.note) is distinct from (old.status, old.note) then
+        new.note := case when new.status = 'MAINTENANCE' then nullif(new.note, '') end;
+    end if;
+    if (new.status, new.note) is distinct from (old.status, old.note) then
+        new.updated_at := clock_timestamp();
+        new.updated_by := null;
+    else
+        new.updated_at := old.updated_at;
+        new.updated_by := old.updated_by;
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION public.seat_refusal(status public.seat_status, wanted public.seat_status, own boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select case
+        when status in ('VACANT', 'MAINTENANCE') and wanted = status then null
+        when status in ('RESERVED', 'OCCUPIED') and wanted = status and own then null
+        when status = 'RESERVED' and wanted = 'RESERVED' then 'SeatReserved'
+        when status = 'OCCUPIED' and wanted in ('RESERVED', 'OCCUPIED') then 'SeatOccupied'
+        when status = 'MAINTENANCE' and wanted in ('RESERVED', 'OCCUPIED') then 'SeatConflict'
+    end
+$$;
+
+COMMENT ON FUNCTION public.seat_refusal(status public.seat_status, wanted public.seat_status, own boolean) IS 'The code with which a user may not change a seat from one status to another; null when that is allowed, or would change nothing. `own`: that user set the present status. Plain SQL is not asked.';
+
+CREATE FUNCTION public.seat_refusal_message(code text, seat_id bigint, status public.seat_status, wanted public.seat_status, expected public.seat_status) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select case
+        when code = 'SeatNotFound' then format('There is no seat %s in this hall.', seat_id)
+        when code = 'InvalidSeatData' then format('The note for seat %s is longer than 200 characters.', seat_id)
+        when expected <> status then format('Seat %s is %s, not %s as expected.', seat_id, status, expected)
+        when wanted = status and code is not null then format('Seat %s is already %s.', seat_id, status)
+        when code is not null then format('Seat %s is %s and cannot become %s.', seat_id, status, wanted)
+    end
+$$;
+
+COMMENT ON FUNCTION public.seat_refusal_message(code text, seat_id bigint, status public.seat_status, wanted public.seat_status, expected public.seat_status) IS 'Why a seat was not changed, in a sentence for a person.';
+
+CREATE FUNCTION public.seat_stand_on_grid() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.x := coalesce(new.x, 40 * (new.place - 1));
+    new.y := coalesce(new.y, 40 * (new.row - 1));
+    return new;
+end
+$$;
+
+CREATE FUNCTION public.seat_type_announce_renamed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform announce_layout(array(
+        select distinct seat.hall_id
+        from new_seat_type n
+        join old_seat_type o using (id)
+        join seat on seat.seat_type_id = n.id
+        where n.name <> o.name
+    ));
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.session_announce_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', 'session ' || gone.id) from gone where gone.expires_at > now();
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.session_announce_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', 'session ' || s.id) from session s where s.expires_at > now();
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.session_announce_updated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform pg_notify('seatsync', 'session ' || before.id)
+    from before
+    left join after on after.id = before.id and after.user_id = before.user_id and after.expires_at > now()
+    where before.expires_at > now() and after.id is null;
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_username text;
+begin
+    select u.username into v_username from app_user u where u.id = p_user for no key update;
+    if not exists (select from recovery r where r.user_id = p_user and r.phrase_hash = p_phrase_hash) then
+        return null;
+    end if;
+    insert into registration (username, user_id, visitor, address, totp_secret)
+    values (v_username, p_user, p_visitor, p_address, p_secret)
+    on conflict (user_id, visitor) where user_id is not null do update set
+        totp_secret = excluded.totp_secret,
+        created_at = excluded.created_at,
+        expires_at = excluded.expires_at;
+    delete from throttle t where t.scope = 'recovery' and t.subject = throttle_subject(p_user, p_visitor);
+    return v_username;
+end
+$$;
+
+COMMENT ON FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) IS 'Enrols a new authenticator if the phrase just proved is still in force; null if not.';
+
+CREATE FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) RETURNS public.enrolment
+    LANGUAGE plpgsql
+    AS $$
+declare
+    r enrolment;
+    v registration;
+begin
+    r.wait := throttle_window('auth_start', p_address, 30);
+    if r.wait = 0 then
+        r.wait := throttle_window('auth_start', encode(p_visitor, 'hex'), 30);
+    end if;
+    if r.wait > 0 then
+        r.code := 'TooManyRequests';
+        return r;
+    end if;
+    r.wait := null;
+
+    select u.id, u.username into r.user_id, r.username
+    from app_user u
+    where lower(u.username collate "C") = lower(p_username collate "C");
+    if r.user_id is not null then
+        return r;
+    elsif not p_open then
+        r.code := 'RegistrationClosed';
+        return r;
+    end if;
+
+    delete from registration g
+    where lower(g.username collate "C") = lower(p_username collate "C") and g.user_id is null and g.expires_at <= now();
+    select ceil(extract(epoch from min(g.expires_at) - now())) into r.wait
+    from registration g
+    where g.user_id is null and g.expires_at > now()
+        and lower(g.username collate "C") <> lower(p_username collate "C")
+        and (g.visitor = p_visitor or g.address = p_address)
+    having count(*) filter (where g.visitor = p_visitor) >= 5 or count(*) filter (where g.address = p_address) >= 5;
+    if r.wait is not null then
+        r.code := 'TooManyRequests';
+        return r;
+    end if;
+
+    insert into registration as g (username, visitor, address, totp_secret)
+    values (p_username, p_visitor, p_address, p_secret)
+    on conflict (lower(username collate "C")) where user_id is null do update set username = g.username
+    returning * into v;
+    if v.visitor = p_visitor then
+        r.id := v.id;
+        r.username := v.username;
+        r.secret := v.totp_secret;
+    else
+        r.code := 'RegistrationInProgress';
+        r.wait := greatest(1, ceil(extract(epoch from v.expires_at - now())));
+    end if;
+    return r;
+end
+$$;
+
+COMMENT ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) IS 'Finds or begins the registration of a name.';
+
+CREATE FUNCTION public.throttle_attempt(p_scope text, p_subject text) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+begin
+    delete from throttle t where t.scope = p_scope and t.subject = p_subject and t.expires_at <= clock_timestamp();
+    insert into throttle as t (scope, subject, attempts, blocked_until, expires_at)
+    values (p_scope, p_subject, 1, clock_timestamp(), clock_timestamp() + interval '1 day')
+    on conflict (scope, subject) do update set
+        attempts = t.attempts + 1,
+        blocked_until = clock_timestamp() + case
+            when t.attempts + 1 < 5 then interval '0'
+            else least(interval '30 seconds' * 2 ^ least(t.attempts - 4, 10), interval '15 minutes')
+        end,
+        expires_at = clock_timestamp() + interval '1 day'
+    where t.blocked_until <= clock_timestamp();
+    if found then
+        return 0;
+    end if;
+    return coalesce((
+        select greatest(1, ceil(extract(epoch from t.blocked_until - clock_timestamp())))
+        from throttle t
+        where t.scope = p_scope and t.subject = p_subject
+    ), 1);
+end
+$$;
+
+COMMENT ON FUNCTION public.throttle_attempt(p_scope text, p_subject text) IS 'Five attempts in a row are free, then each waits for 30 s, doubling to 15 minutes; success deletes the row.';
+
+CREATE FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select case
+        when exists (
+            select from known_visitor k
+            where k.user_id = p_user and k.visitor = p_visitor and k.expires_at > now()
+        ) then p_user || ':' || encode(p_visitor, 'hex')
+        else p_user::text
+    end
+$$;
+
+COMMENT ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) IS 'Whose wrong codes are counted together: a known visitor''s own, or all strangers'' at that user.';
+
+CREATE FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v throttle;
+begin
+    delete from throttle t where t.scope = p_scope and t.subject = p_subject and t.expires_at <= clock_timestamp();
+    insert into throttle as t (scope, subject, attempts, blocked_until, expires_at)
+    values (p_scope, p_subject, 1, clock_timestamp(), clock_timestamp() + interval '1 minute')
+    on conflict (scope, subject) do update set attempts = t.attempts + 1
+    returning * into v;
+    if v.attempts <= p_limit then
+        return 0;
+    end if;
+    return greatest(1, ceil(extract(epoch from v.expires_at - clock_timestamp())));
+end
+$$;
+
+COMMENT ON FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) IS 'So many attempts in a minute, counted from the first of them.';
+
+CREATE FUNCTION public.wire_epoch(epoch text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select epoch || '-' || case
+        when pg_is_in_recovery() then upper(lpad(to_hex((pg_control_checkpoint()).timeline_id), 8, '0'))
+        else left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    end
+$$;
+
+COMMENT ON FUNCTION public.wire_epoch(epoch text) IS 'A hall''s epoch with the server''s timeline: a failover to a replica that lagged behind begins a new one.';
+
+CREATE FUNCTION public.wire_time(t timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select to_char(t at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+COMMENT ON FUNCTION public.wire_time(t timestamp with time zone) IS 'ISO 8601 in UTC with milliseconds.';
+
+CREATE FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) RETURNS TABLE(request integer, code text, message text, data text)
+    LANGUAGE plpgsql
+    SET lock_timeout TO '300ms'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    p_code text[];
+    p_message text[];
+    p_data text[];
+    p_open boolean[];  -- neither refused nor answered so far
+    i_code text[];
+    i_message text[];
+begin
+    -- Who may write? A session that is locked is not revoked before this has committed.
+    perform from session where id = any(p_session) order by id for key share;
+
+    select array_agg(a.code order by a.n), array_agg(a.code is null order by a.n)
+    into p_code, p_open
+    from (
+        select
+            r.n,
+            case
+                when s.id is null then 'SessionExpired'
+                when u.role not in ('operator', 'admin') then 'Forbidden'
+            end as code
+        from unnest(p_user, p_session) with ordinality r(user_id, session_id, n)
+        left join session s on s.id = r.session_id and s.user_id = r.user_id and s.expires_at > clock_timestamp()
+        left join app_user u on u.id = s.user_id
+    ) a;
+
+    -- What was asked before? A key that another transaction is using just now is waited for.
+    if cardinality(array_remove(p_key, null)) > 0 then
+        insert into write_key as k (user_id, key, digest)
+        select r.user_id, r.key, r.digest
+        from unnest(p_user, p_key, p_digest, p_open) r(user_id, key, digest, open)
+        where r.key is not null and r.open
+        order by r.user_id, r.key
+        on conflict (user_id, key) do update
+        set digest = excluded.digest, code = null, message = null, data = null, created_at = excluded.created_at
+        where k.created_at < now() - interval '10 minutes';
+
+        select
+            array_agg(coalesce(r.code, f.code) order by r.n),
+            array_agg(f.message order by r.n),
+            array_agg(f.data order by r.n),
+            array_agg(r.open and f is null order by r.n)
+        into p_code, p_message, p_data, p_open
+        from unnest(p_user, p_key, p_digest, p_code, p_open) with ordinality r(user_id, key, digest, code, open, n)
+        left join lateral (
+            select
+                case when same then k.code else 'ValidationError' end as code,
+                case when same then k.message else 'That key was used for another request.' end as message,
+                case when same then k.data end as data
+            from write_key k
+            cross join lateral (select k.digest = r.digest as same) d
+            where k.user_id = r.user_id and k.key = r.key and r.open and (k.code is not null or k.data is not null)
+        ) f on true;
+    end if;
+
+    perform
+    from unnest(i_request, i_seat) i(request, seat_id)
+    join seat s on s.id = i.seat_id and s.hall_id = p_hall[i.request]
+    where p_open[i.request]
+    order by s.id
+    for no key update of s;
+
+    -- Judge the seats as they are now that nobody else can change them, and change those whose whole request may be.
+    -- (A `set` clause of the function would need a superuser; an error takes this back with everything else.)
+    perform set_config('seatsync.writing', 'on', true);
+    with item as (
+        select
+            i.n,
+            i.request,
+            i.seat_id,
+            i.wanted,
+            i.expected,
+            s.status,
+            s.note,
+            case
+                when i.wanted <> 'MAINTENANCE' then null
+                when i.note is null and s.status = 'MAINTENANCE' then s.note
+                else nullif(i.note, '')
+            end as wanted_note,
+            case
+                when not p_open[i.request] then null
+                when h.id is null then 'HallNotFound'
+                when s.id is null then 'SeatNotFound'
+                when char_length(i.note) > 200 then 'InvalidSeatData'
+                when i.expected <> s.status then 'SeatConflict'
+                else seat_refusal(s.status, i.wanted, s.updated_by = p_user[i.request])
+            end as code
+        from unnest(i_request, i_seat, i_status, i_expected, i_note)
+            with ordinality i(request, seat_id, wanted, expected, note, n)
+        left join hall h on h.id = p_hall[i.request]
+        left join seat s on s.id = i.seat_id and s.hall_id = h.id
+    ),
+    judged as materialized (
+        select *, p_open[request] and bool_and(code is null) over (partition by request) as granted from item
+    ),
+    written as (
+        update seat
+        set
+            status = j.wanted,
+            note = j.wanted_note,
+            updated_at = clock_timestamp(),
+            updated_by = p_user[j.request]
+        from judged j
+        where seat.id = j.seat_id
+          and j.granted
+          and (j.wanted, j.wanted_note) is distinct from (j.status, j.note)
+    )
+    select
+        array_agg(code order by n),
+        array_agg(seat_refusal_message(code, seat_id, status, wanted, expected) order by n)
+    into i_code, i_message
+    from judged;
+
+    perform set_config('seatsync.writing', 'off', true);
+
+    -- The answers, with the revision that the change has made; those of keys are kept.
+    return query
+    with answer as (
+        select
+            i.request,
+            min(i.n) filter (where i.code is not null)::integer as refused,
+            array_agg((s.id, s.status, wire_time(s.updated_at), s.note)::wire_seat_state order by i.n) as seats
+        from unnest(i_request, i_seat, i_code) with ordinality i(request, seat_id, code, n)
+        left join seat s on s.id = i.seat_id and p_open[i.request]
+        group by i.request
+    ),
+    outcome as materialized (
+        select
+            a.request,
+            coalesce(p_code[a.request], i_code[a.refused]) as code,
+            coalesce(p_message[a.request], i_message[a.refused]) as message,
+            case
+                when p_open[a.request] and a.refused is null
+                    then format('{"id":%s,"rev":%s,"seats":%s}', h.id, h.rev, array_to_json(a.seats))
+                else p_data[a.request]
+            end as data
+        from answer a
+        left join hall h on h.id = p_hall[a.request]
+    ),
+    kept as (
+        update write_key k
+        set code = o.code, message = o.message, data = o.data
+        from outcome o
+        where k.user_id = p_user[o.request] and k.key = p_key[o.request] and p_open[o.request]
+    )
+    select o.request, o.code, o.message, o.data from outcome o order by o.request;
+end
+$$;
+
+COMMENT ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) IS 'Changes seats for users by the rules of the protocol. A request (p_…, by position) names a hall, a user, the session it came with and, to be safe to repeat, a key with the digest of its parameters. An item (i_…) names its request by number, a seat, the wanted status and, or null, the expected one and a note (empty: none). A request is done wholly or not at all, whatever becomes of the others: it has a code and a message, or the data of its answer. A seat, and a key of a user, may stand once in a call. Each lock is waited for 300 ms at most.';
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+CREATE TABLE public.app_user (
+    id bigint NOT NULL,
+    username text NOT NULL,
+    role public.user_role DEFAULT 'viewer'::public.user_role NOT NULL,
+    totp_secret text NOT NULL,
+    totp_last_step bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT app_user_totp_secret_base32 CHECK ((totp_secret ~ '^[A-Z2-7]{16,128}$'::text)),
+    CONSTRAINT app_user_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text))
+);
+
+COMMENT ON TABLE public.app_user IS 'People who may sign in. Changing a role ends the sessions of that user.';
+
+COMMENT ON COLUMN public.app_user.totp_secret IS 'The secret shared with the authenticator, in base32 (RFC 6238).';
+
+COMMENT ON COLUMN public.app_user.totp_last_step IS 'The 30 s step of the newest code used; older codes are no longer taken.';
+
+ALTER TABLE public.app_user ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.app_user_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.cinema (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    color text DEFAULT '#4F46E5'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cinema_color_format CHECK ((color ~ '^#[0-9A-Fa-f]{6}$'::text)),
+    CONSTRAINT cinema_id_positive CHECK ((id > 0)),
+    CONSTRAINT cinema_name_sensible CHECK (((name ~ '\S'::text) AND (char_length(name) <= 200)))
+);
+
+COMMENT ON TABLE public.cinema IS 'A cinema: a name, a colour, halls.';
+
+COMMENT ON COLUMN public.cinema.color IS 'Its colour in clients, as #RRGGBB.';
+
+ALTER TABLE public.cinema ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.cinema_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.hall (
+    id bigint NOT NULL,
+    cinema_id bigint NOT NULL,
+    name text NOT NULL,
+    rows integer NOT NULL,
+    places integer NOT NULL,
+    rev bigint DEFAULT 0 NOT NULL,
+    epoch text DEFAULT "left"((gen_random_uuid())::text, 8) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hall_epoch_format CHECK ((epoch ~ '^[0-9a-z]{1,32}$'::text)),
+    CONSTRAINT hall_id_positive CHECK ((id > 0)),
+    CONSTRAINT hall_name_sensible CHECK (((name ~ '\S'::text) AND (char_length(name) <= 200))),
+    CONSTRAINT hall_places_positive CHECK ((places > 0)),
+    CONSTRAINT hall_rev_not_negative CHECK ((rev >= 0)),
+    CONSTRAINT hall_rows_positive CHECK ((rows > 0))
+);
+
+COMMENT ON TABLE public.hall IS 'A hall of a cinema. Its rev counts the changes to it and to its seats.';
+
+COMMENT ON COLUMN public.hall.rows IS 'How many rows its plan has.';
+
+COMMENT ON COLUMN public.hall.places IS 'How many places its longest row has.';
+
+COMMENT ON COLUMN public.hall.rev IS 'Kept by triggers: the next whole number for every statement that changes the hall.';
+
+COMMENT ON COLUMN public.hall.epoch IS 'What rev counts in. Renew it after restoring a dump, so that no client takes old revisions for new ones: update hall set epoch = default.';
+
+ALTER TABLE public.hall ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.hall_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.known_visitor (
+    user_id bigint NOT NULL,
+    visitor bytea NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '400 days'::interval) NOT NULL,
+    CONSTRAINT known_visitor_sha256 CHECK ((octet_length(visitor) = 32))
+);
+
+COMMENT ON TABLE public.known_visitor IS 'Visitors that have signed in as a user: their wrong codes count apart, so strangers cannot lock them out.';
+
+CREATE TABLE public.recovery (
+    user_id bigint NOT NULL,
+    phrase_hash text,
+    offered_hash text,
+    offered_until timestamp with time zone,
+    CONSTRAINT recovery_offer_ends CHECK (((offered_hash IS NULL) = (offered_until IS NULL)))
+);
+
+COMMENT ON TABLE public.recovery IS 'Recovery phrases, hashed: salt and scrypt parameters stand beside the hash.';
+
+COMMENT ON COLUMN public.recovery.phrase_hash IS 'The phrase in force; used up by a recovery.';
+
+COMMENT ON COLUMN public.recovery.offered_hash IS 'A new phrase that the user has not yet proved to have kept.';
+
+CREATE TABLE public.registration (
+    id bigint NOT NULL,
+    username text NOT NULL,
+    user_id bigint,
+    visitor bytea NOT NULL,
+    address text NOT NULL,
+    totp_secret text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '00:05:00'::interval) NOT NULL,
+    CONSTRAINT registration_totp_secret_base32 CHECK ((totp_secret ~ '^[A-Z2-7]{16,128}$'::text)),
+    CONSTRAINT registration_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text)),
+    CONSTRAINT registration_visitor_sha256 CHECK ((octet_length(visitor) = 32))
+);
+
+COMMENT ON TABLE public.registration IS 'Authenticators being enrolled: a code from one makes it count.';
+
+COMMENT ON COLUMN public.registration.user_id IS 'Null for a new account; else the user who recovers with a phrase.';
+
+COMMENT ON COLUMN public.registration.visitor IS 'SHA-256 of the id in the visitor cookie that began it and alone may end it.';
+
+COMMENT ON COLUMN public.registration.address IS 'The peer''s address; of IPv6 the /64 network.';
+
+ALTER TABLE public.registration ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.registration_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.schema_migration (
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.schema_migration IS 'Which migrations were applied here, with the SHA-256 of their text.';
+
+CREATE TABLE public.seat (
+    id bigint NOT NULL,
+    hall_id bigint NOT NULL,
+    seat_type_id bigint NOT NULL,
+    "row" integer NOT NULL,
+    place integer NOT NULL,
+    x double precision NOT NULL,
+    y double precision NOT NULL,
+    width double precision DEFAULT 32 NOT NULL,
+    height double precision DEFAULT 32 NOT NULL,
+    rotation double precision DEFAULT 0 NOT NULL,
+    status public.seat_status DEFAULT 'VACANT'::public.seat_status NOT NULL,
+    note text,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_by bigint,
+    CONSTRAINT seat_id_positive CHECK ((id > 0)),
+    CONSTRAINT seat_note_in_maintenance CHECK (((note IS NULL) OR (status = 'MAINTENANCE'::public.seat_status))),
+    CONSTRAINT seat_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200))),
+    CONSTRAINT seat_place_positive CHECK ((place > 0)),
+    CONSTRAINT seat_position_sensible CHECK (((abs(x) <= (1000000)::double precision) AND (abs(y) <= (1000000)::double precision))),
+    CONSTRAINT seat_rotation_degrees CHECK ((abs(rotation) <= (360)::double precision)),
+    CONSTRAINT seat_row_positive CHECK (("row" > 0)),
+    CONSTRAINT seat_size_positive CHECK (((width > (0)::double precision) AND (width <= (10000)::double precision) AND (height > (0)::double precision) AND (height <= (10000)::double precision)))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; row and place are where it stands in the hall.';
+
+COMMENT ON COLUMN public.seat.x IS 'Left edge, in the units of the hall''s plan; from the place when not given.';
+
+COMMENT ON COLUMN public.seat.y IS 'Upper edge, in the units of the hall''s plan; from the row when not given.';
+
+COMMENT ON COLUMN public.seat.rotation IS 'Degrees clockwise around the middle of the seat.';
+
+COMMENT ON COLUMN public.seat.note IS 'What a person should know of a seat in MAINTENANCE; gone when it leaves that status.';
+
+COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status or note last changed.';
+
+COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose request set the status; null when SQL did, so the seat is nobody''s own.';
+
+CREATE VIEW public.seat_count AS
+ SELECT hall_id,
+    seat_type_id,
+    count(*) AS seats,
+    count(*) FILTER (WHERE (status = 'VACANT'::public.seat_status)) AS vacant,
+    count(*) FILTER (WHERE (status = 'RESERVED'::public.seat_status)) AS reserved,
+    count(*) FILTER (WHERE (status = 'OCCUPIED'::public.seat_status)) AS occupied,
+    count(*) FILTER (WHERE (status = 'MAINTENANCE'::public.seat_status)) AS maintenance
+   FROM public.seat
+  GROUP BY hall_id, seat_type_id;
+
+COMMENT ON VIEW public.seat_count IS 'How many seats of each type a hall has, and in which status they are.';
+
+CREATE TABLE public.seat_event (
+    hall_id bigint NOT NULL,
+    rev bigint NOT NULL,
+    seat_id bigint DEFAULT 0 NOT NULL,
+    kind public.seat_event_kind NOT NULL,
+    old_status public.seat_status,
+    new_status public.seat_status,
+    by bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT seat_event_layout_has_no_status CHECK (((kind = 'layout'::public.seat_event_kind) = (new_status IS NULL))),
+    CONSTRAINT seat_event_layout_is_of_the_hall CHECK (((kind = 'layout'::public.seat_event_kind) = (seat_id = 0)))
+);
+
+COMMENT ON TABLE public.seat_event IS 'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old rows are pruned.';
+
+COMMENT ON COLUMN public.seat_event.seat_id IS '0 for a change of the hall''s layout.';
+
+COMMENT ON COLUMN public.seat_event.by IS 'The user whose request it was; null when it was SQL.';
+
+ALTER TABLE public.seat ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.seat_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.seat_type (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT seat_type_id_positive CHECK ((id > 0)),
+    CONSTRAINT seat_type_name_sensible CHECK (((name ~ '\S'::text) AND (char_length(name) <= 200)))
+);
+
+COMMENT ON TABLE public.seat_type IS 'A kind of seat: standard, VIP, love seat …';
+
+ALTER TABLE public.seat_type ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME public.seat_type_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.session (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '5 days'::interval) NOT NULL
+);
+
+COMMENT ON TABLE public.session IS 'What a token stands on. Deleting a row logs that session out at once, on every node.';
+
+CREATE TABLE public.throttle (
+    scope text NOT NULL,
+    subject text NOT NULL,
+    attempts integer NOT NULL,
+    blocked_until timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.throttle IS 'Attempts counted before they are looked at; deleting a row forgives them.';
+
+COMMENT ON COLUMN public.throttle.blocked_until IS 'No attempt is let through before this.';
+
+COMMENT ON COLUMN public.throttle.expires_at IS 'After this the row means nothing.';
+
+CREATE TABLE public.write_key (
+    user_id bigint NOT NULL,
+    key uuid NOT NULL,
+    digest bytea NOT NULL,
+    code text,
+    message text,
+    data text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.write_key IS 'The first outcome of each keyed request of the last ten minutes: sent again, it is answered with that.';
+
+COMMENT ON COLUMN public.write_key.digest IS 'SHA-256 of the request''s parameters: a key stands for one request only.';
+
+COMMENT ON COLUMN public.write_key.code IS 'What it failed with; null when data is its answer.';
+
+ALTER TABLE ONLY public.app_user
+    ADD CONSTRAINT app_user_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.cinema
+    ADD CONSTRAINT cinema_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.hall
+    ADD CONSTRAINT hall_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.known_visitor
+    ADD CONSTRAINT known_visitor_pkey PRIMARY KEY (user_id, visitor);
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY public.registration
+    ADD CONSTRAINT registration_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_migration
+    ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.seat_event
+    ADD CONSTRAINT seat_event_pkey PRIMARY KEY (hall_id, rev, seat_id);
+
+ALTER TABLE ONLY public.seat
+    ADD CONSTRAINT seat_hall_id_row_place_key UNIQUE (hall_id, "row", place) DEFERRABLE;
+
+ALTER TABLE ONLY public.seat
+    ADD CONSTRAINT seat_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.seat_type
+    ADD CONSTRAINT seat_type_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.seat_type
+    ADD CONSTRAINT seat_type_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.throttle
+    ADD CONSTRAINT throttle_pkey PRIMARY KEY (scope, subject);
+
+ALTER TABLE ONLY public.write_key
+    ADD CONSTRAINT write_key_pkey PRIMARY KEY (user_id, key);
+
+CREATE UNIQUE INDEX app_user_username_key ON public.app_user USING btree (lower((username COLLATE "C")));
+
+CREATE INDEX hall_cinema_id_idx ON public.hall USING btree (cinema_id);
+
+CREATE INDEX known_visitor_expires_at_idx ON public.known_visitor USING btree (expires_at);
+
+CREATE INDEX registration_address_idx ON public.registration USING btree (address);
+
+CREATE INDEX registration_expires_at_idx ON public.registration USING btree (expires_at);
+
+CREATE UNIQUE INDEX registration_recovery_key ON public.registration USING btree (user_id, visitor) WHERE (user_id IS NOT NULL);
+
+CREATE UNIQUE INDEX registration_username_key ON public.registration USING btree (lower((username COLLATE "C"))) WHERE (user_id IS NULL);
+
+CREATE INDEX registration_visitor_idx ON public.registration USING btree (visitor);
+
+CREATE INDEX seat_event_at_idx ON public.seat_event USING brin (at) WITH (autosummarize='on');
+
+CREATE INDEX seat_seat_type_id_idx ON public.seat USING btree (seat_type_id, hall_id);
+
+CREATE INDEX session_expires_at_idx ON public.session USING btree (expires_at);
+
+CREATE INDEX session_user_id_idx ON public.session USING btree (user_id);
+
+CREATE INDEX throttle_expires_at_idx ON public.throttle USING btree (expires_at);
+
+CREATE INDEX write_key_created_at_idx ON public.write_key USING btree (created_at);
+
+CREATE TRIGGER app_user_role_changed AFTER UPDATE ON public.app_user FOR EACH ROW WHEN ((old.role IS DISTINCT FROM new.role)) EXECUTE FUNCTION public.app_user_end_sessions();
+
+CREATE TRIGGER cinema_keep_id BEFORE UPDATE OF id ON public.cinema FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
+
+CREATE TRIGGER cinema_listed AFTER INSERT OR DELETE ON public.cinema FOR EACH ROW EXECUTE FUNCTION public.cinema_announce_list();
+
+CREATE TRIGGER cinema_updated AFTER UPDATE ON public.cinema FOR EACH ROW WHEN (((new.name IS DISTINCT FROM old.name) OR (new.color IS DISTINCT FROM old.color))) EXECUTE FUNCTION public.cinema_announce_updated();
+
+CREATE TRIGGER hall_deleted AFTER DELETE ON public.hall FOR EACH ROW EXECUTE FUNCTION public.hall_announce_deleted();
+
+CREATE TRIGGER hall_inserted AFTER INSERT ON public.hall FOR EACH ROW EXECUTE FUNCTION public.hall_announce_inserted();
+
+CREATE TRIGGER hall_keep_id BEFORE UPDATE OF id ON public.hall FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
+
+CREATE TRIGGER hall_keep_rev BEFORE UPDATE ON public.hall FOR EACH ROW WHEN ((((((((new.cinema_id IS DISTINCT FROM old.cinema_id) OR (new.name IS DISTINCT FROM old.name)) OR (new.rows IS DISTINCT FROM old.rows)) OR (new.places IS DISTINCT FROM old.places)) OR (new.epoch IS DISTINCT FROM old.epoch)) OR (new.created_at IS DISTINCT FROM old.created_at)) OR ((new.rev <> old.rev) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION public.hall_keep_rev();
+
+CREATE TRIGGER hall_truncated BEFORE TRUNCATE ON public.hall FOR EACH STATEMENT EXECUTE FUNCTION public.hall_announce_truncated();
+
+CREATE TRIGGER hall_updated AFTER UPDATE ON public.hall FOR EACH ROW WHEN (((((((new.cinema_id IS DISTINCT FROM old.cinema_id) OR (new.name IS DISTINCT FROM old.name)) OR (new.rows IS DISTINCT FROM old.rows)) OR (new.places IS DISTINCT FROM old.places)) OR (new.epoch IS DISTINCT FROM old.epoch)) OR (new.created_at IS DISTINCT FROM old.created_at))) EXECUTE FUNCTION public.hall_announce_updated();
+
+CREATE TRIGGER seat_deleted AFTER DELETE ON public.seat REFERENCING OLD TABLE AS old_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_deleted();
+
+CREATE TRIGGER seat_inserted AFTER INSERT ON public.seat REFERENCING NEW TABLE AS new_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_inserted();
+
+CREATE TRIGGER seat_keep_id BEFORE UPDATE OF id ON public.seat FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
+
+CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, updated_at, updated_by ON public.seat FOR EACH ROW WHEN ((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.seat_keep_state();
+
+CREATE TRIGGER seat_stand_on_grid BEFORE INSERT ON public.seat FOR EACH ROW WHEN (((new.x IS NULL) OR (new.y IS NULL))) EXECUTE FUNCTION public.seat_stand_on_grid();
+
+CREATE TRIGGER seat_truncated AFTER TRUNCATE ON public.seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_truncated();
+
+CREATE TRIGGER seat_type_renamed AFTER UPDATE ON public.seat_type REFERENCING OLD TABLE AS old_seat_type NEW TABLE AS new_seat_type FOR EACH STATEMENT EXECUTE FUNCTION public.seat_type_announce_renamed();
+
+CREATE TRIGGER seat_updated AFTER UPDATE ON public.seat REFERENCING OLD TABLE AS old_seat NEW TABLE AS new_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_updated();
+
+CREATE TRIGGER session_deleted AFTER DELETE ON public.session REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_deleted();
+
+CREATE TRIGGER session_truncated BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_truncated();
+
+CREATE TRIGGER session_updated AFTER UPDATE ON public.session REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_updated();
+
+ALTER TABLE ONLY public.hall
+    ADD CONSTRAINT hall_cinema_id_fkey FOREIGN KEY (cinema_id) REFERENCES public.cinema(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.known_visitor
+    ADD CONSTRAINT known_visitor_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.recovery
+    ADD CONSTRAINT recovery_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.registration
+    ADD CONSTRAINT registration_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.seat
+    ADD CONSTRAINT seat_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.seat
+    ADD CONSTRAINT seat_seat_type_id_fkey FOREIGN KEY (seat_type_id) REFERENCES public.seat_type(id);
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
