@@ -1,0 +1,120 @@
+"""Who is subscribed to one thing, and the broadcast to all of them."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from attrs import define, field
+
+from seatsync.core import audience as module
+from seatsync.core.audience import Audience, Subscriber
+from seatsync.core.metrics import Metrics
+
+
+@define(eq=False)
+class Pipe:
+    """A `Sink` and a `Feed` that keep what they are told."""
+
+    has_room: bool = True
+    frames: list[bytes] = field(factory=list)
+
+    def push_frame(self, frame: bytes) -> bool:
+        """Keep the frame."""
+        self.frames.append(frame)
+        return self.has_room
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Not asked here."""
+
+    def caught_up(self, subscriber: Subscriber) -> None:
+        """Not asked here."""
+
+
+@pytest.fixture
+def audience() -> Audience:
+    """One that nobody has joined."""
+    return Audience("hall.subscribe", Metrics())
+
+
+def subscriber(eid: str, pipe: Pipe | None = None) -> Subscriber:
+    """A subscription with that eid."""
+    pipe = pipe or Pipe()
+    return Subscriber(pipe, "hall.subscribe", eid, pipe, lambda *_: None)
+
+
+def pipes(subscribers: Iterable[Subscriber]) -> list[Pipe]:
+    """Where their frames went."""
+    return [one.sink for one in subscribers if isinstance(one.sink, Pipe)]
+
+
+def test_everybody_gets_a_frame_with_their_own_eid(audience: Audience) -> None:
+    """Type, status and data are the same for all."""
+    members = [subscriber(eid) for eid in ("a", "b", "b")]
+    for one in members:
+        audience.add(one)
+    assert audience.broadcast(b"update", b'{"rev":1}') == []
+    for one, pipe in zip(members, pipes(members), strict=True):
+        (frame,) = pipe.frames
+        message = json.loads(frame[2:])
+        assert (message["eid"], message["type"], message["status"]) == (one.eid, "hall.subscribe", "update")
+        assert message["data"] == {"rev": 1}
+
+
+def test_broadcast_is_encoded_once_for_each_eid(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscribers that share an eid share the very bytes."""
+    encoded: list[bytes] = []
+
+    def text_frame(payload: bytes) -> bytes:
+        encoded.append(payload)
+        return payload
+
+    monkeypatch.setattr(module, "text_frame", text_frame)
+    members = [subscriber(eid) for eid in ("a", "b") for _ in range(50)]
+    for one in members:
+        audience.add(one)
+    audience.broadcast(b"update", b"{}")
+    assert len(encoded) == 2
+    assert len({id(pipe.frames[0]) for pipe in pipes(members)}) == 2
+
+
+def test_broadcast_names_those_that_are_full_now(audience: Audience) -> None:
+    """They have had the frame; it is for the feed to keep them out of the next."""
+    free, full = subscriber("a"), subscriber("a", Pipe(has_room=False))
+    audience.add(free)
+    audience.add(full)
+    assert audience.broadcast(b"update", b"{}") == [full]
+    assert [len(pipe.frames) for pipe in pipes([free, full])] == [1, 1]
+
+
+def test_who_fell_behind_gets_no_broadcast(audience: Audience) -> None:
+    """Until it is added again; it belongs to the audience all the same."""
+    one = subscriber("a")
+    audience.add(one)
+    audience.fall_behind(one)
+    audience.broadcast(b"update", b"{}")
+    assert pipes([one])[0].frames == []
+    assert (list(audience), len(audience)) == ([one], 1)
+    audience.add(one)
+    audience.broadcast(b"update", b"{}")
+    assert len(pipes([one])[0].frames) == 1
+    assert (list(audience), len(audience)) == ([one], 1)
+
+
+def test_who_leaves_is_forgotten(audience: Audience) -> None:
+    """From wherever it was, and twice does no harm; no empty group is left."""
+    live, behind = subscriber("a"), subscriber("b")
+    audience.add(live)
+    audience.fall_behind(behind)
+    for one in (live, behind, live, subscriber("a")):
+        audience.discard(one)
+    assert len(audience) == 0
+    assert audience.live == {}
+
+
+def test_broadcast_is_counted(audience: Audience) -> None:
+    """Frames and bytes, for all subscribers."""
+    for one in (subscriber("a"), subscriber("b")):
+        audience.add(one)
+    audience.broadcast(b"update", b"{}")
+    sent = [len(frame) for pipe in pipes(audience) for frame in pipe.frames]
+    assert (audience.metrics.frames_pushed, audience.metrics.bytes_pushed) == (2, sum(sent))
