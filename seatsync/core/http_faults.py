@@ -1,0 +1,37 @@
+"""What can be wrong with an HTTP request before anybody asks what it wants.
+
+They share the wire code ``BadRequest`` and differ in their HTTP status; `MessageTooLarge` (413) and `MethodNotAllowed`
+(405) stand in `seatsync.errors`.
+"""
+
+from seatsync.errors import BadInput
+
+
+class MalformedRequest(BadInput):
+    """The request does not follow HTTP/1.1."""
+
+    code = "BadRequest"
+
+
+class RequestTimeout(BadInput, status=408):
+    """The request took too long to arrive."""
+
+    code = "BadRequest"
+
+
+class TargetTooLong(BadInput, status=414):
+    """The address of the request is too long."""
+
+    code = "BadRequest"
+
+
+class UpgradeRequired(BadInput, status=426):
+    """This address speaks the WebSocket protocol, version 13, only."""
+
+    code = "BadRequest"
+
+
+class HeadTooLarge(BadInput, status=431):
+    """The header fields of the request are too large."""
+
+    code = "BadRequest"

@@ -1,0 +1,88 @@
+"""The pages beside ``/api``: for people, load balancers and Prometheus."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from seatsync import errors
+from seatsync.core.http_address import is_loopback
+from seatsync.core.http_faults import UpgradeRequired
+from seatsync.core.http_request import Request
+from seatsync.core.http_response import TEXT, Response, failure
+from seatsync.core.metrics import CONTENT_TYPE
+from seatsync.core.registry import Registry
+
+ALLOW = b"GET, HEAD, OPTIONS"
+
+#: Answered however full the server is: they are how one finds out.
+ALWAYS_SERVED = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_Page = Callable[[Request, str], Awaitable[Response]]
+
+
+class Pages:
+    """Every page by its path."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        health: Callable[[], Mapping[str, Any]],
+        metrics: Callable[[], Awaitable[bytes]],
+        metrics_token: str | None,
+    ) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._metrics_token = metrics_token
+        self._index_text = _index_text(registry)
+        self._pages: dict[str, _Page] = {
+            "/": self._index,
+            "/ws": self._websocket_only,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_text,
+        }
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._pages
+
+    async def answer(self, request: Request, address: str) -> Response:
+        """The page at the request's path, which has to be one of these; raises `Forbidden` for ``/metrics``."""
+        if request.method not in {"GET", "HEAD"}:
+            return failure(errors.MethodNotAllowed(), (b"Allow", ALLOW))
+        return await self._pages[request.path](request, address)
+
+    async def _index(self, _request: Request, _address: str) -> Response:
+        return Response(200, self._index_text, TEXT)
+
+    async def _websocket_only(self, _request: Request, _address: str) -> Response:
+        return failure(UpgradeRequired())
+
+    async def _healthz(self, _request: Request, _address: str) -> Response:
+        return Response(200, b'{"alive":true}')
+
+    async def _readyz(self, _request: Request, _address: str) -> Response:
+        health = self._health()
+        if health["ready"]:
+            return Response(200, orjson.dumps(health))
+        return Response(503, orjson.dumps(health), outcome=errors.ServiceUnavailable.code)
+
+    async def _metrics_text(self, request: Request, address: str) -> Response:
+        if not is_loopback(address) and not self._is_token_given(request):
+            raise errors.Forbidden("Metrics are for loopback peers, or with METRICS_TOKEN as a bearer token.")
+        return Response(200, await self._metrics(), CONTENT_TYPE.encode())
+
+    def _is_token_given(self, request: Request) -> bool:
+        scheme, _, given = (request.header(b"authorization") or "").partition(" ")
+        if self._metrics_token is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given.strip().encode("latin-1"), self._metrics_token.encode())
+
+
+def _index_text(registry: Registry) -> bytes:
+    """The endpoints, one a line."""
+    lines = ["Seats Sync", "", "GET /ws (WebSocket)", "GET /healthz", "GET /readyz", "GET /metrics"]
+    lines += [f"POST /api/{method.name.replace('.', '/', 1)}" for method in registry if method.over_http]
+    return ("\n".join(lines) + "\n").encode()

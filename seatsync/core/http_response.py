@@ -1,0 +1,82 @@
+"""One HTTP response: its status, its header fields and the JSON envelope around an answer."""
+
+import math
+from email.utils import formatdate
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+
+from seatsync.core.registry import Json
+from seatsync.errors import SeatSyncError
+
+HeaderList = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+#: What a client that has to wait is told when the error itself does not know how long.
+RETRY_AFTER_S = 1
+
+_NO_CONTENT, _TOO_MANY, _UNAVAILABLE = 204, 429, 503
+
+#: Fields that a status has to come with (RFC 9110, 11.6.1 and 15.5.22; RFC 6455, 4.4).
+_FIELDS_OF_STATUS: dict[int, HeaderList] = {
+    401: [(b"WWW-Authenticate", b"Bearer")],
+    426: [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Version", b"13")],
+}
+
+
+@frozen
+class Response:
+    """What is sent back. The fields every response has are added by `fields`."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: HeaderList = field(factory=list)
+    outcome: str = "success"
+    """For logs and metrics: ``success``, or the code of the error."""
+    announcement: tuple[str, dict[str, Any]] | None = None
+    """A visitor and what its open sockets are told after this response was written."""
+
+    def fields(self) -> HeaderList:
+        """All header fields. Nothing served here may be kept by a cache or taken for another type."""
+        fields = [
+            (b"Date", formatdate(usegmt=True).encode()),
+            (b"Cache-Control", b"no-store"),
+            (b"X-Content-Type-Options", b"nosniff"),
+            *self.headers,
+        ]
+        if self.status != _NO_CONTENT:
+            fields.append((b"Content-Type", self.content_type))
+            fields.append((b"Content-Length", b"%d" % len(self.body)))
+        return fields
+
+
+def success(data: Json) -> Response:
+    """The answer of a method; its JSON passes through as it is."""
+    return Response(200, b'{"data":%b,"status":"success","error":null}' % data)
+
+
+def failure(error: SeatSyncError, *headers: tuple[bytes, bytes]) -> Response:
+    """The answer to a request that failed."""
+    answer: dict[str, Any] = {"data": None, "status": "error", "error": error.code, "message": error.message}
+    if error.retry_after is not None:
+        answer["retry_after"] = error.retry_after
+    return Response(
+        error.http_status,
+        orjson.dumps(answer),
+        headers=[*headers, *_FIELDS_OF_STATUS.get(error.http_status, ()), *_retry_after(error)],
+        outcome=error.code,
+    )
+
+
+def _retry_after(error: SeatSyncError) -> HeaderList:
+    """``Retry-After`` in whole seconds, rounded up (RFC 9110, 10.2.3): always with 429 and 503."""
+    wait_s = error.retry_after
+    if wait_s is None:
+        if error.http_status not in {_TOO_MANY, _UNAVAILABLE}:
+            return []
+        wait_s = RETRY_AFTER_S
+    return [(b"Retry-After", b"%d" % max(0, math.ceil(wait_s)))]

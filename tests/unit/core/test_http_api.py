@@ -1,0 +1,219 @@
+"""Methods over HTTP: routes, bodies, cookies and the announcement of logins."""
+
+import pytest
+import trio
+import trio.testing
+
+from seatsync import errors
+from seatsync.core.http import ANNOUNCE_DELAY_S
+from seatsync.core.http_api import parse_object
+from tests.support.http_front import CHOSEN_VISITOR, HALL_JSON, TOKENS, open_world, request_bytes
+
+VISITOR = TOKENS.new_visitor()
+COOKIE = TOKENS.visitor_cookie(VISITOR).partition(";")[0]
+
+
+@pytest.mark.parametrize("path", ["/api/hall/get", "/api//hall/get", "/api/hall/get?x=1", "/api/halls/get"])
+async def test_method_is_run(path: str) -> None:
+    """POST runs the method with the body as its data, and passes PostgreSQL's JSON through byte by byte."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", path, b'{"id":7}', Content_Type="application/json")
+        assert reply.status == 200
+        assert reply.body == b'{"data":%b,"status":"success","error":null}' % HALL_JSON
+        assert reply.header("Cache-Control") == "no-store"
+        (call,) = world.calls
+        assert (call.transport, call.method.name, call.connection) == ("http", "hall.get", None)
+
+
+@pytest.mark.parametrize("path", ["/api/hall/nothing", "/api/nothing", "/api/", "/api/hall/get/more", "/api/hall.get"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_unknown_route_is_404(method: str, path: str) -> None:
+    """Under /api the code is RouteNotFound."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request(method, path, b"{}")
+        assert (reply.status, reply.error) == (404, "RouteNotFound")
+
+
+async def test_subscriptions_are_not_routes() -> None:
+    """A subscription needs a socket."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/subscribe", b"{}")
+        assert (reply.status, reply.error) == (404, "RouteNotFound")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+async def test_other_verbs_are_405(method: str) -> None:
+    """A method is called with POST; the answer says so."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request(method, "/api/hall/get")
+        assert (reply.status, reply.error) == (405, "BadRequest")
+        assert reply.header("Allow") == "POST, OPTIONS"
+        assert (await client.request("POST", "/api/user/status")).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b' {"unknown": 1} '])
+async def test_no_data_is_an_empty_object(body: bytes) -> None:
+    """An empty body, with a JSON content type or without, ``null`` and ``{}`` are the same."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/status", body, Content_Type="application/json")
+        assert (reply.status, reply.json["data"]) == (200, {"status": "guest"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"\xff{}",
+        b'{"a":"\\ud800"}',
+        b'{"a":' * 2000,
+        b"[" * 2000 + b"]" * 2000,
+        b'{"a":NaN}',
+        b'{"a":1e999}',
+        b"{}{}",
+    ],
+)
+async def test_bad_json_is_400(body: bytes) -> None:
+    """Bad JSON, bad UTF-8, lone surrogates, deep nesting and what is no object are told apart from bad data."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/get", body)
+        assert (reply.status, reply.error) == (400, "BadRequest")
+        assert (await client.request("POST", "/api/hall/get", b'{"id":7}')).status == 200
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"id":"7"}', b'{"id":-1}', b'{"id":123456789012345678901234567890}'])
+async def test_bad_data_is_400(body: bytes) -> None:
+    """Data of the wrong shape is a ValidationError that names the field."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/get", body)
+        assert (reply.status, reply.error) == (400, "ValidationError")
+        assert "id" in reply.json["message"]
+
+
+async def test_domain_error_has_its_status() -> None:
+    """An error's class says the HTTP status; its message reaches the client."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/refused")
+        assert (reply.status, reply.error) == (409, "SeatConflict")
+        assert reply.json["message"] == 'Seat 12 is "OCCUPIED".'
+
+
+async def test_throttle_says_how_long() -> None:
+    """In the body to the fraction of a second, in Retry-After rounded up."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/throttled")
+        assert (reply.status, reply.json["retry_after"]) == (429, 29.2)
+        assert reply.header("Retry-After") == "30"
+
+
+async def test_database_away_is_503() -> None:
+    """A client that may simply ask again is told when."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/away")
+        assert (reply.status, reply.error) == (503, "ServiceUnavailable")
+        assert reply.header("Retry-After") == "1"
+
+
+@pytest.mark.parametrize("path", ["/api/user/status", "/api/user/throttled", "/api/user/nothing"])
+async def test_user_answers_make_a_visitor(path: str) -> None:
+    """Every answer under /api/user, also a refusal, sets a cookie for a client without one, and only for it."""
+    async with open_world() as world:
+        client = await world.connect()
+        (cookie,) = (await client.request("POST", path)).all("Set-Cookie")
+        assert TOKENS.visitor({"seatsync_visitor": cookie.partition(";")[0].partition("=")[2]})
+        assert "HttpOnly" in cookie
+        assert not (await client.request("POST", path, Cookie=COOKIE)).all("Set-Cookie")
+
+
+async def test_other_answers_make_no_visitor() -> None:
+    """Reading halls leaves no cookie behind."""
+    async with open_world() as world:
+        client = await world.connect()
+        assert not (await client.request("POST", "/api/hall/get", b'{"id":7}')).all("Set-Cookie")
+
+
+@pytest.mark.parametrize("cookie", [COOKIE, ""])
+async def test_login_sets_session_and_new_visitor(cookie: str) -> None:
+    """A login answers with the session's cookie and another visitor, whatever visitor came."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/login", b'{"username":"ann"}', Cookie=cookie)
+        session, visitor = reply.all("Set-Cookie")
+        assert session == TOKENS.session_cookie("new.session.token")
+        fresh = TOKENS.visitor({"seatsync_visitor": visitor.partition(";")[0].partition("=")[2]})
+        assert fresh not in {None, VISITOR, world.calls[0].client.visitor}
+
+
+async def test_login_sets_the_visitor_the_method_chose() -> None:
+    """A method that has to know the new visitor beforehand makes it itself."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/login", b'{"username":"chosen"}', Cookie=COOKIE)
+        assert reply.all("Set-Cookie")[1] == TOKENS.visitor_cookie(CHOSEN_VISITOR)
+
+
+async def test_logout_clears_the_session() -> None:
+    """A logout takes the session's cookie away and leaves the visitor."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/logout", Cookie=COOKIE)
+        assert reply.all("Set-Cookie") == [TOKENS.clear_session_cookie()]
+        assert len((await client.request("POST", "/api/user/logout")).all("Set-Cookie")) == 2
+
+
+async def test_login_is_announced_after_the_response(autojump_clock: trio.testing.MockClock) -> None:
+    """50 ms after the response, to the visitor that came; the connection goes on meanwhile."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.request("POST", "/api/user/login", b'{"username":"ann"}', Cookie=COOKIE)
+        written = trio.current_time()
+        assert (await client.request("POST", "/api/user/status")).status == 200
+        assert not world.announced
+        await trio.sleep(1)
+        ((when, visitor, data),) = world.announced
+        assert when == pytest.approx(written + ANNOUNCE_DELAY_S)
+        assert (visitor, data) == (VISITOR, {"status": "user", "username": "ann"})
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_login_is_announced_without_the_client(autojump_clock: trio.testing.MockClock, when: str) -> None:
+    """A client that goes away, before its answer or right after it, has still changed its state."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(request_bytes("POST", "/api/user/login", b'{"username":"ann"}', Cookie=COOKIE))
+        if when == "after":
+            await client.reply()
+        await client.stream.aclose()
+        await trio.sleep(1)
+        assert len(world.announced) == 1
+        assert world.ended == [client.server]
+
+
+async def test_failed_announcement_harms_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """With the database away the announcement is lost; the sockets learn of the session in another way."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.request("POST", "/api/user/login", b'{"username":"nobody"}')
+        await trio.sleep(1)
+        assert (await client.request("POST", "/api/user/status")).status == 200
+
+
+def test_parse_object_reads_objects_only() -> None:
+    """The message says what is wrong."""
+    assert parse_object(b'{"a":[1]}') == {"a": [1]}
+    with pytest.raises(errors.BadRequest, match="not a JSON object"):
+        parse_object(b"[]")
+    with pytest.raises(errors.BadRequest, match="not JSON"):
+        parse_object(b"[")

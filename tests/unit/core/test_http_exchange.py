@@ -1,0 +1,363 @@
+"""Requests in and responses out: framing, limits, deadlines, keep-alive, on streams in memory."""
+
+import time
+
+import pytest
+import trio
+import trio.testing
+
+from seatsync.core import http_exchange
+from tests.support.http_front import handshake_bytes, open_world, request_bytes
+
+STATUS = request_bytes("POST", "/api/user/status", b"")
+CHUNKED_HEAD = b"POST /api/hall/get HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+
+
+async def test_connection_is_kept_alive() -> None:
+    """One connection carries any number of requests."""
+    async with open_world() as world:
+        client = await world.connect()
+        for _ in range(3):
+            assert (await client.request("POST", "/api/user/status", b"{}")).status == 200
+        assert not world.ended
+
+
+async def test_connection_close_is_obeyed() -> None:
+    """A client that asks for it is disconnected after the answer, which says so."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("GET", "/healthz", Connection="close")
+        assert reply.status == 200
+        assert reply.header("Connection") == "close"
+        assert await client.is_closed()
+
+
+async def test_http_1_0_is_answered_and_closed() -> None:
+    """HTTP/1.0 gets one answer a connection."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert (await client.reply()).status == 200
+        assert await client.is_closed()
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    """Requests that come in one piece are answered one after the other, bodies of either framing included."""
+    async with open_world() as world:
+        client = await world.connect()
+        chunked = CHUNKED_HEAD + b'\r\n3\r\n{"i\r\n6\r\nd": 7}\r\n0\r\n\r\n'
+        declared = request_bytes("POST", "/api/hall/get", b'{"id":7}')
+        await client.send(chunked + declared + request_bytes("GET", "/nowhere") + b"\r\n\r\n" + STATUS)
+        assert [(await client.reply()).status for _ in range(4)] == [200, 200, 404, 200]
+
+
+async def test_request_may_come_byte_by_byte() -> None:
+    """Where the network cuts a request does not matter."""
+    async with open_world() as world:
+        client = await world.connect()
+        for data in (request_bytes("POST", "/api/hall/get", b'{"id":7}'), STATUS):
+            for byte in data:
+                await client.send(bytes([byte]))
+                await trio.testing.wait_all_tasks_blocked()
+        assert (await client.reply()).status == 200
+        assert (await client.reply()).status == 200
+
+
+async def test_blank_lines_before_a_request_are_ignored() -> None:
+    """RFC 9112, 2.2."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(b"\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send(b"\r\n\r\n" + STATUS)
+        assert (await client.reply()).status == 200
+
+
+async def test_client_that_expects_100_is_invited() -> None:
+    """``Expect: 100-continue`` gets a 100 before the body, then the answer."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(request_bytes("POST", "/api/hall/get", None, Expect="100-continue", Content_Length="8"))
+        assert (await client.reply()).status == 100
+        await client.send(b'{"id":7}')
+        assert (await client.reply()).status == 200
+        assert (await client.request("POST", "/api/user/status", b"")).status == 200
+
+
+async def test_client_that_expects_100_is_refused_at_once() -> None:
+    """A body that is too large anyway is not invited."""
+    async with open_world(MAX_MESSAGE_BYTES="1024") as world:
+        client = await world.connect()
+        await client.send(request_bytes("POST", "/api/hall/get", None, Expect="100-continue", Content_Length="1025"))
+        assert (await client.reply()).status == 413
+        assert await client.is_closed()
+
+
+async def test_declared_body_over_the_limit_is_413() -> None:
+    """One byte more than MAX_MESSAGE_BYTES is refused before it is read; exactly as many are not."""
+    async with open_world(MAX_MESSAGE_BYTES="1024") as world:
+        client = await world.connect()
+        body = b'{"id":7}'.ljust(1024)
+        assert (await client.request("POST", "/api/hall/get", body)).status == 200
+        reply = await client.request("POST", "/api/hall/get", body + b" ")
+        assert (reply.status, reply.error) == (413, "MessageTooLarge")
+        assert await client.is_closed()
+
+
+async def test_chunked_body_over_the_limit_is_413() -> None:
+    """A chunked body is counted while it comes."""
+    async with open_world(MAX_MESSAGE_BYTES="1024") as world:
+        client = await world.connect()
+        await client.send(CHUNKED_HEAD + b"\r\n" + b"200\r\n" + bytes(512) + b"\r\n")
+        await client.send(b"201\r\n" + bytes(513) + b"\r\n")
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (413, "MessageTooLarge")
+        assert await client.is_closed()
+
+
+async def test_long_target_is_414() -> None:
+    """A target may have 8 KiB."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("GET", "/" + "a" * 8192)
+        assert (reply.status, reply.error) == (414, "BadRequest")
+        assert await client.is_closed()
+
+
+async def test_target_without_end_is_414() -> None:
+    """A request line that never ends is refused once it is longer than any head."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(b"GET /" + b"a" * 17_000)
+        assert (await client.reply()).status == 414
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["unfinished", "complete"])
+async def test_large_head_is_431(end: bytes) -> None:
+    """A head may have 16 KiB, whether it comes in one piece or never ends."""
+    async with open_world() as world:
+        client = await world.connect()
+        fields = b"".join(b"X-%d: %b\r\n" % (n, b"a" * 90) for n in range(180))
+        await client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + fields + end)
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (431, "BadRequest")
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz\r\n\r\n",
+        b"GET  /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: local host\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: user@localhost\r\n\r\n",
+        b"GET /h\xc3\xa4lle HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\nX: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\nHost: localhost\n\n",
+        b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b" GET /healthz HTTP/1.1\r\n",
+    ],
+)
+async def test_malformed_head_is_400(head: bytes) -> None:
+    """What is no HTTP/1.1 is answered at once, with the JSON of every error, and closed."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(head)
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (400, "BadRequest")
+        assert reply.header("Content-Type") == "application/json"
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+        b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked",
+    ],
+    ids=["both", "both, the other way", "chunked in 1.0"],
+)
+async def test_ambiguous_framing_is_400(framing: bytes) -> None:
+    """A body that two parsers could end in two places is refused, and nothing after it is taken for a request.
+
+    h11 alone lets ``Transfer-Encoding`` win (RFC 9112, 6.1 allows both).
+    """
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(b"POST /api/user/status " + framing + b"\r\n\r\n0\r\n\r\n" + STATUS)
+        assert (await client.reply()).status == 400
+        assert await client.is_closed()
+        assert not world.calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\n",
+        b"5\r\n{}\r\n0\r\n\r\n123",
+        b"2;" + b"x" * 2000 + b"\r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\nX: " + b"x" * 2000 + b"\r\n\r\n",
+    ],
+    ids=["size", "length", "extension", "trailer"],
+)
+async def test_malformed_chunks_are_400(body: bytes) -> None:
+    """So is a line between chunks, or a trailer, that is longer than any honest one."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(CHUNKED_HEAD + b"\r\n" + body)
+        assert (await client.reply()).status == 400
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX:" + b" " * 15_000 + b"\0\r\n\r\n",
+        CHUNKED_HEAD + b"\r\n1;" + b" " * 15_000 + b"\n\r\n",
+        CHUNKED_HEAD + b"\r\n0\r\nX:" + b" " * 15_000 + b"\0\r\n\r\n",
+    ],
+    ids=["head", "chunk", "trailer"],
+)
+async def test_long_blanks_cost_little(request_: bytes) -> None:
+    """h11's expressions are quadratic on these: half a second for 16 KiB, which must not stall everybody else."""
+    async with open_world() as world:
+        client = await world.connect()
+        started = time.process_time()
+        await client.send(request_)
+        assert (await client.reply()).status == 400
+        assert time.process_time() - started < 0.1
+
+
+async def test_body_that_ends_early_is_400() -> None:
+    """A client that stops sending within a body, but still listens, is told."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(request_bytes("POST", "/api/user/status", None, Content_Length="10") + b"{}")
+        await client.finish()
+        assert (await client.reply()).status == 400
+        assert not world.calls
+
+
+async def test_request_before_the_end_is_answered() -> None:
+    """A client may shut down its sending side right after its request."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(STATUS)
+        await client.finish()
+        assert (await client.reply()).status == 200
+        assert await client.is_closed()
+
+
+async def test_slow_head_is_408(autojump_clock: trio.testing.MockClock) -> None:
+    """Ten seconds after its first byte a head has to be complete, however steadily it trickles."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.request("GET", "/healthz")
+        await trio.sleep(60)
+        started = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it breaks somewhere within
+            for byte in request_bytes("GET", "/healthz"):
+                await client.send(bytes([byte]))
+                await trio.sleep(1)
+        assert trio.current_time() - started == pytest.approx(http_exchange.HEAD_S, abs=1.5)
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (408, "BadRequest")
+        assert await client.is_closed()
+
+
+async def test_slow_body_is_408(autojump_clock: trio.testing.MockClock) -> None:
+    """Thirty seconds after its head a body has to be complete."""
+    async with open_world() as world:
+        client = await world.connect()
+        started = trio.current_time()
+        await client.send(request_bytes("POST", "/api/user/status", None, Content_Length="10") + b"{}")
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (408, "BadRequest")
+        assert trio.current_time() - started == pytest.approx(http_exchange.BODY_S)
+        assert await client.is_closed()
+
+
+async def test_connection_without_a_request_is_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """The first request has to begin within ten seconds; a connection on which none does ends without a word."""
+    async with open_world() as world:
+        client = await world.connect()
+        started = trio.current_time()
+        assert await client.is_closed()
+        assert trio.current_time() - started == pytest.approx(http_exchange.HEAD_S)
+
+
+async def test_idle_connection_is_closed(autojump_clock: trio.testing.MockClock) -> None:
+    """75 silent seconds between two requests end a connection without a word."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.request("GET", "/healthz")
+        await trio.sleep(70)
+        assert (await client.request("POST", "/api/user/status", b"")).status == 200
+        started = trio.current_time()
+        assert await client.is_closed()
+        assert trio.current_time() - started == pytest.approx(http_exchange.IDLE_S)
+
+
+async def test_blank_lines_keep_no_connection(autojump_clock: trio.testing.MockClock) -> None:
+    """They are no request, so the idle deadline stands."""
+    async with open_world() as world:
+        client = await world.connect()
+        started = trio.current_time()
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - it breaks in some round
+            while True:
+                await client.send(b"\r\n")
+                await trio.sleep(9)
+        assert trio.current_time() - started < http_exchange.IDLE_S + 10
+
+
+async def test_peer_that_does_not_read_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    """A response that is not taken within thirty seconds ends the connection."""
+    async with open_world() as world:
+        client = await world.connect(lockstep=True)
+        started = trio.current_time()
+        await client.send(STATUS)
+        await trio.sleep(http_exchange.RESPONSE_S + 1)
+        assert world.ended == [client.server]
+        assert client.server.is_closed
+        assert trio.current_time() - started < http_exchange.RESPONSE_S + 2
+
+
+async def test_bytes_after_a_handshake_are_unread() -> None:
+    """Frames that came together with the handshake are the WebSocket's, to the last byte."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes() + b"\r\n\x81\x80\0\0\0\0")
+        assert (await client.reply()).status == 101
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.first_bytes == [b"\r\n\x81\x80\0\0\0\0"]
+
+
+async def test_other_upgrades_are_ignored() -> None:
+    """``Upgrade: h2c``, as curl sends it, gets an ordinary answer (RFC 9110, 7.8)."""
+    async with open_world() as world:
+        client = await world.connect()
+        for _ in range(2):
+            reply = await client.request("GET", "/healthz", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings")
+            assert reply.status == 200
+
+
+async def test_bad_head_request_is_answered_without_a_body() -> None:
+    """Also when it is refused before anybody has looked at its method."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        reply = await client.reply(without_body=True)
+        assert reply.status == 400
+        assert await client.is_closed()

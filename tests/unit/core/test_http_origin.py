@@ -1,0 +1,100 @@
+"""Which hosts are served and which pages may use the server."""
+
+import pytest
+
+from seatsync import errors
+from seatsync.core.http_origin import OriginPolicy, preflight
+from seatsync.core.http_request import Request
+
+LOOPBACK = OriginPolicy((), loopback_only=True)
+PUBLIC = OriginPolicy(("https://app.example",), loopback_only=False)
+
+
+def request(origin: str | None = None, host: str = "localhost") -> Request:
+    """A request from a page of that origin."""
+    headers = {} if origin is None else {b"origin": origin.encode("latin-1")}
+    return Request("POST", "/", host, b"1.1", headers)
+
+
+@pytest.mark.parametrize("host", ["localhost", "seats.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
+def test_loopback_hosts_are_served(host: str) -> None:
+    """Bound to loopback, every name of loopback is served."""
+    LOOPBACK.check_host(request(host=host))
+
+
+@pytest.mark.parametrize("host", ["", "evil.example", "localhost.evil.example", "evillocalhost", "10.0.0.1", "[::2]"])
+def test_other_hosts_are_not(host: str) -> None:
+    """A name that someone else can point at this machine is refused (DNS rebinding); elsewhere any name will do."""
+    with pytest.raises(errors.Forbidden):
+        LOOPBACK.check_host(request(host=host))
+    PUBLIC.check_host(request(host=host))
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "host"),
+    [
+        (LOOPBACK, None, "localhost"),
+        (LOOPBACK, "http://localhost:5173", "127.0.0.1"),
+        (LOOPBACK, "https://app.localhost", "localhost"),
+        (LOOPBACK, "http://127.0.0.1:80", "localhost"),
+        (LOOPBACK, "http://[::1]:8080", "localhost"),
+        (PUBLIC, "https://app.example", "api.example"),
+        (PUBLIC, "https://api.example", "api.example"),
+        (PUBLIC, "http://api.example:8080", "api.example"),
+        (OriginPolicy(("https://app.example",), loopback_only=True), "http://localhost:5173", "localhost"),
+    ],
+)
+def test_allowed_origins(policy: OriginPolicy, origin: str | None, host: str) -> None:
+    """No origin (a program), a configured one, the host that is asked, and by default on loopback any loopback one."""
+    policy.check_origin(request(origin, host))
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "host"),
+    [
+        (LOOPBACK, "null", "localhost"),
+        (LOOPBACK, "", "localhost"),
+        (LOOPBACK, "https://evil.example", "localhost"),
+        (LOOPBACK, "http://localhost.evil.example", "localhost"),
+        (LOOPBACK, "http://localhost:5173, http://localhost:5173", "localhost"),
+        (LOOPBACK, "http://localhost/", "localhost"),
+        (LOOPBACK, "http://evil.example@localhost", "localhost"),
+        (LOOPBACK, "http://localhost\u00e4", "localhost"),
+        (PUBLIC, "http://app.example", "api.example"),
+        (PUBLIC, "https://app.example:444", "api.example"),
+        (PUBLIC, "https://evil.app.example", "api.example"),
+        (PUBLIC, "http://localhost:5173", "api.example"),
+        (PUBLIC, "http://", ""),
+        (OriginPolicy(("https://app.example",), loopback_only=True), "http://127.0.0.1", "localhost"),
+    ],
+)
+def test_refused_origins(policy: OriginPolicy, origin: str, host: str) -> None:
+    """Exact means exact; ``null`` is nobody's; a list of origins replaces the default of loopback."""
+    with pytest.raises(errors.Forbidden):
+        policy.check_origin(request(origin, host))
+    assert policy.cors(request(origin, host)) == [(b"Vary", b"Origin")]
+
+
+def test_allowed_page_may_read_the_answer() -> None:
+    """The origin is echoed exactly, with credentials, and caches are told that it matters."""
+    assert PUBLIC.cors(request("https://app.example", "api.example")) == [
+        (b"Vary", b"Origin"),
+        (b"Access-Control-Allow-Origin", b"https://app.example"),
+        (b"Access-Control-Allow-Credentials", b"true"),
+        (b"Access-Control-Expose-Headers", b"Retry-After"),
+    ]
+
+
+def test_program_needs_no_cors() -> None:
+    """Without an Origin there is nobody to tell, except caches."""
+    assert PUBLIC.cors(request()) == [(b"Vary", b"Origin")]
+
+
+def test_preflight() -> None:
+    """What a page may send, and for how long the browser need not ask again."""
+    assert dict(preflight(b"POST, OPTIONS")) == {
+        b"Allow": b"POST, OPTIONS",
+        b"Access-Control-Allow-Methods": b"POST, OPTIONS",
+        b"Access-Control-Allow-Headers": b"content-type, authorization",
+        b"Access-Control-Max-Age": b"600",
+    }
