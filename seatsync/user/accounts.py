@@ -1,0 +1,54 @@
+"""What an administrator does to users from the command line."""
+
+from attrs import field, frozen
+
+from seatsync import errors
+from seatsync.core.client import Role
+from seatsync.core.db import Database
+from seatsync.core.tokens import Tokens
+from seatsync.user import phrases, totp
+from seatsync.user.messages import check_username
+from seatsync.user.store import UserStore
+
+
+@frozen
+class NewUser:
+    """What the new user has to be handed, once."""
+
+    uri: str = field(repr=False)
+    """The ``otpauth://`` URI of the authenticator."""
+    phrase: str = field(repr=False)
+    """The recovery phrase, in force."""
+
+
+async def create_user(db: Database, name: str, role: Role) -> NewUser:
+    """Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`."""
+    check_username(name)
+    secret, phrase = totp.new_secret(), phrases.new_phrase()
+    if not await UserStore(db).add_user(name, role, secret, await phrases.hash_phrase(phrase)):
+        raise errors.UserAlreadyExists
+    return NewUser(totp.enrolment_uri(name, secret), phrase)
+
+
+async def set_role(db: Database, name: str, role: Role) -> None:
+    """Change a role; the user's sessions end if it is another one. Raises `UserNotFound`."""
+    if not await UserStore(db).set_role(name, role):
+        raise errors.UserNotFound
+
+
+async def session_tokens(
+    db: Database, tokens: Tokens, name: str, *, create: bool = False, count: int = 1, role: Role = "operator"
+) -> list[str]:
+    """Tokens of new sessions, for scripts and load tests.
+
+    With ``create`` a missing user is made with that role and an authenticator nobody has: only such tokens can act for
+    it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`.
+    """
+    check_username(name)
+    store = UserStore(db)
+    if create:
+        await store.add_user(name, role, totp.new_secret(), None)
+    sessions = await store.add_sessions(name, count)
+    if not sessions:
+        raise errors.UserNotFound
+    return [tokens.issue(row["user_id"], row["id"], row["expires_at"].timestamp()) for row in sessions]

@@ -1,0 +1,67 @@
+"""Recovery phrases: words one can write down and read out, and their hashes."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from typing import Final
+
+import trio
+
+# Words are consonant-vowel-consonant-vowel-consonant, 16 bits each ("proquints"): no list, and nothing to misspell.
+_CONSONANTS: Final = "bdfghjklmnprstvz"
+_VOWELS: Final = "aiou"
+_WORDS: Final = 5
+
+# scrypt (RFC 7914) with N = 2^15, r = 8, p = 1: 32 MiB and about 75 ms.
+_LOG_N, _R, _P = 15, 8, 1
+_SALT_BYTES = 16
+_HASH = re.compile(r"scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)")
+
+# Two at a time: the event loop keeps running, and a flood of attempts costs neither all cores nor all memory.
+_hashing = trio.CapacityLimiter(2)
+
+
+def new_phrase() -> str:
+    """Five words from `secrets`: 80 bits."""
+    return " ".join(_word() for _ in range(_WORDS))
+
+
+def _word() -> str:
+    return "".join(secrets.choice(letters) for letters in (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS))
+
+
+async def hash_phrase(phrase: str) -> str:
+    """``scrypt$log2(N)$r$p$salt$hash``. A cancellation waits for the hash and drops it."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    digest = await trio.to_thread.run_sync(_scrypt, phrase, salt, _LOG_N, _R, _P, limiter=_hashing)
+    return "$".join(("scrypt", str(_LOG_N), str(_R), str(_P), _base64(salt), _base64(digest)))
+
+
+async def matches(phrase: str, phrase_hash: str) -> bool:
+    """Whether this is the phrase that was hashed; its case and spacing do not matter.
+
+    Raises `ValueError` for a hash that `hash_phrase` did not make.
+    """
+    parts = _HASH.fullmatch(phrase_hash)
+    if parts is None:
+        raise ValueError("not a hash of a recovery phrase")
+    log_n, r, p = (int(number) for number in parts.group(1, 2, 3))
+    salt, wanted = (base64.b64decode(text) for text in parts.group(4, 5))
+    found = await trio.to_thread.run_sync(_scrypt, phrase, salt, log_n, r, p, limiter=_hashing)
+    return hmac.compare_digest(found, wanted)
+
+
+def _scrypt(phrase: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
+    n = 1 << log_n
+    # OpenSSL wants room for 128·N·r bytes and a little more.
+    return hashlib.scrypt(_plain(phrase).encode(), salt=salt, n=n, r=r, p=p, maxmem=128 * (n + p + 8) * r)
+
+
+def _plain(phrase: str) -> str:
+    return " ".join(phrase.casefold().split())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,67 @@
+"""Requests check themselves, and say which field is wrong."""
+
+from typing import Any
+
+import pytest
+
+from seatsync import errors
+from seatsync.core.registry import encode, structure
+from seatsync.user.messages import Candidate, Coded, Guest, Named, NamedCode, NamedPhrase, Phrased, User
+
+
+@pytest.mark.parametrize("username", ["abc", "A_b-9", "x" * 32, "---"])
+def test_a_username_is_3_to_32_letters_digits_hyphens_underscores(username: str) -> None:
+    """What the pattern allows is taken as it is."""
+    assert structure({"username": username}, Named).username == username
+
+
+@pytest.mark.parametrize("username", ["ab", "x" * 33, "a b", "abc\n", "äbc", "a.b", "\uff41bc"])
+def test_another_username_is_invalid(username: str) -> None:
+    """Anything else is `InvalidUsername`."""
+    with pytest.raises(errors.InvalidUsername):
+        structure({"username": username}, Named)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"username": ""}])
+def test_a_missing_username_is_required(data: Any) -> None:
+    """Missing and empty are `RequiredUsername`."""
+    with pytest.raises(errors.RequiredUsername):
+        structure(data, Named)
+
+
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "12345\n", " 123456"]
+)
+def test_a_code_is_six_digits(code: str) -> None:
+    """Anything else is `InvalidCode`, before anything is counted or looked up."""
+    with pytest.raises(errors.InvalidCode):
+        structure({"code": code}, Coded)
+
+
+@pytest.mark.parametrize("phrase", ["", "x" * 257])
+def test_a_phrase_is_of_sensible_length(phrase: str) -> None:
+    """What cannot be a phrase is not hashed."""
+    with pytest.raises(errors.InvalidRecoveryPhrase):
+        structure({"phrase": phrase}, Phrased)
+
+
+@pytest.mark.parametrize("cls", [Named, NamedCode, NamedPhrase])
+def test_a_username_of_another_type_is_a_validation_error(cls: type) -> None:
+    """A number is no username: the path says where."""
+    with pytest.raises(errors.ValidationError, match="username"):
+        structure({"username": 7, "code": "123456", "phrase": "x"}, cls)
+
+
+def test_answers_are_as_clients_expect() -> None:
+    """The fields and their values on the wire."""
+    assert encode(Guest()) == b'{"status":"guest"}'
+    assert encode(User("ada", "admin")) == b'{"status":"user","username":"ada","role":"admin"}'
+    assert encode(Candidate("ada", "otpauth:", "data:")) == (
+        b'{"status":"candidate","username":"ada","qr_url":"otpauth:","qr_code":"data:"}'
+    )
+
+
+def test_secrets_stay_out_of_reprs() -> None:
+    """A logged request shows no code and no phrase."""
+    assert "123456" not in repr(NamedCode("ada", "123456"))
+    assert "babab" not in repr(NamedPhrase("ada", "babab"))
