@@ -1,0 +1,1 @@
+"""Cinemas: the list with its totals, kept live."""

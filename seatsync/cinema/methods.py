@@ -1,0 +1,35 @@
+"""The methods ``cinemas.*``."""
+
+from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
+from seatsync.core.client import Call
+from seatsync.core.registry import Access, Json, Kind, Method, NoParams
+from seatsync.core.subscriptions import connection_of, unsubscribing
+
+
+class CinemaMethods:
+    """Reading and watching the list of cinemas."""
+
+    def __init__(self, feed: CinemaFeed) -> None:
+        self._feed = feed
+
+    def table(self) -> tuple[Method, ...]:
+        """The methods of this domain."""
+        return (
+            Method("cinemas.get_cinemas", NoParams, self.get_cinemas, Access.READ, aliases=("cinema.get_cinemas",)),
+            Method(SUBSCRIBE, NoParams, self.subscribe, Access.READ, Kind.SUBSCRIBE),
+            unsubscribing("cinemas.unsubscribe", SUBSCRIBE),
+        )
+
+    async def get_cinemas(self, _: Call, __: NoParams) -> Json:
+        """All cinemas with their halls and totals."""
+        return await self._feed.cinemas()
+
+    async def subscribe(self, call: Call, _: NoParams) -> None:
+        """The list, then what changes in it."""
+        connection = connection_of(call)
+        subscriber = connection.subscribe(SUBSCRIBE, call.eid, self._feed)
+        try:
+            await self._feed.subscribe(subscriber)
+        except BaseException:
+            connection.forget(subscriber)
+            raise

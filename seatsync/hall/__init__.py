@@ -1,0 +1,1 @@
+"""Halls: their snapshots and updates, and changing seats."""

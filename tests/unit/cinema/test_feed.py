@@ -1,0 +1,310 @@
+"""The list of cinemas, kept live: who is told what, and how often."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, field
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from seatsync import errors
+from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
+from seatsync.core.audience import Subscriber
+from seatsync.core.db import DatabaseRejected
+from seatsync.core.metrics import Metrics
+from seatsync.core.registry import Json
+
+
+@define(eq=False)
+class FakeStore:
+    """Cinemas in memory: by id, each with the free seats of its halls by id."""
+
+    cinemas_: dict[int, dict[int, int]] = field(factory=lambda: {1: {11: 5, 12: 5}, 2: {21: 5}})
+    fault: Exception | None = None
+    gate: trio.Event | None = None
+    asked: list[str] = field(factory=list)
+
+    def _cinema(self, key: int, halls: Iterable[int]) -> dict[str, Any]:
+        return {"id": key, "halls": [{"id": hall, "free": self.cinemas_[key][hall]} for hall in halls]}
+
+    async def _answer(self, query: str, answer: Any) -> Any:
+        self.asked.append(query)
+        if self.gate is not None:
+            await self.gate.wait()
+        await trio.lowlevel.checkpoint()
+        if self.fault is not None:
+            raise self.fault
+        return answer
+
+    async def all(self) -> Json:
+        """The list."""
+        found = [self._cinema(key, halls) for key, halls in self.cinemas_.items()]
+        return Json(await self._answer("all", json.dumps(found).encode()))
+
+    async def totals(self, hall_ids: Iterable[int]) -> list[Json]:
+        """Those halls, by cinema."""
+        found = [
+            self._cinema(key, [hall for hall in halls if hall in hall_ids]) for key, halls in self.cinemas_.items()
+        ]
+        return await self._updates("totals", [cinema for cinema in found if cinema["halls"]])
+
+    async def cinemas(self, cinema_ids: Iterable[int]) -> list[Json]:
+        """Those cinemas, whole."""
+        return await self._updates("cinemas", [self._cinema(key, self.cinemas_[key]) for key in cinema_ids])
+
+    async def _updates(self, query: str, found: list[dict[str, Any]]) -> list[Json]:
+        updates: list[Json] = await self._answer(query, [Json(json.dumps(cinema).encode()) for cinema in found])
+        return updates
+
+
+@define(eq=False)
+class Watcher:
+    """A client that merges what it is told by id, as existing clients do."""
+
+    full: bool = False
+    frames: list[str] = field(factory=list)
+    """Of each frame: its status, or what it says of staleness."""
+    cinemas: dict[int, dict[int, int]] = field(factory=dict)
+    subscriber: Subscriber = field(init=False)
+
+    @property
+    def has_room(self) -> bool:
+        """It would take more."""
+        return not self.full
+
+    def push_frame(self, frame: bytes) -> bool:
+        """One whole frame."""
+        message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
+        assert (message["type"], message["eid"]) == (SUBSCRIBE, "e1")
+        data = message["data"]
+        if "stale" in data:
+            self.frames.append(f"stale {data['stale']}")
+            return not self.full
+        self.frames.append(message["status"])
+        if message["status"] == "snapshot":
+            self.cinemas.clear()
+        for cinema in data if message["status"] == "snapshot" else [data]:
+            self.cinemas.setdefault(cinema["id"], {}).update({hall["id"]: hall["free"] for hall in cinema["halls"]})
+        return not self.full
+
+    async def join(self, feed: CinemaFeed) -> None:
+        """Subscribe."""
+        self.subscriber = Subscriber(self, SUBSCRIBE, "e1", feed, lambda *_: None)
+        await feed.subscribe(self.subscriber)
+
+    def drain(self) -> None:
+        """Take everything."""
+        self.full = False
+        self.subscriber.feed.caught_up(self.subscriber)
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    """The database's side."""
+    return FakeStore()
+
+
+@pytest.fixture
+def feed(store: FakeStore, nursery: trio.Nursery) -> CinemaFeed:
+    """A running feed of it."""
+    feed = CinemaFeed(store, nursery.start_soon, Metrics())  # type: ignore[arg-type]  # all it needs of a store
+    nursery.start_soon(feed.run)
+    return feed
+
+
+async def joined(feed: CinemaFeed) -> Watcher:
+    """A client that has had its list."""
+    watcher = Watcher()
+    await watcher.join(feed)
+    return watcher
+
+
+async def test_changes_are_gathered(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """However often halls change, there is at most one update for each cinema in 100 ms, with the newest totals."""
+    watcher = await joined(feed)
+    for free in range(50):
+        store.cinemas_[1][11] = store.cinemas_[2][21] = free
+        feed.hall_changed("11 7 {}")
+        feed.hall_changed("21 7 {}")
+        await trio.sleep(0.01)
+    await trio.sleep(0.5)
+    assert 2 * 4 < len(watcher.frames) < 2 * 8
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_nobody_listening_asks_nothing(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """A change without subscribers costs no query."""
+    feed.hall_changed("11 7")
+    await trio.sleep(1)
+    assert store.asked == []
+
+
+async def test_only_the_list_sends_a_list(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """New and renamed halls are updates; new and removed cinemas are snapshots: those move a user away."""
+    watcher = await joined(feed)
+    store.cinemas_[1][13] = 7
+    feed.cinema_changed("1")
+    await trio.sleep(1)
+    assert watcher.frames == ["snapshot", "update"]
+    del store.cinemas_[2]
+    feed.hall_changed("21 deleted")
+    feed.list_changed("")
+    await trio.sleep(1)
+    assert watcher.frames == ["snapshot", "update", "snapshot"]
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_joiner_misses_nothing(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """A list that is read while an update is on its way is followed by what the update was about."""
+    first, second = await joined(feed), Watcher()
+    store.gate = trio.Event()
+    feed.hall_changed("11 2")
+    await wait_all_tasks_blocked()
+    store.cinemas_[1][11] = 3
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(second.join, feed)
+        await wait_all_tasks_blocked()
+        store.gate.set()
+    feed.hall_changed("11 3")
+    await trio.sleep(1)
+    assert first.cinemas == second.cinemas == store.cinemas_
+
+
+@pytest.mark.parametrize("fault", [errors.ServiceUnavailable(), DatabaseRejected("42501", "no"), RuntimeError("a bug")])
+async def test_fault_is_survived(
+    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock, fault: Exception
+) -> None:
+    """Whatever keeps the database from answering, it is asked until it does."""
+    watcher = await joined(feed)
+    store.fault = fault
+    store.cinemas_[1][11] = 1
+    feed.hall_changed("11 2")
+    with capture_logs() as logs:
+        await trio.sleep(3)
+    assert bool(logs) is not isinstance(fault, errors.DatabaseFault)
+    store.fault = None
+    await trio.sleep(3)
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_failed_join_leaves_nobody_behind(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """The error reaches who asked."""
+    store.fault = errors.ServiceUnavailable()
+    watcher = Watcher()
+    with pytest.raises(errors.ServiceUnavailable):
+        await watcher.join(feed)
+    store.fault = None
+    feed.hall_changed("11 2")
+    await trio.sleep(1)
+    assert watcher.frames == []
+
+
+# The feed's loss
+
+
+async def test_return_of_the_feed_tells_what_changed(
+    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+) -> None:
+    """As updates where the same cinemas and halls are there, and ``stale: false`` after them."""
+    watcher = await joined(feed)
+    feed.lost()
+    feed.set_stale(stale=True)
+    store.cinemas_[1][11] = 0
+    await feed.resync()
+    feed.set_stale(stale=False)
+    await trio.sleep(1)
+    assert watcher.frames == ["snapshot", "stale True", "update", "update", "stale False"]
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_list_that_changed_during_the_loss_is_sent(
+    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+) -> None:
+    """To those who have the old one, whoever has joined with the new one meanwhile."""
+    old = await joined(feed)
+    feed.lost()
+    feed.set_stale(stale=True)
+    del store.cinemas_[2]
+    new = await joined(feed)
+    await feed.resync()
+    feed.set_stale(stale=False)
+    await trio.sleep(1)
+    assert old.cinemas == new.cinemas == store.cinemas_
+
+
+async def test_joiner_during_a_loss_hears_of_it(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """A list has no room for it: an update says so at once."""
+    feed.lost()
+    feed.set_stale(stale=True)
+    watcher = await joined(feed)
+    assert watcher.frames == ["snapshot", "stale True"]
+    feed.set_stale(stale=False)
+    await trio.sleep(1)
+    assert watcher.frames[-1] == "stale False"
+
+
+# Slow clients
+
+
+async def test_slow_client_gets_everything_anew(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+    """As updates, when it has drained; a list only where it missed one."""
+    watcher = await joined(feed)
+    for removed in (False, True):
+        watcher.full = True
+        feed.hall_changed("11 2")
+        await trio.sleep(1)
+        watcher.frames.clear()
+        store.cinemas_[1][11] += 1
+        feed.hall_changed("11 3")
+        if removed:
+            del store.cinemas_[2]
+            feed.list_changed("")
+        await trio.sleep(1)
+        assert watcher.frames == []
+        watcher.drain()
+        await trio.sleep(1)
+        assert set(watcher.frames) == {"snapshot" if removed else "update"}
+        assert watcher.cinemas == store.cinemas_
+
+
+async def test_slow_client_is_sent_nothing_while_it_is_full(
+    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+) -> None:
+    """Not even what it missed: another subscription of its connection may have filled it again."""
+    watcher = await joined(feed)
+    watcher.full = True
+    feed.hall_changed("11 2")
+    await trio.sleep(1)
+    watcher.frames.clear()
+    store.gate = trio.Event()
+    watcher.drain()
+    await wait_all_tasks_blocked()
+    watcher.full = True
+    store.gate.set()
+    await trio.sleep(1)
+    assert watcher.frames == []
+    watcher.drain()
+    await trio.sleep(1)
+    assert watcher.cinemas == store.cinemas_
+    assert watcher.frames
+
+
+async def test_slow_client_that_leaves_is_forgotten(
+    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+) -> None:
+    """A refresh under way for it ends, also while the database is away."""
+    watcher = await joined(feed)
+    watcher.full = True
+    feed.hall_changed("11 2")
+    await trio.sleep(1)
+    store.fault = errors.ServiceUnavailable()
+    watcher.drain()
+    await trio.sleep(1)
+    feed.leave(watcher.subscriber)
+    asked = len(store.asked)
+    await trio.sleep(5)
+    assert len(store.asked) <= asked + 1

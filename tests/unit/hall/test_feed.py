@@ -1,0 +1,116 @@
+"""What the database says of halls, and what this node has written, handed to the channels."""
+
+import math
+from collections.abc import Sequence
+from uuid import uuid4
+
+import pytest
+import trio
+from attrs import define, field
+from trio.testing import wait_all_tasks_blocked
+
+from seatsync import errors
+from seatsync.core.channels import Channels
+from seatsync.core.client import Identity
+from seatsync.core.metrics import Metrics
+from seatsync.core.registry import Json
+from seatsync.core.writer import Outcome
+from seatsync.hall.feed import HallFeed
+from seatsync.hall.store import Write
+from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
+
+
+@define
+class FakeStore:
+    """Answers every batch with the same outcomes."""
+
+    outcomes: list[Outcome] = field(factory=list)
+
+    async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome]:  # noqa: ASYNC109 - the real one's
+        """The outcomes; nothing is written."""
+        return self.outcomes
+
+
+@define
+class Node:
+    """One node's halls."""
+
+    hall: FakeHall
+    channels: Channels
+    store: FakeStore
+    feed: HallFeed
+
+    async def watcher(self) -> Watcher:
+        """A client that has had its snapshot."""
+        watcher = Watcher()
+        await watcher.join(self.channels.open(HALL))
+        return watcher
+
+
+@pytest.fixture
+async def node(nursery: trio.Nursery) -> Node:
+    """A node whose feed is live."""
+    hall, store = FakeHall(), FakeStore()
+    channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
+    await channels.resync()
+    return Node(hall, channels, store, HallFeed(channels, store))  # type: ignore[arg-type]  # what it needs of a store
+
+
+def payload(notice: Notice) -> str:
+    """The notification's words after ``hall``."""
+    data = "layout" if notice.layout else (notice.data or b"").decode()
+    return f"{HALL} {notice.rev} {data}".rstrip()
+
+
+async def test_revision_is_published_as_it_came(node: Node) -> None:
+    """The trigger's JSON reaches clients byte for byte, without a query."""
+    watcher = await node.watcher()
+    notice = node.hall.change(1, "RESERVED")
+    node.feed.notified(payload(notice))
+    assert watcher.revs == ["snapshot 1", 2]
+    assert node.hall.asked == ["revs", "snapshot"]
+
+
+async def test_layout_sends_a_snapshot(node: Node) -> None:
+    """``<id> <rev> layout``."""
+    watcher = await node.watcher()
+    node.feed.notified(payload(node.hall.relay()))
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1", "snapshot 2"]
+
+
+@pytest.mark.parametrize(
+    "data", ["", "hello", '{"id":7,"rev":3,"seats":[]}', '{"id":8,"rev":2,"seats":[]}', '{"rev":2}']
+)
+async def test_what_the_trigger_did_not_make_is_looked_up(node: Node, data: str) -> None:
+    """Too long for a notification, or notified by somebody: clients see only what the database has."""
+    watcher = await node.watcher()
+    node.hall.change(1, "RESERVED")
+    node.feed.notified(f"{HALL} 2 {data}".rstrip())
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1", 2]
+    watcher.assert_sees(node.hall)
+
+
+async def test_deleted_hall_ends_its_subscriptions(node: Node) -> None:
+    """``<id> deleted``."""
+    watcher = await node.watcher()
+    node.feed.notified(f"{HALL} deleted")
+    assert watcher.ended == ["HallNotFound"]
+
+
+async def test_hall_that_nobody_watches_is_passed_over(node: Node) -> None:
+    """No channel is opened for a notification."""
+    node.feed.notified(payload(node.hall.change(1, "RESERVED")))
+    node.feed.notified("99 deleted")
+    assert node.channels.find(HALL) is None
+
+
+async def test_who_asks_after_a_write_sees_it(node: Node) -> None:
+    """A committed write counts before its notification has come: the snapshot in memory is old from then on."""
+    await node.watcher()
+    node.hall.change(1, "RESERVED")
+    node.store.outcomes = [Json(b'{"id":7,"rev":2,"seats":[]}'), errors.SeatConflict()]
+    writes = [Write(HALL, [], Identity(1, "ann", "operator", uuid4(), math.inf), None)] * 2
+    assert await node.feed.commit(writes, 1.0) == node.store.outcomes
+    assert (await node.channels.open(HALL).snapshot()).rev == 2
