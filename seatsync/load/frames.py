@@ -1,0 +1,99 @@
+"""WebSocket as a client speaks it (RFC 6455): the handshake, frames out, and where frames begin and end. Sans I/O."""
+
+import base64
+import hashlib
+import random
+import secrets
+from enum import IntEnum
+
+import orjson
+from attrs import frozen
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+_SHORT, _MEDIUM = 126, 1 << 16
+_MASKED = 0x80
+
+#: The application heartbeat.
+HEARTBEAT = b"1"
+
+
+class Opcode(IntEnum):
+    """The first byte of an unfragmented frame (RFC 6455, section 5.2)."""
+
+    TEXT = 0x81
+    CLOSE = 0x88
+    PING = 0x89
+    PONG = 0x8A
+
+
+@frozen
+class Closing:
+    """What a close frame says; the code is 1005 when it says nothing, 1006 when there was no close frame."""
+
+    code: int
+    reason: str = ""
+    retry_ms: tuple[int, int] | None = None
+    """Between how many milliseconds from now the server would like to see the client again."""
+
+
+def handshake(host: str, path: str, token: str | None) -> tuple[bytes, bytes]:
+    """An upgrade request, and the ``Sec-WebSocket-Accept`` that has to answer it."""
+    key = base64.b64encode(secrets.token_bytes(16))
+    accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - what the RFC prescribes
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {key.decode()}",
+    ]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    return "\r\n".join([*lines, "", ""]).encode(), accept
+
+
+def refusal(head: bytes, accept: bytes) -> str | None:
+    """Why the head of an answer is not the upgrade that was asked for; ``None`` if it is."""
+    status, *fields = head.split(b"\r\n")
+    if not status.startswith(b"HTTP/1.1 101"):
+        return f"the handshake was answered with {status.decode('ascii', 'replace')!r}"
+    for line in fields:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"sec-websocket-accept" and value.strip() == accept:
+            return None
+    return "the handshake was answered without the right Sec-WebSocket-Accept"
+
+
+def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
+    """A whole frame, masked with a key of its own (section 5.3)."""
+    size = len(payload)
+    if size < _SHORT:
+        head = bytes((opcode, _MASKED | size))
+    elif size < _MEDIUM:
+        head = bytes((opcode, _MASKED | _SHORT)) + size.to_bytes(2)
+    else:
+        head = bytes((opcode, _MASKED | _SHORT + 1)) + size.to_bytes(8)
+    mask = random.getrandbits(32).to_bytes(4)
+    pattern = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload) ^ int.from_bytes(pattern)
+    return head + mask + masked.to_bytes(size)
+
+
+def close_frame(code: int) -> bytes:
+    """A close frame without a reason."""
+    return frame(code.to_bytes(2), Opcode.CLOSE)
+
+
+def read_close(payload: bytes) -> Closing:
+    """The code, the reason and the advice in a close frame; advice that cannot be read is none."""
+    if len(payload) < 2:  # noqa: PLR2004 - section 5.5.1
+        return Closing(1005)
+    code, reason = int.from_bytes(payload[:2]), payload[2:].decode(errors="replace")
+    try:
+        advice = orjson.loads(reason)
+        earliest, latest = advice["retry_ms"]
+        return Closing(code, str(advice.get("reason", "")), (int(earliest), int(latest)))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Closing(code, reason)

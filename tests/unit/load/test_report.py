@@ -1,0 +1,158 @@
+"""Reports: the same figures on the terminal, as JSON and as a page that loads nothing from anywhere."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+from attrs import evolve
+from rich.console import Console
+
+from seatsync.load.chart import bins, chart
+from seatsync.load.faults import Kind
+from seatsync.load.figures import duration, number, title
+from seatsync.load.histogram import Histogram
+from seatsync.load.page import page
+from seatsync.load.report import as_json, show
+from seatsync.load.stats import Count, Stats, Timing
+from seatsync.load.svg import ticks
+from seatsync.load.totals import Process, Totals
+from tests.unit.load.test_stats import PLAN
+
+
+@pytest.fixture
+def totals() -> Totals:
+    """A test of four seconds."""
+    totals = Totals(evolve(PLAN, clients=2, rate=1.0), (7,), [Process("watchers <1>")], went_at=100.0, load_s=4.0)
+    for second in range(4):
+        stats = Stats()
+        stats.counts[Count.FRAMES] = stats.counts[Count.ANSWERED] = 10 + second
+        for sample in range(1, 11):
+            stats.timings[Timing.RECEIVED].record(sample * 0.001)
+            stats.timings[Timing.ANSWER].record(sample * 0.002)
+        message = {"phase": "load", "at": 100.5 + second, "cpu_s": 0.1, "live": 2, "stats": stats.take()}
+        totals.add(0, json.loads(json.dumps(message)))
+    return totals
+
+
+def shown(totals: Totals) -> str:
+    """What the terminal shows."""
+    console = Console(file=io.StringIO(), width=120)
+    show(totals, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 µs"),
+        (0.00087, "870 µs"),
+        (0.00123, "1.23 ms"),
+        (0.0456, "45.6 ms"),
+        (0.789, "789 ms"),
+        (12.34, "12.3 s"),
+    ],
+)
+def test_durations_have_three_digits(seconds: float, text: str) -> None:
+    """And the unit that suits them."""
+    assert duration(seconds) == text
+
+
+def test_numbers_are_apart_by_thousands() -> None:
+    """Small ones have a digit behind the point, where it is not zero."""
+    assert [number(value) for value in (1234567.8, 12.34, 12.0)] == ["1,234,568", "12.3", "12"]
+
+
+def test_a_chart_has_all_samples() -> None:
+    """In steps of 1, 2, 5, and with the empty ranges in between."""
+    histogram = Histogram()
+    for value in (0.0015, 0.0016, 0.03):
+        histogram.record(value)
+    assert bins(histogram) == [(0.002, 2), (0.005, 0), (0.01, 0), (0.02, 0), (0.05, 1)]
+    lines = list(chart(histogram))
+    assert lines[0].split() == ["up", "to", "2.00", "ms", "#" * 50, "2"]
+    assert lines[0].isascii()
+
+
+@pytest.mark.parametrize(("most", "last"), [(0.0, 1.0), (7.0, 8.0), (100.0, 100.0), (0.0123, 0.015), (43.0, 50.0)])
+def test_axes_end_at_a_round_number(most: float, last: float) -> None:
+    """The first that is not below the highest value."""
+    assert ticks(most)[-1] == pytest.approx(last)
+
+
+def test_a_fine_test_says_so(totals: Totals) -> None:
+    """With the rates of the load, and both latencies apart."""
+    text = shown(totals)
+    assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
+    assert re.search(r"frames received\W+46\W+11.5", text)
+    assert re.search(r"send→answer\W+10.0 ms", text)
+    assert re.search(r"send→received\W+5.0\d ms", text)
+    assert "No fault" in text
+
+
+def test_faults_are_told_in_words(totals: Totals) -> None:
+    """Kinds with their numbers, then the first in full, on one line each."""
+    totals.all.faults.add(Kind.MISSING, "Subscriber 1 was never sent revisions 6 to 7. " + "x" * 200, 2)
+    totals.all.faults.add(Kind.STATE, "Subscriber 1 [sees] nonsense.")
+    text = shown(totals)
+    assert "Faults: 2 missing revisions, 1 wrong states." in text
+    assert f"Subscriber 1 was never sent revisions 6 to 7. {'x' * 200}\n" in text
+    assert "[sees]" in text
+
+
+def test_json_has_the_same_figures(totals: Totals) -> None:
+    """Times in seconds, rates a second."""
+    result = json.loads(orjson.dumps(as_json(totals), option=orjson.OPT_NON_STR_KEYS))
+    assert result["counts"]["frames"] == 46
+    assert result["rates"]["frames"] == 11.5
+    assert result["timings"]["send→answer"]["p50"] == pytest.approx(0.01, rel=0.01)
+    assert result["faults"] == {"total": 0, "counts": {}, "first": []}
+    assert list(result["series"]) == ["0", "1", "2", "3"]
+
+
+def test_the_page_stands_alone(totals: Totals) -> None:
+    """No script, no link, no image: one file that can be kept or sent."""
+    addresses: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in {"script", "link", "img", "iframe"}
+            addresses.extend(name for name, _ in attrs if name in {"src", "href", "xlink:href"})
+
+    text = page(totals)
+    Reader().feed(text)
+    assert addresses == []
+    assert "url(" not in text
+    assert "watchers &lt;1&gt;" in text
+
+
+def test_the_plots_are_valid_and_show_what_was_measured(totals: Totals) -> None:
+    """By percentile, as histograms, and over time; every coordinate is a number inside the picture."""
+    drawings = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page(totals), re.DOTALL)]  # noqa: S314 - our own
+    names = [drawing.findtext("title") for drawing in drawings]
+    assert names == [
+        "Changes: latency by percentile",
+        "Histogram of send→answer",
+        "Histogram of send→received",
+        "Frames received a second",
+        "Changes answered a second",
+        "send→received over time",
+        "send→answer over time",
+    ]
+    for drawing in drawings:
+        for line in drawing.iter("polyline"):
+            points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+            assert len(points) > 1
+            assert all(0 <= x <= 640 and 0 <= y <= 260 for x, y in points)
+
+
+def test_a_test_without_anything_measured_has_a_page(totals: Totals) -> None:
+    """Idle connections have no latencies."""
+    idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), [Process("one")], load_s=1.0)
+    assert "<svg" not in page(idle)
+    assert title(idle) == "idle: 3 connections; hall 7; 1.00 s"
+    assert "No fault" in shown(idle)
