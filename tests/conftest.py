@@ -1,0 +1,64 @@
+"""Fixtures for all tests: a real PostgreSQL, and a fresh migrated database for every test that asks for one.
+
+The server is the embedded one, made for the run in a temporary directory with
+its durability off, unless TEST_DATABASE_URL names a server on which databases
+may be created. Either way a template is migrated once, and each test works on
+a copy of it.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import trio
+
+from seatsync.core.db import Database, open_loop
+from seatsync.core.migrate import migrate
+from seatsync.core.postgres import EmbeddedPostgres
+from tests.support.database import DatabaseServer
+from tests.support.places import scratch_directory
+from tests.support.server import RunningServer, running_server
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[DatabaseServer]:
+    """The PostgreSQL server of the run."""
+    if dsn := os.environ.get("TEST_DATABASE_URL"):
+        yield DatabaseServer(dsn)
+        return
+    with scratch_directory() as directory, EmbeddedPostgres(directory, durable=False) as postgres:
+        yield DatabaseServer(postgres.dsn)
+
+
+@pytest.fixture(scope="session")
+def template_database(database_server: DatabaseServer) -> Iterator[str]:
+    """The name of a migrated database that nobody may connect to."""
+
+    async def migrate_template(dsn: str) -> None:
+        async with open_loop(), Database.open(dsn, size=1) as db:
+            await migrate(db)
+
+    with database_server.database() as name:
+        trio.run(migrate_template, database_server.url(name))
+        yield name
+
+
+@pytest.fixture
+def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
+    """The DSN of a fresh database without any table."""
+    with database_server.database() as name:
+        yield database_server.url(name)
+
+
+@pytest.fixture
+def database_url(database_server: DatabaseServer, template_database: str) -> Iterator[str]:
+    """The DSN of a fresh migrated database."""
+    with database_server.database(template_database) as name:
+        yield database_server.url(name)
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[RunningServer]:
+    """A real server on free ports, on a fresh migrated database."""
+    async with running_server(database_url) as server:
+        yield server

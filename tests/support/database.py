@@ -1,0 +1,59 @@
+"""Databases for tests: a server, and cheap copies of a template on it.
+
+Spoken to with plain asyncio and asyncpg, so that what the tests stand on does
+not depend on the code they test.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+from attrs import field, frozen
+
+
+@frozen
+class DatabaseServer:
+    """A PostgreSQL server on which databases may be created; `dsn` names one that is not touched."""
+
+    dsn: str
+    _numbers: Iterator[int] = field(factory=itertools.count)
+
+    def url(self, database: str) -> str:
+        """Return the DSN of another database of the server."""
+        return urlsplit(self.dsn)._replace(path=f"/{database}").geturl()
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """Make a copy of a database and drop it at the end, whoever is still connected; yields its name.
+
+        Nobody may be connected to the template. Copying its files is the quickest way on a server without fsync.
+        """
+        name = f"seatsync_test_{os.getpid()}_{next(self._numbers)}"
+        execute(self.dsn, f"create database {name} template {template} strategy file_copy")
+        try:
+            yield name
+        finally:
+            execute(self.dsn, f"drop database {name} with (force)")
+
+
+def execute(dsn: str, statement: str) -> None:
+    """Run one statement outside of any transaction."""
+    asyncio.run(_with_connection(dsn, lambda connection: connection.execute(statement)))
+
+
+def fetchval(dsn: str, query: str) -> Any:
+    """The first column of the first row."""
+    return asyncio.run(_with_connection(dsn, lambda connection: connection.fetchval(query)))
+
+
+async def _with_connection(dsn: str, use: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await use(connection)
+    finally:
+        await connection.close()

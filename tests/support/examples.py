@@ -1,0 +1,34 @@
+"""Hypothesis against a running server: the examples are made in a thread and tried out in the server's event loop.
+
+Each run tries the same examples, so that it ends as the last one did. EXAMPLES_FACTOR=20 tries that many times more,
+other ones every time.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+
+_FACTOR = int(os.environ.get("EXAMPLES_FACTOR", "1"))
+
+
+async def for_all(strategy: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], examples: int) -> None:
+    """Await ``holds`` for so many examples; raises what it raises for the smallest that fails."""
+
+    @settings(
+        max_examples=examples * _FACTOR,
+        derandomize=_FACTOR == 1,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(strategy)
+    def try_out(example: T) -> None:
+        trio.from_thread.run(holds, example)
+
+    await trio.to_thread.run_sync(try_out)

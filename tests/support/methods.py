@@ -1,0 +1,109 @@
+"""Methods for tests of what calls methods, and a feed to subscribe to."""
+
+from collections.abc import Callable
+
+import trio
+from attrs import define, field
+
+from seatsync import errors
+from seatsync.core.audience import Subscriber
+from seatsync.core.client import Call
+from seatsync.core.registry import Json, Kind, Method, NoParams, Pending, Registry
+from seatsync.core.subscriptions import connection_of, unsubscribing
+
+
+@define(eq=False)
+class FakeWrite:
+    """A write that commits when told."""
+
+    eid: str
+    outcome: errors.SeatSyncError | None = None
+    _callback: Callable[[Pending], None] | None = None
+
+    def on_done(self, callback: Callable[[Pending], None]) -> None:
+        """Keep the callback."""
+        self._callback = callback
+
+    def result(self) -> Json:
+        """Its answer."""
+        if self.outcome is not None:
+            raise self.outcome
+        return Json(b'"written"')
+
+    async def wait(self) -> Json:
+        """Not asked over WebSocket."""
+        return self.result()
+
+    def commit(self) -> None:
+        """The outcome is known."""
+        assert self._callback is not None
+        self._callback(self)
+
+
+@define(eq=False)
+class Domain:
+    """Methods to be called, and a feed to subscribe to."""
+
+    gate: trio.Event = field(factory=trio.Event)
+    fault: Exception | None = None
+    """What the method ``fail``, and `caught_up`, raise."""
+    answer: bytes = b'"done"'
+    called: list[str] = field(factory=list)
+    writes: list[FakeWrite] = field(factory=list)
+    subscribers: list[Subscriber] = field(factory=list)
+    caught: list[str] = field(factory=list)
+    missed: bytes | None = None
+    """What a subscriber is sent that has caught up."""
+
+    def registry(self) -> Registry:
+        """The methods by name."""
+        return Registry(
+            [
+                Method("quick", NoParams, self.quick),
+                Method("slow", NoParams, self.slow),
+                Method("fail", NoParams, self.fail),
+                Method("write", NoParams, self.write, kind=Kind.WRITE),
+                Method("watch", NoParams, self.watch, kind=Kind.SUBSCRIBE),
+                unsubscribing("unwatch", "watch"),
+            ],
+            public_view=True,
+        )
+
+    async def quick(self, call: Call, _: NoParams) -> Json:
+        """Answers at once."""
+        self.called.append(call.eid)
+        return Json(self.answer)
+
+    async def slow(self, call: Call, _: NoParams) -> Json:
+        """Answers when the gate is open."""
+        await self.gate.wait()
+        return await self.quick(call, _)
+
+    async def fail(self, _: Call, __: NoParams) -> Json:
+        """Raises."""
+        assert self.fault is not None
+        raise self.fault
+
+    def write(self, call: Call, _: NoParams) -> FakeWrite:
+        """Queues a write."""
+        self.called.append(call.eid)
+        self.writes.append(FakeWrite(call.eid))
+        return self.writes[-1]
+
+    async def watch(self, call: Call, _: NoParams) -> None:
+        """Subscribes, and sends a first frame."""
+        subscriber = connection_of(call).subscribe("watch", call.eid, self)
+        self.subscribers.append(subscriber)
+        subscriber.send(b"snapshot", b"[]")
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """The subscriber goes."""
+        self.subscribers.remove(subscriber)
+
+    def caught_up(self, subscriber: Subscriber) -> None:
+        """Its connection has drained."""
+        self.caught.append(subscriber.eid)
+        if self.fault is not None:
+            raise self.fault
+        if self.missed is not None:
+            subscriber.send(b"update", self.missed)

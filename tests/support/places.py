@@ -1,0 +1,23 @@
+"""Where tests keep what need not last."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 1_000_000_000
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A directory that goes at the end; in memory where there is room, as databases are made ten times faster there.
+
+    Its path is short enough for sockets, and everybody may pass through it.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    with tempfile.TemporaryDirectory(prefix="seatsync-", dir=MEMORY if roomy else "/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        yield directory

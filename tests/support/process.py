@@ -1,0 +1,159 @@
+"""``seatsync serve`` as a process of the test's own, on free ports, and what the kernel knows of it. Linux only."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import define
+
+from tests.support.client import PATIENCE_S, http
+from tests.support.server import SECRET
+from tests.support.waiting import eventually
+
+
+@define
+class ServerProcess:
+    """The process that was started: the supervisor, if there are several workers."""
+
+    process: trio.Process
+    log_path: Path
+    port: int = 0
+    """Where HTTP is expected; 0 until the server is up."""
+    ws_port: int = 0
+    """Where WebSockets are expected."""
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self.process.pid
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self.process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Wait until the process has ended; its exit status."""
+        with trio.fail_after(2 * PATIENCE_S):
+            return await self.process.wait()
+
+    async def up(self) -> None:
+        """Wait until it says that it is, and note its ports."""
+        assert self.process.stdout is not None
+        said = ""
+        with trio.fail_after(3 * PATIENCE_S):
+            while not (found := re.search(r"http://localhost:(\d+)\n.*ws://localhost:(\d+)/ws\n", said)):
+                more = await self.process.stdout.receive_some()
+                assert more, f"it ended: {self.log_path.read_text()}"
+                said += more.decode()
+        self.port, self.ws_port = int(found[1]), int(found[2])
+
+    def log(self, event: str = "") -> list[dict[str, Any]]:
+        """The lines of its log, of one kind if that is given."""
+        lines = [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if event in {"", line["event"]}]
+
+    async def logs(self, event: str, count: int = 1) -> None:
+        """Wait until so many lines of that kind have been logged."""
+
+        async def ask() -> bool:
+            return len(self.log(event)) >= count
+
+        await eventually(ask)
+
+    def workers(self) -> dict[int, int]:
+        """The ids of its worker processes, by index."""
+        found = {}
+        for pid in children(self.pid):
+            words = command(pid)
+            if "seatsync.worker" in words:
+                found[int(words[words.index("seatsync.worker") + 1])] = pid
+        return found
+
+    async def connections(self) -> dict[str, float]:
+        """How many WebSockets are open, by worker."""
+        text = (await http(self.port, "GET", "/metrics")).body.decode()
+        rows = re.findall(r'^seatsync_connections\{worker="(\d+)"\} (\S+)$', text, re.MULTILINE)
+        return {index: float(value) for index, value in rows}
+
+
+def children(pid: int) -> list[int]:
+    """The ids of a process's children, of dead ones that nobody has waited for too."""
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
+def command(pid: int) -> list[str]:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+async def ended(pids: list[int]) -> None:
+    """Wait until none of the processes runs any more."""
+
+    async def ask() -> bool:
+        return not any(command(pid) for pid in pids)
+
+    await eventually(ask)
+
+
+@asynccontextmanager
+async def server_process(
+    directory: Path, database_url: str, *, up: bool = True, **environ: str
+) -> AsyncIterator[ServerProcess]:
+    """A server for the length of the block; with an empty ``database_url`` it has a PostgreSQL of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "SEATSYNC"))}
+    environment = {
+        "DATABASE_URL": database_url,
+        "JWT_SECRET": SECRET,
+        "PORT": "0",
+        "WS_PORT": "0",
+        "LOG_FORMAT": "json",
+        "MAX_CONNECTIONS": "1000",
+        "DB_POOL_SIZE": "2",
+        "SEATSYNC_DATA": str(directory / "data"),
+        **environ,
+    }
+    log_path = directory / "log"
+    with log_path.open("wb") as log:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "seatsync", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=inherited | environment,
+            cwd=directory,
+            start_new_session=True,
+        )
+    server = ServerProcess(process, log_path)
+    try:
+        if up:
+            await server.up()
+        yield server
+    finally:
+        with trio.CancelScope(shield=True):
+            await _end(server)
+
+
+async def _end(server: ServerProcess) -> None:
+    """Leave nothing running, whatever the test did."""
+    if server.process.returncode is None:
+        left = children(server.pid)
+        server.tell(signal.SIGKILL)
+        await server.process.wait()
+        for pid in left:
+            if "seatsync.worker" in command(pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        await ended(left)
+    assert server.process.stdout is not None
+    await server.process.stdout.aclose()

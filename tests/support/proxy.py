@@ -1,0 +1,93 @@
+"""A way to PostgreSQL that can be cut and frozen: what happens to a server whose database is out of reach."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from urllib.parse import parse_qs, urlsplit
+
+import trio
+from attrs import define, field
+
+_CHUNK_BYTES = 65536
+
+
+@define
+class Proxy:
+    """Passes connections on to PostgreSQL until it is told otherwise."""
+
+    target: str
+    port: int = 0
+    _cut: bool = False
+    _thawed: trio.Event = field(factory=trio.Event)
+    _connections: set[trio.CancelScope] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self._thawed.set()
+
+    @property
+    def url(self) -> str:
+        """The DSN of the same database through here."""
+        parts = urlsplit(self.target)
+        user = parts.netloc.rpartition("@")[0]
+        return f"postgresql://{user}@127.0.0.1:{self.port}{parts.path}"
+
+    def cut(self) -> None:
+        """End every connection; new ones end at once."""
+        self._cut = True
+        for scope in self._connections:
+            scope.cancel()
+
+    def restore(self) -> None:
+        """Let connections through again."""
+        self._cut = False
+
+    def freeze(self) -> None:
+        """Let nothing pass, either way, and close nothing."""
+        self._thawed = trio.Event()
+
+    def thaw(self) -> None:
+        """Let everything pass, also what has gathered."""
+        self._thawed.set()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """One connection."""
+        if self._cut:
+            await stream.aclose()
+            return
+        with trio.CancelScope() as scope:
+            self._connections.add(scope)
+            try:
+                async with stream, await self._connect() as onward, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pass, stream, onward, scope)
+                    nursery.start_soon(self._pass, onward, stream, scope)
+            finally:
+                self._connections.discard(scope)
+
+    async def _connect(self) -> trio.SocketStream:
+        parts = urlsplit(self.target)
+        query = parse_qs(parts.query)
+        host = query["host"][0] if "host" in query else parts.hostname or "localhost"
+        port = int(query["port"][0] if "port" in query else parts.port or 5432)
+        if host.startswith("/"):
+            return await trio.open_unix_socket(f"{host}/.s.PGSQL.{port}")
+        return await trio.open_tcp_stream(host, port)
+
+    async def _pass(self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
+        try:
+            while data := await source.receive_some(_CHUNK_BYTES):
+                await self._thawed.wait()
+                await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        scope.cancel()
+
+
+@asynccontextmanager
+async def proxy_to(database_url: str) -> AsyncIterator[Proxy]:
+    """A proxy to that database."""
+    proxy = Proxy(database_url)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1"))
+        proxy.port = listener.socket.getsockname()[1]
+        yield proxy
+        nursery.cancel_scope.cancel()

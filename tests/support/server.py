@@ -1,0 +1,114 @@
+"""A real server in the test's own nursery, on free ports."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from socket import socket
+from typing import Any
+
+import trio
+import trio_asyncio
+from attrs import frozen
+
+from seatsync import app
+from seatsync.config import Settings, load_settings
+from seatsync.core.db import Database, Row, open_loop
+from seatsync.core.queries import Query
+from seatsync.core.tokens import Tokens
+from seatsync.run import open_sockets
+from seatsync.user import accounts
+from tests.support.client import Client, open_client
+
+SECRET = "tests only: " + 32 * "s"
+
+
+@frozen
+class RunningServer:
+    """A server that accepts connections."""
+
+    settings: Settings
+    port: int
+    """Where HTTP is expected."""
+    ws_port: int
+    """Where WebSockets are expected."""
+    db: Database
+    """A pool of the test's own on the same database."""
+    stop: trio.Event
+
+    async def sql(self, statements: str) -> None:
+        """Run SQL as a maintainer would in psql."""
+        async with self.db.session(timeout=30) as session:
+            await session.script(statements)
+
+    async def rows(self, query: str, *args: Any) -> list[Row]:
+        """The rows of one query of a maintainer's."""
+        return await self.db.fetch(Query("test", "A test's own.", query), *args, timeout=30)
+
+    async def value(self, query: str, *args: Any) -> Any:
+        """The first column of the first row."""
+        return await self.db.fetchval(Query("test", "A test's own.", query), *args, timeout=30)
+
+    async def token(self, name: str, role: str = "operator") -> str:
+        """A session token of that user, who is added if need be."""
+        tokens = Tokens(SECRET, cookie_secure=False)
+        (token,) = await accounts.session_tokens(self.db, tokens, name, create=True, count=1)
+        if role != self.settings.default_role:
+            await accounts.set_role(self.db, name, role)  # type: ignore[arg-type]  # tests name real roles
+            (token,) = await accounts.session_tokens(self.db, tokens, name, create=False, count=1)
+        return token
+
+    @asynccontextmanager
+    async def client(self, token: str | None = None, *, cookie: str | None = None) -> AsyncIterator[Client]:
+        """A WebSocket client, signed in if it has a token."""
+        headers = [(b"Authorization", f"Bearer {token}".encode())] if token else []
+        if cookie:
+            headers.append((b"Cookie", cookie.encode()))
+        async with open_client(self.ws_port, headers) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _one_loop() -> AsyncIterator[None]:
+    """The asyncio loop of the test's own pools: one for all the servers that a test runs."""
+    if trio_asyncio.current_loop.get() is not None:
+        yield
+        return
+    async with open_loop():
+        yield
+
+
+def server_settings(database_url: str, **overrides: str) -> Settings:
+    """Settings of a server for tests, as the environment would give them."""
+    environment = {
+        "DATABASE_URL": database_url,
+        "JWT_SECRET": SECRET,
+        "PORT": "0",
+        "WS_PORT": "0",
+        "DB_POOL_SIZE": "4",
+        "MAX_CONNECTIONS": "1000",
+        **overrides,
+    }
+    return load_settings(environment, dotenv=None)
+
+
+@asynccontextmanager
+async def running_server(database_url: str, **overrides: str) -> AsyncIterator[RunningServer]:
+    """A server on that database; it has ended, and so has every task of its, when the block ends."""
+    settings = server_settings(database_url, **overrides)
+    up, stop = trio.Event(), trio.Event()
+
+    async def started() -> None:
+        up.set()
+
+    async def serve(listening: list[socket]) -> None:
+        await app.serve(settings, listening, stop, started=started)
+
+    with ExitStack() as sockets:
+        listening = open_sockets(settings, sockets)
+        port, ws_port = (one.getsockname()[1] for one in (listening[0], listening[-1]))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, listening)
+            with trio.fail_after(20):
+                await up.wait()
+            async with _one_loop(), Database.open(database_url, size=4) as db:
+                yield RunningServer(settings, port, ws_port, db, stop)
+            stop.set()

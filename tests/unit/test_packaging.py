@@ -1,0 +1,44 @@
+"""Packaging: what an installation must bring, read from `setup.cfg`, and the targets of the Makefile."""
+
+import re
+import subprocess
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def setup() -> ConfigParser:
+    """The content of `setup.cfg`."""
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_package_is_listed() -> None:
+    """A directory that is not listed would be missing after `pip install`, and there alone."""
+    found = {".".join(path.relative_to(ROOT).parent.parts) for path in (ROOT / "seatsync").rglob("__init__.py")}
+    assert set(setup()["options"]["packages"].split()) == found | {"seatsync.sql"}
+
+
+def test_every_sql_file_is_taken_along() -> None:
+    """Migrations and queries are read from the installed package."""
+    patterns = [pattern.strip() for pattern in setup()["options.package_data"]["seatsync.sql"].split(",")]
+    files = [path.relative_to(ROOT / "sql").as_posix() for path in (ROOT / "sql").rglob("*.sql")]
+    assert files
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
+
+
+def test_tests_bring_the_embedded_database() -> None:
+    """`make test` works on a machine without PostgreSQL."""
+    assert "seatsync[embedded]" in setup()["options.extras_require"]["dev"].split()
+
+
+def test_make_help_lists_every_target() -> None:
+    """A target that help does not show does not exist for most people."""
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):", text, re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)[0].split()
+    shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S607 -- whichever make there is
+    assert re.findall(r"^make (\w+)", shown, re.MULTILINE) == targets == phony
