@@ -1,0 +1,175 @@
+"""The pool while PostgreSQL ends its connections, refuses writes, freezes, or stops and starts."""
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import trio
+import trio.testing
+import trio_asyncio
+from structlog.testing import capture_logs
+
+from seatsync import errors
+from seatsync.core import db as module
+from seatsync.core.db import Database, open_loop
+from tests.faults.postgres import Postgres
+from tests.support.places import scratch_directory
+from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
+from tests.support.waiting import eventually
+
+ADD = query("insert into seat_type (name) values ('x')")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A small pool on a fresh database."""
+    async with open_loop(), Database.open(database_url, size=SIZE) as db:
+        yield db
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Database]:
+    """Somebody else's connection to the same database."""
+    async with open_loop(), Database.open(database_url, size=1) as other:
+        yield other
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A server that may be stopped."""
+    with scratch_directory() as directory:
+        server = Postgres(directory)
+        server.start()
+        yield server
+        server.stop(signal.SIGQUIT)
+
+
+@pytest.fixture
+async def own(server: Postgres) -> AsyncIterator[Database]:
+    """A pool on a server that may be stopped."""
+    async with open_loop(), Database.open(server.dsn, size=SIZE) as db:
+        yield db
+
+
+async def test_connections_that_were_ended_are_passed_over(db: Database, other: Database) -> None:
+    """After PostgreSQL has restarted, say, the first query already works."""
+    await works(db)
+    await other.fetchval(KILL)
+
+    async def gone() -> bool:
+        return not await other.fetch(OUR_BACKENDS)
+
+    await eventually(gone)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    for _ in range(5):
+        assert await db.fetchval(ONE) == 1
+    await works(db)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_connection_that_is_ended_in_use_is_an_outage(
+    db: Database, other: Database, in_transaction: bool
+) -> None:
+    """The query ends at once, in `ServiceUnavailable`, and the program goes on."""
+    async with trio.open_nursery() as nursery:
+
+        async def use() -> None:
+            async with db.transaction() if in_transaction else db.session() as session:
+                await session.fetchval(SLEEP)
+
+        async def fail() -> None:
+            assert await unavailable(use()) < 1.5
+
+        nursery.start_soon(fail)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        await other.fetchval(KILL)
+    await works(db)
+
+
+async def test_server_that_became_read_only_is_an_outage(db: Database, other: Database) -> None:
+    """As the old primary does in a failover: its connections are dropped, the next may reach the new one."""
+    async with db.session() as session:
+        await session.script("set default_transaction_read_only = on")
+    with pytest.raises(errors.ServiceUnavailable):
+        await db.execute(ADD)
+    await db.execute(ADD)
+
+
+async def test_address_where_nobody_listens_is_an_outage() -> None:
+    """It is told at once, not after the deadline."""
+    async with open_loop(), Database.open("postgresql://localhost:1/nothing", size=1) as db:
+        assert await unavailable(db.fetchval(ONE)) < 1
+        assert not db.reachable
+        assert db.in_use == 0
+
+
+async def test_stray_exception_does_not_end_the_program(db: Database) -> None:
+    """What nobody waits for is told to the log: trio-asyncio's own handler would raise it here."""
+
+    def stray() -> None:
+        raise RuntimeError("a stray")
+
+    with capture_logs() as logs:
+        trio_asyncio.current_loop.get().call_soon(stray)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert [line["event"] for line in logs] == ["asyncio_stray"]
+    assert await db.fetchval(ONE) == 1
+
+
+async def test_frozen_server_costs_its_deadline(
+    server: Postgres, own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries, new connections and transactions under way all give up in time, and the pool works when it thaws."""
+    monkeypatch.setattr(module, "ROLLBACK_S", 0.2)
+    await works(own)
+    before = trio.current_time()
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def use() -> None:
+                async with own.transaction(timeout=0.3) as session:
+                    await session.execute(ONE)
+                    await trio.sleep(0.1)
+                    await session.execute(ONE)
+
+            for _ in range(SIZE):
+                nursery.start_soon(unavailable, use())
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            server.freeze()
+            for _ in range(3 * SIZE):
+                nursery.start_soon(unavailable, own.fetchval(ONE, timeout=0.3))
+        assert trio.current_time() - before < 1.5
+    finally:
+        server.thaw()
+    await works(own)
+
+
+async def test_restart_during_cancellations_is_survived(server: Postgres, own: Database) -> None:
+    """Whatever asyncpg meets then, callers see outages only, and the pool comes back."""
+
+    async def use(after_s: float) -> None:
+        with trio.move_on_after(after_s):
+            try:
+                async with own.transaction() as session:
+                    await session.fetchval(query("select pg_sleep(0.01)"))
+            except errors.ServiceUnavailable:
+                await trio.sleep(0.01)
+
+    async def bother() -> None:
+        number = 0
+        while True:
+            number += 1
+            await use(number % 17 * 0.002)
+
+    with capture_logs():
+        async with trio.open_nursery() as nursery:
+            for _ in range(2 * SIZE):
+                nursery.start_soon(bother)
+            for how in (signal.SIGQUIT, signal.SIGINT):
+                await trio.sleep(0.2)
+                await trio.to_thread.run_sync(server.stop, how)
+                await trio.sleep(0.1)
+                await trio.to_thread.run_sync(server.start)
+            await trio.sleep(0.2)
+            nursery.cancel_scope.cancel()
+        await works(own)

@@ -1,0 +1,167 @@
+"""The end of a server: readiness first, then no new connections, answers to what is under way, and clean closes."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from seatsync.core.connections import spread_ms
+from tests.support.client import PATIENCE_S
+from tests.support.halls import held, make_hall, status_of, waits_for_a_lock
+from tests.support.raw_socket import TEXT, RawSocket, raw_tcp, raw_websocket
+from tests.support.server import RunningServer, running_server
+from tests.support.waiting import eventually
+
+REQUEST = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
+
+
+@asynccontextmanager
+async def ends_within(seconds: float, database_url: str, **environ: str) -> AsyncIterator[RunningServer]:
+    """A server that has to have ended so soon after it is told to, or after the block if it is not."""
+    async with running_server(database_url, **environ) as server:
+        yield server
+        started = trio.current_time()
+    assert trio.current_time() - started < seconds
+
+
+async def is_told_to_go(raw: RawSocket) -> None:
+    """A clean close with 1001, and a window to come back in."""
+    close = await raw.closed_cleanly()
+    assert close.close_code == 1001
+    assert json.loads(close.close_reason) == {"reason": "drain", "retry_ms": [0, 1000]}
+
+
+async def is_refused(port: int) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return True
+    await stream.aclose()
+    return False
+
+
+async def stopped(server: RunningServer) -> None:
+    """Tell the server to end, and wait until it accepts no more."""
+    server.stop.set()
+    await eventually(lambda: is_refused(server.port))
+    assert await is_refused(server.ws_port)
+
+
+async def test_an_idle_server_ends_at_once(database_url: str) -> None:
+    """There is nobody to wait for."""
+    async with ends_within(1, database_url):
+        pass
+
+
+async def test_connections_are_told_when_to_come_back(database_url: str) -> None:
+    """Each is closed with 1001; nobody waits for those who have gone."""
+    async with (
+        ends_within(1, database_url) as server,
+        raw_websocket(server.ws_port) as one,
+        raw_websocket(server.ws_port) as other,
+    ):
+        server.stop.set()
+        await is_told_to_go(one)
+        await is_told_to_go(other)
+
+
+@pytest.mark.parametrize(
+    ("connections", "window_ms"), [(0, 1000), (1, 1000), (2000, 1000), (5000, 2500), (20000, 10000)]
+)
+def test_the_window_grows_with_the_connections(connections: int, window_ms: int) -> None:
+    """2,000 come back in a second, and never all in an instant."""
+    assert spread_ms(connections) == window_ms
+
+
+async def test_readiness_fails_first(database_url: str) -> None:
+    """A load balancer that asks on a connection it already has is told, and to close it."""
+    async with running_server(database_url) as server, raw_websocket(server.ws_port), raw_tcp(server.port) as balancer:
+        await stopped(server)
+        await balancer.send(REQUEST)
+        assert await balancer.response() == 503
+        assert balancer.header("connection") == "close"
+        assert b'"server":"stopping"' in balancer._buffer
+
+
+async def test_idle_http_connections_are_closed(database_url: str) -> None:
+    """One kept alive is closed without a word; one on which nothing has been said yet may still say it for a second."""
+    async with (
+        ends_within(2, database_url) as server,
+        raw_tcp(server.port) as kept_alive,
+        raw_tcp(server.port) as fresh,
+    ):
+        await kept_alive.send(REQUEST)
+        assert await kept_alive.response() == 200
+        kept_alive._buffer = b""
+        started = trio.current_time()
+        server.stop.set()
+        await kept_alive.ends()
+        assert trio.current_time() - started < 0.5
+        await fresh.ends()
+
+
+async def test_requests_under_way_are_answered(database_url: str) -> None:
+    """The rest of a request that has begun is read, and the connection closed after its answer."""
+    async with ends_within(1, database_url) as server, raw_tcp(server.port) as raw:
+        await raw.send(POST)
+        await trio.testing.wait_all_tasks_blocked()
+        await stopped(server)
+        await raw.send(b"{}")
+        assert await raw.response() == 200
+        assert raw.header("connection") == "close"
+
+
+async def test_handshakes_under_way_succeed(database_url: str) -> None:
+    """Whoever has connected gets a WebSocket, and on it the advice that a refused handshake could not give."""
+    async with ends_within(1, database_url) as server, raw_tcp(server.ws_port) as raw:
+        await stopped(server)
+        assert await raw.handshake() == 101
+        await is_told_to_go(raw)
+
+
+async def test_writes_under_way_are_answered(database_url: str) -> None:
+    """A write that was sent before the end is committed and answered before the close."""
+    async with ends_within(3, database_url) as server:
+        hall = await make_hall(server)
+        async with server.client(await server.token("anna")) as anna:
+            async with held(server, f"select from hall where id = {hall.id} for update"):
+                eid = await anna.send(
+                    "hall.update_seat_status", {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+                )
+                await waits_for_a_lock(server)
+                server.stop.set()
+                await eventually(lambda: is_refused(server.port))
+            assert (await anna.answer(eid))["error"] is None
+            assert (await anna.closed())[0] == 1001
+        assert await status_of(server, hall.seats[0]) == "OCCUPIED"
+
+
+async def test_nobody_holds_the_end_up(database_url: str) -> None:
+    """DRAIN_TIMEOUT holds against clients that do not answer the close, and requests that do not come to their end."""
+    async with (
+        ends_within(2, database_url, DRAIN_TIMEOUT="1") as server,
+        raw_websocket(server.ws_port) as deaf,
+        raw_tcp(server.port) as slow,
+        raw_tcp(server.port) as dripping,
+    ):
+        await slow.send(POST)
+        await dripping.send(POST[:20])
+        server.stop.set()
+        assert (await deaf.receive_close()).close_code == 1001
+        with trio.fail_after(PATIENCE_S):
+            await slow.stream.receive_some()
+
+
+async def test_messages_after_the_end_began_are_not_begun(database_url: str) -> None:
+    """What comes behind the close is passed over: the client sends it again elsewhere."""
+    async with ends_within(1, database_url) as server, raw_websocket(server.ws_port) as raw:
+        server.stop.set()
+        close = await raw.receive_close()
+        await raw.send_frame(TEXT, b'{"type":"user.status","eid":"late"}')
+        await raw.send_frame(0x8, close.payload)
+        await raw.ends()

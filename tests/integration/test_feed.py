@@ -1,0 +1,344 @@
+"""The loss of the notification feed: who is told, when, and that nothing is missed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from attrs import frozen
+
+from seatsync.core import connections, listener
+from tests.support.client import Client, http
+from tests.support.halls import Hall, make_hall, waits_for_a_lock
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.server import RunningServer, running_server
+from tests.support.views import open_view
+from tests.support.waiting import metric_is
+
+STALE_AFTER_S = 0.1
+
+
+@frozen
+class Stage:
+    """A server whose feed can be lost alone: its queries take another way."""
+
+    server: RunningServer
+    proxy: Proxy
+
+    async def lose(self) -> None:
+        """The feed is gone and does not come back."""
+        self.proxy.cut()
+        await metric_is(self.server.port, "feed_live", 0)
+
+    async def find(self) -> None:
+        """The feed is back."""
+        self.proxy.restore()
+        await metric_is(self.server.port, "feed_live", 1)
+
+
+@pytest.fixture
+async def stage(database_url: str) -> AsyncIterator[Stage]:
+    """A server with a proxy before its LISTEN."""
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(database_url, LISTEN_URL=proxy.url) as server,
+    ):
+        yield Stage(server, proxy)
+
+
+@pytest.fixture
+def quickly_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients are told of a loss after a tenth of a second."""
+    monkeypatch.setattr(listener, "STALE_AFTER_S", STALE_AFTER_S)
+
+
+async def set_seat(server: RunningServer, hall: Hall, place: int, status: str = "OCCUPIED") -> None:
+    """One revision, by SQL."""
+    await server.sql(f"update seat set status = '{status}' where id = {hall.seats[place]}")
+
+
+async def told(client: Client, eid: str) -> Any:
+    """The next word on staleness under that eid; updates before it fail the test."""
+    frame = await client.of(eid)
+    assert frame["status"] == "update"
+    return frame["data"]
+
+
+@asynccontextmanager
+async def told_of_loss(stage: Stage, client: Client, hall: Hall) -> AsyncIterator[None]:
+    """The feed is lost, and the client's subscription ``h`` has been told so, for the length of the block."""
+    await stage.lose()
+    assert await told(client, "h") == {"id": hall.id, "stale": True}
+    yield
+    await stage.find()
+
+
+async def test_terminated_backend_loses_nothing(server: RunningServer) -> None:
+    """However often PostgreSQL ends the feed's connection: every revision arrives, in order, and nobody is told."""
+    hall = await make_hall(server)
+    async with server.client() as client:
+        view = await open_view(client, hall.id)
+        for number in range(15):
+            if number % 3 == 1:
+                await server.sql(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'seatsync feed' and datname = current_database()"
+                )
+            await set_seat(server, hall, 0, ("OCCUPIED", "VACANT")[number % 2])
+        await view.reach(16)
+        await metric_is(server.port, "feed_live", 1)
+        await view.is_true(server)
+        assert client.unread == []
+
+
+async def test_loss_is_told_after_a_second(stage: Stage) -> None:
+    """hall and cinemas subscriptions are told of a loss once it has lasted 1 s, and no other."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        for method in ("user", "cinemas", "hall"):
+            await client.ask(f"{method}.subscribe", {"id": hall.id}, eid=method)
+        lost = trio.current_time()
+        await stage.lose()
+        frames = [await client.frame(), await client.frame()]
+        seconds = trio.current_time() - lost
+        await stage.find()
+        frames += [await client.frame() for _ in range(2)]
+        await client.heartbeat()
+        assert all(frame["type"] == "cinemas.subscribe" for frame in client.unread)
+    assert 1.0 <= seconds < 5.0
+    assert {(frame["type"], str(frame["data"])) for frame in frames[:2]} == {
+        ("hall.subscribe", str({"id": hall.id, "stale": True})),
+        ("cinemas.subscribe", str({"stale": True})),
+    }
+    assert {frame["type"] for frame in frames} == {"hall.subscribe", "cinemas.subscribe"}
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_short_loss_is_not_told(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that is over before a second is nobody's business; what was missed comes as usual."""
+    monkeypatch.setattr(listener, "STALE_AFTER_S", 5.0)
+    async with proxy_to(database_url) as proxy, running_server(database_url, LISTEN_URL=proxy.url) as server:
+        stage = Stage(server, proxy)
+        hall = await make_hall(server)
+        async with server.client() as client:
+            view = await open_view(client, hall.id)
+            await stage.lose()
+            await set_seat(server, hall, 0)
+            await set_seat(server, hall, 1)
+            await stage.find()
+            await view.reach(3)
+            assert (view.frames, view.merged) == (2, 1)
+            await view.is_true(server)
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_missed_changes_come_before_the_all_clear(stage: Stage) -> None:
+    """stale:false comes once the hall has caught up: first what was missed, in one frame, then the word."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        view = await open_view(client, hall.id)
+        async with told_of_loss(stage, client, hall):
+            for place in range(3):
+                await set_seat(stage.server, hall, place)
+        view.take(await client.of("h"))
+        assert (view.rev, view.merged) == (4, 1)
+        assert await told(client, "h") == {"id": hall.id, "stale": False}
+        await view.is_true(stage.server)
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_missed_totals_come_before_the_all_clear(stage: Stage) -> None:
+    """For cinemas too: first the totals that were missed, as updates and not as a snapshot, then stale:false."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        await client.ask("cinemas.subscribe", eid="c")
+        await stage.lose()
+        assert await told(client, "c") == {"stale": True}
+        await set_seat(stage.server, hall, 0)
+        await stage.find()
+        totals = await told(client, "c")
+        assert totals["halls"][0]["seats_count"]["OCCUPIED"] == 1
+        while (data := await told(client, "c")) != {"stale": False}:
+            assert data["halls"][0]["seats_count"]["OCCUPIED"] == 1
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_removed_hall_is_missed_by_no_list(stage: Stage) -> None:
+    """A list from which something was removed meanwhile comes as a snapshot."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        await client.ask("cinemas.subscribe", eid="c")
+        await stage.lose()
+        assert await told(client, "c") == {"stale": True}
+        await stage.server.sql(f"delete from hall where id = {hall.id}")
+        await stage.find()
+        frame = await client.of("c")
+        assert (frame["status"], frame["data"][0]["halls"]) == ("snapshot", [])
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_what_is_served_meanwhile_is_marked(stage: Stage) -> None:
+    """Snapshots, resumed updates and hall.get say stale:true while the feed is down; they are current all the same."""
+    server = stage.server
+    hall = await make_hall(server)
+    async with server.client() as client:
+        view = await open_view(client, hall.id)
+        async with told_of_loss(stage, client, hall):
+            await set_seat(server, hall, 0)
+            async with server.client() as late:
+                snapshot = await late.data("hall.subscribe", {"id": hall.id}, eid="s")
+                since = {"id": hall.id, "since": 1, "epoch": view.data["epoch"]}
+                await late.send("hall.subscribe", since, eid="r")
+                resumed = await late.update("r")
+                got = await late.data("hall.get", {"id": hall.id})
+                for data in (snapshot, resumed, got):
+                    assert (data["stale"], data["rev"]) == (True, 2)
+                await stage.find()
+                for eid in ("s", "r"):
+                    assert await told(late, eid) == {"id": hall.id, "stale": False}
+                assert "stale" not in await late.data("hall.get", {"id": hall.id})
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_list_served_meanwhile_is_marked(stage: Stage) -> None:
+    """A list of cinemas cannot carry a mark: who subscribes while the feed is down is told right after."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client, stage.server.client() as late:
+        await open_view(client, hall.id)
+        async with told_of_loss(stage, client, hall):
+            assert (await late.ask("cinemas.subscribe", eid="c"))["status"] == "snapshot"
+            assert await told(late, "c") == {"stale": True}
+        while await told(late, "c") != {"stale": False}:
+            pass
+
+
+@pytest.mark.usefixtures("quickly_stale")
+async def test_writes_go_on_without_the_feed(stage: Stage) -> None:
+    """Writes are answered, and a read after the answer sees them, while nobody can be notified."""
+    server = stage.server
+    hall = await make_hall(server)
+    async with server.client(await server.token("anna")) as anna:
+        view = await open_view(anna, hall.id)
+        async with told_of_loss(stage, anna, hall):
+            for rev, status in enumerate(("OCCUPIED", "VACANT", "RESERVED"), 2):
+                data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": status}
+                assert (await anna.data("hall.update_seat_status", data))["rev"] == rev
+                assert (await anna.data("hall.get", {"id": hall.id}))["rev"] == rev
+        await view.reach(4)
+        await view.is_true(server)
+
+
+async def test_changed_layout_is_not_missed(stage: Stage) -> None:
+    """A layout that changed meanwhile comes as a snapshot."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        view = await open_view(client, hall.id)
+        await stage.lose()
+        await stage.server.sql(f"update seat set rotation = 10 where id = {hall.seats[0]}")
+        await stage.find()
+        frame = await client.of("h")
+        assert frame["status"] == "snapshot"
+        view.take(frame)
+        await view.is_true(stage.server)
+
+
+async def test_deleted_hall_is_not_missed(stage: Stage) -> None:
+    """A hall deleted meanwhile ends its subscriptions, and is not served from memory either."""
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        await open_view(client, hall.id)
+        await stage.lose()
+        await stage.server.sql(f"delete from hall where id = {hall.id}")
+        await stage.find()
+        assert (await client.of("h"))["error"] == "HallNotFound"
+        assert (await client.ask("hall.get", {"id": hall.id}))["error"] == "HallNotFound"
+
+
+async def test_hall_first_watched_during_the_loss(stage: Stage) -> None:
+    """A hall that somebody begins to watch while the feed is down is as live as any other afterwards."""
+    hall = await make_hall(stage.server, rows=10, places=20)
+    async with stage.server.client() as client:
+        await stage.lose()
+        view = await open_view(client, hall.id)
+        await set_seat(stage.server, hall, 0)
+        await stage.find()
+        await view.reach(2)
+        await stage.server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id} and row > 1")
+        await view.reach(3)
+        await view.is_true(stage.server)
+
+
+async def test_hall_first_watched_during_the_return(stage: Stage) -> None:
+    """Nor does it matter when one begins to watch while the server still catches up with another hall."""
+    server = stage.server
+    hall, late = await make_hall(server), await make_hall(server, rows=10, places=20, name="Late")
+    async with server.client() as client:
+        view = await open_view(client, hall.id)
+        await stage.lose()
+        await set_seat(server, hall, 0)
+        async with server.db.transaction(timeout=None) as session:
+            await session.script("lock table seat_event in access exclusive mode")
+            stage.proxy.restore()
+            await waits_for_a_lock(server)
+            late_view = await open_view(client, late.id, eid="late")
+        await view.reach(2)
+        await metric_is(server.port, "feed_live", 1)
+        await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {late.id}")
+        await late_view.reach(2)
+        await late_view.is_true(server)
+
+
+async def test_database_that_answers_with_errors(stage: Stage) -> None:
+    """While the catching up fails, for whatever reason, the server keeps trying; then nothing is missed."""
+    server = stage.server
+    hall = await make_hall(server)
+    async with server.client() as client:
+        await client.ask("cinemas.subscribe", eid="c")
+        view = await open_view(client, hall.id)
+        await stage.lose()
+        await server.sql("alter function wire_epoch(text) rename to wire_epoch_away")
+        await set_seat(server, hall, 0)
+        stage.proxy.restore()
+        await client.heartbeat()
+        await server.sql("alter function wire_epoch_away(text) rename to wire_epoch")
+        await view.reach(2)
+        await view.is_true(server)
+
+
+async def test_frozen_feed_is_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which nothing passes any more counts as lost, though nobody has closed it."""
+    monkeypatch.setattr(listener, "BEAT_S", 0.2)
+    hall = await make_hall(stage.server)
+    async with stage.server.client() as client:
+        view = await open_view(client, hall.id)
+        stage.proxy.freeze()
+        await set_seat(stage.server, hall, 0)
+        await metric_is(stage.server.port, "feed_live", 0)
+        stage.proxy.thaw()
+        await view.reach(2)
+        await view.is_true(stage.server)
+
+
+async def test_readiness_names_the_feed(stage: Stage) -> None:
+    """/readyz says that the feed is what fails, for as long as it does."""
+    await stage.lose()
+    answer = await http(stage.server.port, "GET", "/readyz")
+    assert (answer.status, answer.json()["feed"]) == (503, "lost")
+    await stage.find()
+    answer = await http(stage.server.port, "GET", "/readyz")
+    assert (answer.status, answer.json()["feed"]) == (200, "live")
+
+
+async def test_session_revoked_during_the_loss(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session revoked meanwhile writes nothing from then on, and its sockets are closed once the feed is back."""
+    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
+    server = stage.server
+    hall = await make_hall(server)
+    async with server.client(await server.token("anna")) as anna:
+        await stage.lose()
+        await server.sql("delete from session")
+        data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        await stage.find()
+        assert (await anna.closed())[0] == 4001

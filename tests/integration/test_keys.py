@@ -1,0 +1,150 @@
+"""Writes with a key: sent again, they are answered with the first outcome and not done again."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from seatsync.core import writer
+from tests.support.client import http
+from tests.support.halls import Hall, held, make_hall, status_of
+from tests.support.proxy import proxy_to
+from tests.support.server import RunningServer, running_server
+
+WRITE = "hall.update_seat_status"
+
+
+def keyed(hall: Hall, status: str = "OCCUPIED", key: str | None = None, **more: Any) -> dict[str, Any]:
+    """The data of a change to the hall's first seat, under a key."""
+    return {"hall_id": hall.id, "seat_id": hall.seats[0], "status": status, "key": key or str(uuid4()), **more}
+
+
+async def test_key_sent_again_gets_the_first_answer(server: RunningServer) -> None:
+    """A write whose key was used is answered with the first outcome, whatever the seat has become meanwhile."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna:
+        first = await anna.data(WRITE, data)
+        await server.sql(f"update seat set status = 'VACANT' where id = {hall.seats[0]}")
+        assert await anna.data(WRITE, data) == first
+    assert await status_of(server, hall.seats[0]) == "VACANT"
+
+
+async def test_key_holds_for_bulk_writes_and_over_http(server: RunningServer) -> None:
+    """A key stands for the request wherever it is sent again: in bulk, on another connection, over HTTP."""
+    hall = await make_hall(server)
+    data = {
+        "hall_id": hall.id,
+        "key": str(uuid4()),
+        "seats": [{"seat_id": s, "status": "OCCUPIED"} for s in hall.seats],
+    }
+    token = await server.token("anna")
+    async with server.client(token) as anna:
+        first = await anna.data("hall.update_seats", data)
+    answer = await http(
+        server.port, "POST", "/api/hall/update_seats", data, {"Authorization": f"Bearer {await server.token('anna')}"}
+    )
+    assert answer.json()["data"] == first
+
+
+async def test_key_keeps_domain_errors(server: RunningServer) -> None:
+    """A refusal is an outcome too: sent again, the write is refused again, though it would go through by now."""
+    hall = await make_hall(server)
+    data = keyed(hall, "RESERVED")
+    await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
+    async with server.client(await server.token("anna")) as anna:
+        first = await anna.ask(WRITE, data)
+        assert first["error"] == "SeatOccupied"
+        await server.sql(f"update seat set status = 'VACANT' where id = {hall.seats[0]}")
+        again = await anna.ask(WRITE, data)
+        assert (again["error"], again["message"]) == (first["error"], first["message"])
+
+
+async def test_key_of_other_parameters(server: RunningServer) -> None:
+    """The same key for another request is a ValidationError, and changes nothing."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna:
+        await anna.data(WRITE, data)
+        for other in ({"status": "VACANT"}, {"seat_id": hall.seats[1]}, {"expected": "OCCUPIED"}, {"note": "n"}):
+            assert (await anna.ask(WRITE, data | other))["error"] == "ValidationError", other
+        assert (await anna.data("hall.get", {"id": hall.id}))["rev"] == 2
+
+
+async def test_key_belongs_to_its_user(server: RunningServer) -> None:
+    """Two users may come upon the same key without hearing of each other."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
+        await anna.data(WRITE, data)
+        assert (await bert.ask(WRITE, data))["error"] == "SeatOccupied"
+
+
+async def test_keys_in_flight_together(server: RunningServer) -> None:
+    """A second write under a key that is under way waits for the first and is answered like it."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    token = await server.token("anna")
+    async with server.client(token) as one, server.client(token) as two:
+        async with held(server, f"update seat set status = 'VACANT', x = x + 1 where id = {hall.seats[0]}"):
+            eids = [await one.send(WRITE, data), await one.send(WRITE, data)]
+            other = await two.send(WRITE, data)
+        answers = [await one.answer(eids[0]), await one.answer(eids[1]), await two.answer(other)]
+    assert {answer["error"] for answer in answers} == {None}
+    assert answers[0]["data"] == answers[1]["data"] == answers[2]["data"]
+    assert answers[0]["data"]["rev"] == 2
+
+
+async def test_key_never_keeps_service_unavailable(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ServiceUnavailable means that the outcome is unknown: the same key finds it out, or does the write."""
+    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna:
+        async with held(server, f"select from seat where id = {hall.seats[0]} for update"):
+            assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
+        first = await anna.data(WRITE, data)
+        assert await anna.data(WRITE, data) == first
+    assert first["rev"] == 2
+
+
+async def test_key_finds_out_what_became_of_a_write(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that went out and whose answer got lost was done once, and the key gets that answer."""
+    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
+    async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
+        hall = await make_hall(server)
+        data = keyed(hall)
+        async with server.client(await server.token("anna")) as anna:
+            await anna.data(WRITE, keyed(hall, "RESERVED"))  # from now on the statement goes out in one piece
+            proxy.freeze()
+            assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
+            proxy.thaw()
+            first = await anna.data(WRITE, data)
+            assert first["rev"] == 3
+            await server.sql(f"update seat set status = 'VACANT' where id = {hall.seats[0]}")
+            assert await anna.data(WRITE, data) == first
+
+
+async def test_key_is_forgotten_after_ten_minutes(server: RunningServer) -> None:
+    """Ten minutes after its first use a key is as good as new."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna:
+        await anna.data(WRITE, data)
+        await server.sql(f"update seat set status = 'VACANT' where id = {hall.seats[0]}")
+        await server.sql("update write_key set created_at = created_at - interval '9 minutes 50 seconds'")
+        assert (await anna.data(WRITE, data))["rev"] == 2
+        await server.sql("update write_key set created_at = created_at - interval '11 seconds'")
+        assert (await anna.data(WRITE, data))["rev"] == 4
+    assert await status_of(server, hall.seats[0]) == "OCCUPIED"
+
+
+async def test_ended_session_uses_no_key(server: RunningServer) -> None:
+    """SessionExpired is no outcome of the write: under a new session the same key does it."""
+    hall = await make_hall(server)
+    data = keyed(hall)
+    async with server.client(await server.token("anna")) as anna:
+        await server.sql("delete from session")
+        assert (await anna.ask(WRITE, data))["error"] == "SessionExpired"
+    async with server.client(await server.token("anna")) as anna:
+        assert (await anna.data(WRITE, data))["rev"] == 2

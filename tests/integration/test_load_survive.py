@@ -1,0 +1,62 @@
+"""The load generator through restarts: clients come back as advised, resume, and send again what was not answered."""
+
+import pytest
+import trio
+
+from seatsync.load.faults import Kind
+from tests.support.halls import make_hall
+from tests.support.load import Loaded, run_load
+from tests.support.server import SECRET, RunningServer, running_server
+from tests.support.waiting import eventually
+
+
+async def changes(server: RunningServer) -> int:
+    """How many changes of seats there were."""
+    count: int = await server.value("select count(*) from seat_event where kind = 'status'")
+    return count
+
+
+async def watch_through_a_restart(database_url: str, *arguments: object) -> Loaded:
+    """Watch, while the server stops in the middle and another starts on its port."""
+    results: list[Loaded] = []
+    ended = trio.Event()
+
+    async def load(port: int) -> None:
+        environ = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
+        few = ("-n", 4, "-d", 4, "--rate", 40, "--url", f"ws://localhost:{port}/ws", "--quiet")
+        results.append(await run_load("watch", *few, *arguments, environ=environ))
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        async with running_server(database_url) as first:
+            await make_hall(first, rows=4, places=10)
+            nursery.start_soon(load, first.ws_port)
+            await eventually(lambda: _more_than(first, 20))
+        async with running_server(database_url, WS_PORT=str(first.ws_port)) as second:
+            before = await changes(second)
+            await eventually(lambda: _more_than(second, before + 20))
+            await ended.wait()
+    return results[0]
+
+
+async def _more_than(server: RunningServer, count: int) -> bool:
+    return await changes(server) > count
+
+
+async def test_a_restart_is_survived(database_url: str) -> None:
+    """Every subscriber resumes without a snapshot, every change is answered, and nothing is wrong."""
+    loaded = await watch_through_a_restart(database_url, "--survive", "--json", "-")
+    assert (loaded.status, loaded.errors) == (0, "")
+    result = loaded.json()
+    assert result["counts"]["lost"] == 5
+    assert result["counts"]["resumed"] == result["counts"]["snapshots"] == 4
+    assert result["timings"]["away"]["samples"] == 5
+    assert result["counts"]["answered"] == pytest.approx(160, abs=2)
+
+
+async def test_without_being_told_to_survive_a_lost_connection_is_a_fault(database_url: str) -> None:
+    """With what the server said; all the same the test goes on, and nothing else is wrong."""
+    loaded = await watch_through_a_restart(database_url)
+    assert loaded.status == 1
+    assert f"{Kind.CONNECTION}." in loaded.text
+    assert "lost its connection: 1001 drain." in loaded.text

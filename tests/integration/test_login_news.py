@@ -1,0 +1,204 @@
+"""News of logins: which sockets are told and closed when a client signs in or out over HTTP."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from seatsync.core import connections
+from tests.support.browser import Browser
+from tests.support.client import Client
+from tests.support.server import RunningServer, running_server
+
+ANNA = {"status": "user", "username": "anna", "role": "operator"}
+GUEST = {"status": "guest"}
+
+
+@pytest.fixture
+def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A told socket is closed after a tenth of a second."""
+    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
+
+
+async def told(client: Client, expected: Any, eid: str = "u") -> None:
+    """The socket's next word is that login state, and then it is closed."""
+    frame = await client.frame()
+    assert (frame["type"], frame["status"], frame["eid"]) == ("user.subscribe", "update", eid)
+    assert frame["data"] == expected
+    assert (await client.closed())[0] == 4001
+    assert client.unread == []
+
+
+async def watch(client: Client, expected: Any) -> None:
+    """Subscribe to the login state under the eid ``u``."""
+    answer = await client.ask("user.subscribe", eid="u")
+    assert (answer["status"], answer["data"]) == ("snapshot", expected)
+
+
+async def make_anna(server: RunningServer) -> Browser:
+    """A browser in which anna has just registered; she is no administrator."""
+    await server.token("first", "admin")
+    browser = Browser(server)
+    await browser.register("anna")
+    return browser
+
+
+async def make_guest(server: RunningServer) -> Browser:
+    """Another browser, with anna's authenticator, in which nobody has signed in."""
+    return Browser(server, secret=(await make_anna(server)).secret)
+
+
+async def test_login_tells_and_closes_after_a_second(server: RunningServer) -> None:
+    """A guest's open socket is told of its login, closed with 4001 one second later, and comes back as the user."""
+    browser = await make_guest(server)
+    async with browser.socket() as client:
+        await watch(client, GUEST)
+        await browser.log_in("anna")
+        await client.update("u")
+        told_at = trio.current_time()
+        code, reason = await client.closed()
+        seconds = trio.current_time() - told_at
+    assert (code, reason) == (4001, '{"reason":"login changed","retry_ms":[0,0]}')
+    assert 0.9 < seconds < 2.0
+    async with browser.socket() as client:
+        assert await client.data("user.status") == ANNA
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_every_way_in_and_out_is_told(server: RunningServer) -> None:
+    """Registering, logging in, recovering and logging out over HTTP are each told to the client's sockets."""
+    await server.token("first", "admin")
+    browser = Browser(server)
+    async with browser.socket() as client:
+        await watch(client, GUEST)
+        await browser.register("anna")
+        await told(client, ANNA)
+    async with browser.socket() as client:
+        await watch(client, ANNA)
+        phrase = (await browser.call("user.recovery_phrase", code=await browser.code()))["phrase"]
+        await browser.call("user.save_recovery_phrase", phrase=phrase)
+        await browser.call("user.logout")
+        await told(client, GUEST)
+    async with browser.socket() as client:
+        await watch(client, GUEST)
+        await browser.log_in("anna")
+        await told(client, ANNA)
+    stranger = Browser(server)
+    async with stranger.socket() as client:
+        await watch(client, GUEST)
+        candidate = await stranger.call("user.recover", username="anna", phrase=phrase)
+        stranger.secret = candidate["qr_url"].partition("secret=")[2]
+        await stranger.call("user.register", username="anna", code=await stranger.code())
+        await told(client, ANNA)
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_news_do_not_overtake_the_response(server: RunningServer) -> None:
+    """The socket hears of the login after the response with the cookie has arrived: a page would hang otherwise."""
+    anna = await make_anna(server)
+    order: list[str] = []
+    for _ in range(5):
+        browser = Browser(server, secret=anna.secret)
+        async with browser.socket() as client, trio.open_nursery() as nursery:
+
+            async def listen(client: Client = client) -> None:
+                await client.update("u")
+                order.append("news")
+
+            await watch(client, GUEST)
+            nursery.start_soon(listen)
+            await browser.log_in("anna")
+            order.append("response")
+    assert order == ["response", "news"] * 5
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_every_socket_of_the_client_and_no_other(server: RunningServer) -> None:
+    """All sockets of that browser are closed, those without user.subscribe untold; nobody else's hear of it."""
+    browser, other = await make_guest(server), Browser(server)
+    bearer = await server.token("anna")
+    async with (
+        browser.socket() as one,
+        browser.socket() as two,
+        browser.socket() as untold,
+        other.socket() as stranger,
+        server.client(bearer) as program,
+    ):
+        for client, state in ((one, GUEST), (two, GUEST), (stranger, GUEST), (program, ANNA)):
+            await watch(client, state)
+        await untold.ask("cinemas.subscribe", eid="u")
+        await browser.log_in("anna")
+        await told(one, ANNA)
+        await told(two, ANNA)
+        assert (await untold.closed())[0] == 4001
+        assert untold.unread == []
+        for client in (stranger, program):
+            await client.heartbeat()
+            assert client.unread == []
+
+
+async def test_closed_at_once_without_public_view(database_url: str) -> None:
+    """With PUBLIC_VIEW=false there is nothing that a guest's socket could wait for: told and closed at once."""
+    async with running_server(database_url, PUBLIC_VIEW="false") as server:
+        browser = await make_anna(server)
+        async with browser.socket() as client:
+            await watch(client, ANNA)
+            await browser.call("user.logout")
+            await client.update("u")
+            told_at = trio.current_time()
+            assert (await client.closed())[0] == 4001
+            assert trio.current_time() - told_at < 0.9
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_failed_login_is_nobodys_news(server: RunningServer) -> None:
+    """What changes no login state is told to nobody."""
+    browser = await make_guest(server)
+    async with browser.socket() as client:
+        await watch(client, GUEST)
+        code = str((int(await browser.code()) + 1) % 1_000_000).zfill(6)
+        assert (await browser.post("user.login", username="anna", code=code)).json()["error"] == "InvalidCode"
+        await browser.call("user.status")
+        await browser.call("user.auth_start", username="anna")
+        await browser.log_in("anna")  # the next that is told, and the first
+        await told(client, ANNA)
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_login_anew(server: RunningServer) -> None:
+    """Logging in anew revokes the session that the request came with; its sockets are told of the new one."""
+    browser = await make_anna(server)
+    before = browser.cookies["seatsync"]
+    async with browser.socket() as client:
+        await watch(client, ANNA)
+        await browser.log_in("anna")
+        await told(client, ANNA)
+    assert browser.cookies["seatsync"] != before
+    async with server.client(before) as client:
+        assert await client.data("user.status") == GUEST
+
+
+async def test_login_over_websocket_changes_no_connection(server: RunningServer) -> None:
+    """Over a WebSocket the token is only in the answer: rights come from the handshake, so the client reconnects."""
+    browser = await make_guest(server)
+    async with browser.socket() as client, browser.socket() as other:
+        for one in (client, other):
+            await watch(one, GUEST)
+        token = (await client.data("user.login", {"username": "anna", "code": await browser.code()}))["token"]
+        for one in (client, other):
+            assert await one.data("user.status") == GUEST
+            assert one.unread == []
+    async with server.client(token) as client:
+        assert await client.data("user.status") == ANNA
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_login_state_that_nobody_watches_any_more(server: RunningServer) -> None:
+    """After user.unsubscribe the socket is closed like any other, untold."""
+    browser = await make_anna(server)
+    async with browser.socket() as client:
+        await watch(client, ANNA)
+        await client.data("user.unsubscribe", {"sub_eid": "u"})
+        await browser.call("user.logout")
+        assert (await client.closed())[0] == 4001
+        assert client.unread == []

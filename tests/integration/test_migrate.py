@@ -1,0 +1,96 @@
+"""Migrations against a real server: applied once, wholly or not at all, whoever else is at it."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from seatsync.core import migrate as module
+from seatsync.core.db import Database, open_loop
+from seatsync.core.migrate import Migration, MigrationError, migrate, migrations
+from tests.support.database import execute, fetchval
+
+APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"
+
+Known = Callable[..., None]
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Known:
+    """Sets what migrations the code knows."""
+
+    def know(*known: Migration) -> None:
+        monkeypatch.setattr(module, "migrations", lambda: list(known))
+
+    return know
+
+
+async def run(dsn: str) -> list[str]:
+    """Migrate as a server does when it starts; a refusal comes out as it is, not in the loop's exception group."""
+    async with open_loop(), Database.open(dsn, size=2) as db:
+        try:
+            return await migrate(db)
+        except MigrationError as error:
+            refusal = error
+    raise refusal
+
+
+async def test_an_empty_database_gets_everything_once(empty_database_url: str) -> None:
+    """The first run applies all, the second none."""
+    assert await run(empty_database_url) == [migration.name for migration in migrations()]
+    assert await run(empty_database_url) == []
+
+
+async def test_several_servers_may_start_at_once(empty_database_url: str) -> None:
+    """Each migration is applied by one of them; all find the schema complete when they are through."""
+    applied: list[str] = []
+
+    async def start() -> None:
+        applied.extend(await migrate(db))
+
+    async with open_loop(), Database.open(empty_database_url, size=3) as db, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(start)
+    assert sorted(applied) == [migration.name for migration in migrations()]
+
+
+async def test_a_failed_migration_leaves_nothing(empty_database_url: str, known: Known) -> None:
+    """Its statements are undone with its row; those before it stay, and it is tried again next time."""
+    good = Migration("0001_good", "create table one (id int)")
+    known(good, Migration("0002_bad", "create table two (id int); select 1 / 0"))
+    with pytest.raises(MigrationError, match=r"^The migration 0002_bad failed \(division by zero\)\.$"):
+        await run(empty_database_url)
+    assert await trio.to_thread.run_sync(fetchval, empty_database_url, APPLIED) == "0001_good"
+    known(good, Migration("0002_bad", "create table two (id int)"))
+    assert await run(empty_database_url) == ["0002_bad"]
+
+
+async def test_a_newer_database_is_refused(database_url: str, known: Known) -> None:
+    """A server of an older version does not touch it."""
+    known(*migrations()[:1])
+    with pytest.raises(MigrationError, match="a newer version of Seats Sync is needed"):
+        await run(database_url)
+
+
+async def test_a_role_without_rights_is_told(empty_database_url: str) -> None:
+    """In a sentence that says what it may not do."""
+    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "role=pg_monitor"
+    with pytest.raises(
+        MigrationError, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"
+    ):
+        await run(dsn)
+
+
+async def test_a_role_without_rights_finds_nothing_to_do(database_url: str) -> None:
+    """A schema that is up to date asks for no more than reading the list of migrations."""
+    await trio.to_thread.run_sync(execute, database_url, "grant select on schema_migration to pg_monitor")
+    assert await run(database_url + ("&" if "?" in database_url else "?") + "role=pg_monitor") == []
+
+
+async def test_the_schema_is_made_in_public(empty_database_url: str) -> None:
+    """Whatever the role's own search path: the functions look there."""
+    await trio.to_thread.run_sync(execute, empty_database_url, "create schema elsewhere")
+    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "search_path=elsewhere"
+    await run(dsn)
+    assert await trio.to_thread.run_sync(fetchval, empty_database_url, "select to_regclass('public.seat') is not null")
+    assert await run(dsn) == []

@@ -1,0 +1,128 @@
+"""The examples of the README's "Messages", sent in their order to a real server with the demo cinemas.
+
+What differs from one run to the next (codes, phrases, tokens, times, ids of sessions) is filled in; everything else is
+sent as it is printed, and what comes back has the keys and types that are printed.
+"""
+
+import re
+from typing import Any
+
+import pyotp
+import pytest
+from attrs import define, field
+
+from seatsync import seed
+from tests.support.client import Client, Frame, http
+from tests.support.readme import read_page
+from tests.support.server import RunningServer
+
+EXAMPLES = read_page().examples()
+NUMBERS = (int, float)
+ENVELOPE = ["type", "status", "data", "error", "eid", "ts"]
+
+
+@define
+class Reader:
+    """Somebody who follows the page from top to bottom."""
+
+    server: RunningServer
+    token: str | None = None
+    """Of the session that the last answer gave; ``None`` for a guest."""
+    _secret: str = ""
+    _phrase: str = ""
+    _awaited: dict[str, list[Frame]] = field(factory=dict)
+    """The updates that are printed for a subscription, by eid."""
+
+    async def follow(self, client: Client, examples: list[tuple[str, list[Frame]]]) -> None:
+        """Send the examples, taking each off the list, until the reader has signed in or out."""
+        while examples:
+            name, (request, answer, *updates) = examples.pop(0)
+            if name.endswith(".unsubscribe"):
+                for update in self._awaited.pop(request["data"]["sub_eid"], []):
+                    assert_like(await client.update(update["eid"]), update["data"])
+            found = await client.ask(name, await self._filled(request.get("data")), request["eid"])
+            assert_answer(found, answer)
+            self._awaited[request["eid"]] = updates
+            if self._learn(name, found["data"]):
+                return
+
+    async def _filled(self, data: Any) -> Any:
+        """The parameters with the code of this moment, which has not been used, and the phrase that was shown."""
+        if data and "code" in data:
+            await self.server.sql("update app_user set totp_last_step = 0")
+            return {**data, "code": pyotp.TOTP(self._secret).now()}
+        return {**data, "phrase": self._phrase} if data and "phrase" in data else data
+
+    def _learn(self, name: str, data: Any) -> bool:
+        """Keep what later requests need; whether the reader has to reconnect."""
+        if isinstance(data, dict):
+            self._secret = data.get("qr_url", self._secret).rpartition("secret=")[2]
+            self._phrase = data.get("phrase", self._phrase)
+            if "token" in data:
+                self.token = data["token"]
+                return True
+        if name == "user.logout":
+            self.token = None
+            return True
+        return False
+
+
+async def test_every_example_is_answered_as_printed(server: RunningServer) -> None:
+    """Requests are printed in an order in which they work, and answers are printed as they come."""
+    await seed.demo(server.db)
+    reader = Reader(server)
+    examples = list(EXAMPLES.items())
+    while examples:
+        async with server.client(reader.token) as client:
+            await reader.follow(client, examples)
+    assert not any(reader._awaited.values())
+
+
+@pytest.mark.parametrize("name", ["user.status", "cinemas.get_cinemas", "hall.get"])
+async def test_http_answers_the_same(server: RunningServer, name: str) -> None:
+    """The request is `data` alone; the answer has data, status and error."""
+    await seed.demo(server.db)
+    request, answer = EXAMPLES[name]
+    found = await http(server.port, "POST", f"/api/{name.replace('.', '/')}", request.get("data"))
+    assert found.status == 200
+    assert list(found.json()) == ["data", "status", "error"]
+    assert_like(found.json()["data"], answer["data"])
+
+
+async def test_the_conflict_is_told_as_printed(server: RunningServer) -> None:
+    """The one example of an error: the same keys, and the message word for word."""
+    await seed.demo(server.db)
+    (printed,) = [block for block in read_page().blocks if '"status": "error"' in block.text]
+    message = re.findall(r'"message": "(.*?)"', printed.text)
+    await server.sql("update seat set status = 'OCCUPIED' where id = 613")
+    async with server.client(await server.token("ada")) as client:
+        seat = {"seat_id": 613, "status": "OCCUPIED", "expected": "VACANT"}
+        found = await client.ask("hall.update_seats", {"hall_id": 3, "seats": [seat]})
+    assert [found["message"]] == message
+    assert list(found) == re.findall(r'"(\w+)":', printed.text)
+
+
+def assert_answer(found: Frame, printed: Frame) -> None:
+    """The envelope is the printed one, but for the clock; the data is like the printed one."""
+    assert list(found) == list(printed) == ENVELOPE, found
+    for key in ("type", "status", "error", "eid"):
+        assert found[key] == printed[key]
+    assert_like(found["data"], printed["data"])
+    if isinstance(found["data"], dict):
+        assert found["data"].get("status") == printed["data"].get("status")
+
+
+def assert_like(found: Any, printed: Any) -> None:
+    """The same keys in the same order and the same types; every item of a list is like one of those printed."""
+    assert is_like(found, printed), f"{found} is not like {printed}"
+
+
+def is_like(found: Any, printed: Any) -> bool:
+    """See `assert_like`. A printed list without items has been cut short altogether."""
+    if isinstance(found, dict) and isinstance(printed, dict):
+        return list(found) == list(printed) and all(is_like(found[key], printed[key]) for key in found)
+    if isinstance(found, list) and isinstance(printed, list):
+        return not printed or (bool(found) and all(any(is_like(item, other) for other in printed) for item in found))
+    if type(found) in NUMBERS and type(printed) in NUMBERS:
+        return True
+    return type(found) is type(printed)

@@ -1,0 +1,111 @@
+"""Connections that the server ends: when it stops, meets a fault of its own, or is full."""
+
+import json
+
+import pytest
+import structlog
+
+from seatsync.cinema.store import CinemaStore
+from seatsync.core import protocol, websocket
+from seatsync.core.registry import Json
+from tests.support.halls import held, make_hall, waits_for_a_lock
+from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
+from tests.support.server import RunningServer, running_server
+from tests.support.waiting import eventually
+
+
+async def answers(raw: RawSocket) -> None:
+    """The connection lives."""
+    await raw.send_frame(TEXT, b"1")
+    assert await raw.receive_text() == "1"
+
+
+async def test_ping_after_the_servers_close(server: RunningServer) -> None:
+    """A client may still send pings and messages until it has seen the server's close: they do no harm."""
+    with structlog.testing.capture_logs() as logs:
+        async with raw_websocket(server.ws_port) as raw:
+            server.stop.set()
+            close = await raw.receive_close()
+            await raw.send_frame(PING, b"late")
+            await raw.send_frame(TEXT, b"1")
+            await raw.send_frame(TEXT, b'{"type":"user.status"}')
+            await raw.send_frame(CLOSE, close.payload)
+            await raw.ends()
+    assert close.close_code == 1001
+    assert [line for line in logs if line["log_level"] in {"error", "critical"}] == []
+
+
+async def test_stop_closes_with_advice(server: RunningServer) -> None:
+    """A server that stops closes every connection with 1001 and says over how long to spread the return."""
+    async with server.client() as one, server.client() as two:
+        server.stop.set()
+        for client in (one, two):
+            code, reason = await client.closed()
+            advice = json.loads(reason or "")
+            assert (code, advice["reason"]) == (1001, "drain")
+            start, end = advice["retry_ms"]
+            assert 0 == start < end
+
+
+async def test_stop_answers_what_was_asked(server: RunningServer) -> None:
+    """A server that stops answers the writes under way before it closes."""
+    hall = await make_hall(server)
+    async with server.client(await server.token("anna")) as anna:
+        async with held(server, f"update seat set status = 'OCCUPIED' where id = {hall.seats[3]}"):
+            for seat in hall.seats[:3]:
+                await anna.send("hall.update_seat_status", {"hall_id": hall.id, "seat_id": seat, "status": "OCCUPIED"})
+            await waits_for_a_lock(server)
+            server.stop.set()
+        assert (await anna.closed())[0] == 1001
+        assert [frame["error"] for frame in anna.unread] == [None] * 3
+
+
+async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug behind a method is an InternalServerError that gives nothing away; the connection lives."""
+
+    async def broken(_: CinemaStore) -> Json:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(CinemaStore, "all", broken)
+    with structlog.testing.capture_logs() as logs:
+        async with server.client() as client:
+            for method in ("cinemas.get_cinemas", "cinemas.subscribe"):
+                answer = await client.ask(method, eid="e")
+                assert answer["error"] == "InternalServerError"
+                assert "secret" not in json.dumps(answer)
+            await client.heartbeat()
+    assert [line["event"] for line in logs].count("method_fault") == 2
+
+
+async def test_fault_of_a_connection(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in the connection itself closes it with 1011, and no other."""
+
+    def broken(_: str) -> protocol.Request:
+        raise RuntimeError("a secret of the inside")
+
+    async with raw_websocket(server.ws_port) as other, raw_websocket(server.ws_port) as raw:
+        with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
+            patch.setattr(protocol, "decode", broken)
+            await raw.send_frame(TEXT, b"{}")
+            close = await raw.closed_cleanly()
+        assert (close.close_code, json.loads(close.close_reason)) == (1011, {"reason": "fault"})
+        assert "connection_fault" in {line["event"] for line in logs}
+        await answers(other)
+
+
+async def test_no_room_for_another_connection(database_url: str) -> None:
+    """Beyond MAX_CONNECTIONS a connection is closed with 1013 and advice; a place that is free is given again."""
+    async with running_server(database_url, MAX_CONNECTIONS="1") as server:
+        async with raw_websocket(server.ws_port) as first:
+            async with raw_websocket(server.ws_port) as second:
+                close = await second.closed_cleanly()
+                assert close.close_code == 1013
+                assert json.loads(close.close_reason) == {"reason": "full", "retry_ms": [*websocket.NO_ROOM_RETRY_MS]}
+            await answers(first)
+
+        async def fits() -> bool:
+            async with raw_websocket(server.ws_port) as third:
+                await third.send_frame(TEXT, b"1")
+                return (await third.receive()).opcode == TEXT
+
+        await eventually(fits)

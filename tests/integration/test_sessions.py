@@ -1,0 +1,252 @@
+"""Who a socket is: its handshake's token, and the session behind it."""
+
+import time
+
+import pytest
+import trio
+
+from seatsync.core import connections
+from seatsync.core.tokens import Tokens
+from tests.support.browser import Browser
+from tests.support.client import Client, open_client
+from tests.support.database import DatabaseServer, execute
+from tests.support.halls import make_hall, status_of
+from tests.support.proxy import proxy_to
+from tests.support.raw_socket import raw_tcp, raw_websocket
+from tests.support.server import SECRET, RunningServer, running_server
+from tests.support.waiting import eventually, metric_is
+
+GUEST = {"status": "guest"}
+REVOKED = 4001
+
+
+@pytest.fixture
+def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes 1.5 s takes a fifth of a second."""
+    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
+    monkeypatch.setattr(connections, "REVOKED_WAIT_S", 0.1)
+    monkeypatch.setattr(connections, "TICK_S", 0.02)
+
+
+def user(name: str, role: str = "operator") -> dict[str, str]:
+    """The login state of a user."""
+    return {"status": "user", "username": name, "role": role}
+
+
+async def short_lived_token(server: RunningServer, name: str, seconds: float) -> str:
+    """A token of that user which expires so soon; its session does not."""
+    await server.token(name)
+    (row,) = await server.rows("select id, user_id from session order by created_at desc limit 1")
+    return Tokens(SECRET, cookie_secure=False).issue(row["user_id"], row["id"], time.time() + seconds)
+
+
+async def test_handshake_says_who_it_is(server: RunningServer) -> None:
+    """A good token makes the connection that user: as a bearer, as a cookie, and the bearer before the cookie."""
+    anna, bert = await server.token("anna"), await server.token("bert", "viewer")
+    for headers, state in (
+        ([(b"Authorization", f"Bearer {anna}")], user("anna")),
+        ([(b"authorization", f"bearer {anna}")], user("anna")),
+        ([(b"Cookie", f"other=1; seatsync={anna}")], user("anna")),
+        ([(b"Authorization", f"Bearer {bert}"), (b"Cookie", f"seatsync={anna}")], user("bert", "viewer")),
+        ([(b"Authorization", "Basic YTpi"), (b"Cookie", f"seatsync={anna}")], user("anna")),
+        ([], GUEST),
+    ):
+        async with open_client(server.ws_port, [(name, value.encode()) for name, value in headers]) as client:
+            assert await client.data("user.status") == state, headers
+
+
+async def test_bad_token_is_a_guest(server: RunningServer) -> None:
+    """Garbage, a forgery, an expired token, one whose session is gone: a guest, and never a refusal."""
+    good, expired = await server.token("anna"), await short_lived_token(server, "anna", -1)
+    gone = await server.token("anna")
+    await server.sql("delete from session where created_at = (select max(created_at) from session)")
+    forged = Tokens("x" * 32, cookie_secure=False)
+    for token in ("", "x", "a.b.c", "x" * 5000, good[:-2], "é", expired, gone):
+        async with raw_tcp(server.ws_port) as raw:
+            assert await raw.handshake(headers={"Authorization": f"Bearer {token}"}) == 101, token
+    async with server.client(gone) as client:
+        assert await client.data("user.status") == GUEST
+    (row,) = await server.rows("select id, user_id from session limit 1")
+    async with server.client(forged.issue(row["user_id"], row["id"], time.time() + 100)) as client:
+        assert await client.data("user.status") == GUEST
+    async with server.client(expired) as client:
+        assert await client.data("user.status") == GUEST
+
+
+async def test_handshake_makes_a_visitor(server: RunningServer) -> None:
+    """A handshake without a valid visitor cookie sets one, http-only and for this site; a valid one is kept."""
+    async with raw_websocket(server.ws_port) as raw:
+        cookie = raw.header("set-cookie") or ""
+    parts = {part.strip() for part in cookie.split(";")}
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} < parts
+    pair = cookie.partition(";")[0]
+    name, _, value = pair.partition("=")
+    async with raw_websocket(server.ws_port, {"Cookie": pair}) as raw:
+        assert raw.header("set-cookie") is None
+    for other in ("", "x", value[:-1], "0" * 32 + value[32:]):
+        async with raw_websocket(server.ws_port, {"Cookie": f"{name}={other}"}) as raw:
+            assert (raw.header("set-cookie") or pair).partition(";")[0] != pair
+
+
+async def test_revoked_session_is_closed_in_two_seconds(server: RunningServer) -> None:
+    """A deleted session's sockets write nothing from that moment on, are told, and are closed with 4001 within 2 s."""
+    assert connections.REVOKED_WAIT_S + connections.LOGIN_CLOSE_S <= 1.5  # leaves half a second for the way there
+    hall = await make_hall(server)
+    data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+    async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
+        await anna.ask("user.subscribe", eid="u")
+        await server.sql("delete from session where user_id = (select id from app_user where username = 'anna')")
+        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.ask("hall.get", {"id": hall.id}))["error"] is None
+        assert await anna.update("u") == GUEST
+        assert await anna.data("user.status") == GUEST
+        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.closed())[0] == REVOKED
+        assert await status_of(server, hall.seats[0]) == "VACANT"
+        await bert.data("hall.update_seat_status", data)
+
+
+@pytest.mark.usefixtures("quick_close")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from session",
+        "truncate session",
+        "update session set expires_at = now()",
+        "update app_user set role = 'viewer'",
+        "update app_user set role = 'admin'",
+        "delete from app_user",
+    ],
+)
+async def test_every_way_to_revoke(server: RunningServer, statement: str) -> None:
+    """However a session ends in the database, by its own row, its user's role or its user: its sockets are closed."""
+    hall = await make_hall(server)
+    data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+    async with server.client(await server.token("anna")) as anna, server.client() as guest:
+        await server.sql(statement)
+        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.closed())[0] == REVOKED
+        await guest.heartbeat()
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_only_the_sockets_of_that_session(server: RunningServer) -> None:
+    """Another session of the same user lives on."""
+    one, two = await server.token("anna"), await server.token("anna")
+    async with server.client(one) as first, server.client(one) as also_first, server.client(two) as second:
+        await server.sql("delete from session where created_at = (select min(created_at) from session)")
+        for client in (first, also_first):
+            assert (await client.closed())[0] == REVOKED
+        assert await second.data("user.status") == user("anna")
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_logout_over_websocket(server: RunningServer) -> None:
+    """user.logout on a socket revokes its session: its sockets are closed, and the token is worth nothing."""
+    token = await server.token("anna")
+    async with server.client(token) as one, server.client(token) as two:
+        assert await one.data("user.logout") == {"success": True}
+        for client in (one, two):
+            assert (await client.closed())[0] == REVOKED
+    async with server.client(token) as client:
+        assert await client.data("user.status") == GUEST
+        assert await client.data("user.logout") == {"success": True}
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_token_that_expires_on_an_open_socket(server: RunningServer) -> None:
+    """A token that expires does what a revoked session does: no more writes, the word, and 4001."""
+    hall = await make_hall(server)
+    data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+    async with server.client(await short_lived_token(server, "anna", 1.2)) as anna:
+        await anna.ask("user.subscribe", eid="u")
+        await anna.data("hall.update_seat_status", data)
+        assert await anna.update("u") == GUEST
+        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.closed())[0] == REVOKED
+
+
+async def expect_unavailable(client: Client, hall_id: int, seat_id: int) -> None:
+    """Whatever depends on who the client is cannot be said just now."""
+    write = {"hall_id": hall_id, "seat_id": seat_id, "status": "OCCUPIED"}
+    for method, data in (("user.status", {}), ("user.subscribe", {}), ("hall.update_seat_status", write)):
+        answer = await client.ask(method, data)
+        assert answer["error"] == "ServiceUnavailable", method
+        assert answer["retry_after"] > 0
+
+
+@pytest.mark.usefixtures("quick_close")
+async def test_handshake_while_the_database_is_away(database_url: str) -> None:
+    """The connection is accepted, what depends on who it is has to wait, and then it is that user in every respect."""
+    async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
+        hall = await make_hall(server)
+        token = await server.token("anna")
+        proxy.cut()
+        async with server.client(token) as anna, server.client() as guest:
+            await expect_unavailable(anna, hall.id, hall.seats[0])
+            assert await guest.data("user.status") == GUEST
+            proxy.restore()
+            assert await anna.data("user.status") == user("anna")
+            write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+            await anna.data("hall.update_seat_status", write)
+            await server.sql("delete from session")
+            assert (await anna.closed())[0] == REVOKED
+            await guest.heartbeat()
+
+
+async def test_database_that_ends_every_connection(server: RunningServer) -> None:
+    """After PostgreSQL has ended all of its connections the server makes new ones, and nobody has to reconnect."""
+    hall = await make_hall(server)
+    write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+    async with server.client(await server.token("anna")) as anna:
+        await anna.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await server.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name like 'seatsync%' and datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+        async def is_written() -> bool:
+            return (await anna.ask("hall.update_seat_status", write))["error"] is None
+
+        await eventually(is_written)
+        assert (await anna.update("h"))["rev"] == 2
+        assert (await anna.data("hall.get", {"id": hall.id}))["rev"] == 2
+
+
+async def test_database_that_takes_no_connections(server: RunningServer, database_server: DatabaseServer) -> None:
+    """A database that refuses new connections, for whatever reason, is one that is away."""
+    hall = await make_hall(server)
+    name = await server.value("select current_database()")
+    refuse = f"alter database {name} with allow_connections false"
+    end = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+    async with server.client() as client:
+        for statement in (refuse, end):
+            await trio.to_thread.run_sync(execute, database_server.dsn, statement)
+        await metric_is(server.port, "feed_live", 0)
+        assert (await client.ask("hall.get", {"id": hall.id}))["error"] == "ServiceUnavailable"
+        await trio.to_thread.run_sync(execute, database_server.dsn, refuse.replace("false", "true"))
+        assert (await client.data("hall.get", {"id": hall.id}))["rev"] == 1
+
+
+async def test_database_away_on_an_open_socket(database_url: str) -> None:
+    """Reads and writes end in ServiceUnavailable while the database is away, the connection lives, and all goes on."""
+    async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
+        hall = await make_hall(server)
+        write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+        browser = Browser(server)
+        async with server.client(await server.token("anna")) as anna:
+            proxy.cut()
+            for method, data in (
+                ("hall.get", {"id": hall.id}),
+                ("hall.subscribe", {"id": hall.id}),
+                ("cinemas.get_cinemas", {}),
+                ("cinemas.subscribe", {}),
+                ("hall.update_seat_status", write),
+            ):
+                assert (await anna.ask(method, data, eid="e"))["error"] == "ServiceUnavailable", method
+            assert (await browser.post("hall.get", id=hall.id)).status == 503
+            proxy.restore()
+            for method in ("hall.subscribe", "cinemas.subscribe"):
+                assert (await anna.ask(method, {"id": hall.id}, eid="e"))["status"] == "snapshot"
+            await anna.data("hall.update_seat_status", write)
+            assert (await anna.update("e"))["id"] == hall.id

@@ -1,0 +1,217 @@
+"""Several sessions at once: revisions without gaps, counts that are right, and what a lock held elsewhere does."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import pytest
+
+from seatsync.core.queries import load
+from tests.support.sql import User, World, updates
+from tests.support.writes import WRITE, Item, Request, arguments, outcomes, write, write_seat
+
+CHANGES = load("hall")["changes"].sql
+
+
+@pytest.fixture
+def hall(world: World) -> int:
+    """A hall of six vacant seats."""
+    hall = world.hall()
+    world.notifications()
+    return hall
+
+
+@pytest.fixture
+def alice(world: World) -> User:
+    """An operator."""
+    return world.user("alice")
+
+
+def test_a_second_session_counts_what_the_first_has_changed(world: World, hall: int) -> None:
+    """It waits for the hall and only then counts: the second revision has both changes in it."""
+    first, second, *_ = world.seats(hall)
+    other = world.session()
+    world.do("begin")
+    world.do("update seat set status = 'OCCUPIED' where id = $1", first)
+    later = other.start("update seat set status = 'OCCUPIED' where id = $1", second)
+    world.wait_for_lock(other)
+    world.do("commit")
+    later.result()
+    counts = [
+        (update["rev"], update["seat_types"][0]["seats"]["OCCUPIED"]) for update in updates(world.notifications())
+    ]
+    assert counts == [(2, 1), (3, 2)]
+
+
+def test_halls_are_independent(world: World, hall: int, alice: User) -> None:
+    """A session that holds one hall's lock holds up no other hall."""
+    other = world.hall()
+    holder = world.session()
+    holder.do("begin")
+    holder.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)
+    assert write_seat(world, alice, other, world.seats(other)[0], "OCCUPIED").code is None
+    world.do("insert into seat (hall_id, seat_type_id, row, place) values ($1, $2, 9, 9)", other, world.seat_type())
+
+
+def test_a_held_lock_fails_the_call_in_time(world: World, hall: int, alice: User) -> None:
+    """write_seats waits 300 ms for a lock and then fails with lock_not_available, having done nothing."""
+    other = world.hall()
+    holder = world.session()
+    holder.do("begin")
+    holder.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)
+    requests = [Request(alice, h, [Item(world.seats(h)[0], "OCCUPIED")]) for h in (other, hall)]
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        write(world, *requests)
+    assert world.rev(other) == 1
+    holder.do("rollback")
+    assert [outcome.code for outcome in write(world, *requests)] == [None, None]
+
+
+def test_a_change_is_judged_after_the_wait(world: World, hall: int, alice: User) -> None:
+    """The status that counts is the one another session has just committed, not the one of before the wait."""
+    seat = world.seats(hall)[0]
+    other = world.session()
+    world.do("begin")
+    world.do("update seat set status = 'OCCUPIED' where id = $1", seat)
+    later = other.start(WRITE, *arguments([Request(alice, hall, [Item(seat, "OCCUPIED", expected="VACANT")])]))
+    world.wait_for_lock(other)
+    world.do("commit")
+    (outcome,) = outcomes(later.result())
+    assert (outcome.code, outcome.message) == ("SeatConflict", f"Seat {seat} is OCCUPIED, not VACANT as expected.")
+
+
+def test_a_revocation_waits_for_the_write(world: World, hall: int, alice: User) -> None:
+    """No write of a session commits after the session's end has."""
+    other = world.session()
+    world.do("begin")
+    assert write_seat(world, alice, hall, world.seats(hall)[0], "OCCUPIED").code is None
+    revocation = other.start("delete from session")
+    world.wait_for_lock(other)
+    world.do("commit")
+    revocation.result()
+    assert write_seat(world, alice, hall, world.seats(hall)[1], "OCCUPIED").code == "SessionExpired"
+
+
+def test_a_write_waits_for_the_revocation(world: World, hall: int, alice: User) -> None:
+    """One that is under way decides: committed, the write is refused."""
+    other = world.session()
+    world.do("begin")
+    world.do("delete from session")
+    later = other.start(WRITE, *arguments([Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")])]))
+    world.wait_for_lock(other)
+    world.do("commit")
+    assert [outcome.code for outcome in outcomes(later.result())] == ["SessionExpired"]
+
+
+def test_repeatable_read_fails_beside_other_writers(world: World, hall: int) -> None:
+    """Under that isolation a second change of a hall ends in serialization_failure: it has to be tried again."""
+    first, second, *_ = world.seats(hall)
+    other = world.session()
+    other.do("begin isolation level repeatable read")
+    other.value("select count(*) from seat")
+    world.do("update seat set status = 'OCCUPIED' where id = $1", first)
+    with pytest.raises(asyncpg.SerializationError):
+        other.do("update seat set status = 'OCCUPIED' where id = $1", second)
+
+
+def test_a_snapshot_is_one_moment(world: World, hall: int) -> None:
+    """Its rev and its seats belong together, however busy the hall is."""
+    seats = world.seats(hall)
+
+    async def scenario() -> None:
+        writer, reader = await asyncpg.connect(world.dsn), await asyncpg.connect(world.dsn)
+
+        async def toggle() -> None:
+            for n in range(200):
+                status = "OCCUPIED" if n % 2 == 0 else "VACANT"
+                await writer.execute("update seat set status = $1::text::seat_status where hall_id = $2", status, hall)
+
+        task = asyncio.create_task(toggle())
+        while not task.done():
+            data = json.loads(await reader.fetchval("select data from hall_snapshot($1)", hall))
+            taken = {seat["status"] for seat in data["seats"]}
+            assert taken == ({"OCCUPIED"} if data["rev"] % 2 == 0 else {"VACANT"})
+            assert data["seat_types"][0]["seats"][taken.pop()] == len(seats)
+        await task
+        await asyncio.gather(writer.close(), reader.close())
+
+    world.run(scenario())
+
+
+async def retried(connection: asyncpg.Connection, query: str, *args: object) -> None:
+    """Run a statement again until nobody is in its way."""
+    while True:
+        try:
+            await connection.fetch(query, *args)
+        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+            continue
+        return
+
+
+async def serve(dsn: str, user: User, halls: dict[int, list[int]], choose: random.Random) -> None:
+    """A server: batches of requests to change some seats of two halls."""
+    connection = await asyncpg.connect(dsn)
+    for _ in range(40):
+        requests = [
+            Request(user, hall, [Item(seat, choose.choice(["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"]))])
+            for hall in choose.sample(list(halls), 2)
+            for seat in choose.sample(halls[hall], 4)
+        ]
+        await retried(connection, WRITE, *arguments(requests))
+    await connection.close()
+
+
+async def maintain(dsn: str, halls: dict[int, list[int]], choose: random.Random) -> None:
+    """A person in psql: two rows of two halls in one statement."""
+    connection = await asyncpg.connect(dsn)
+    for _ in range(40):
+        await retried(
+            connection,
+            "update seat set status = $1::text::seat_status where row = any($2::int[]) and hall_id = any($3::bigint[])",
+            choose.choice(["VACANT", "RESERVED", "OCCUPIED"]),
+            choose.sample(range(1, 6), 2),
+            choose.sample(list(halls), 2),
+        )
+    await connection.close()
+
+
+def replay(seats: list[int], announced: list[dict[str, Any]]) -> dict[int, str]:
+    """The status of each seat in the end, for somebody who hears every update; each has to count right by itself."""
+    held = dict.fromkeys(seats, "VACANT")
+    for update in announced:
+        held |= {seat["id"]: seat["status"] for seat in update["seats"]}
+        (kind,) = update["seat_types"]
+        assert {status: count for status, count in kind["seats"].items() if count} == Counter(held.values())
+    return held
+
+
+def test_many_writers_lose_nothing(world: World, alice: User) -> None:
+    """Servers and people on the same halls: revisions follow one another, each told once, every count exact."""
+    halls = {hall: world.seats(hall) for hall in (world.hall(5, 8) for _ in range(3))}
+    world.notifications()
+    chance = [random.Random(seed) for seed in range(4)]  # noqa: S311 - the same choices in every run
+
+    async def everybody() -> None:
+        await asyncio.gather(
+            serve(world.dsn, alice, halls, chance[0]),
+            serve(world.dsn, alice, halls, chance[1]),
+            maintain(world.dsn, halls, chance[2]),
+            maintain(world.dsn, halls, chance[3]),
+        )
+
+    world.run(everybody())
+    announced = updates(world.notifications())
+    for hall, seats in halls.items():
+        heard = [update for update in announced if update["id"] == hall]
+        assert [update["rev"] for update in heard] == list(range(2, world.rev(hall) + 1))
+        now = {
+            row["id"]: row["status"] for row in world.rows("select id, status::text from seat where hall_id = $1", hall)
+        }
+        assert replay(seats, heard) == now
+        epoch = world.value("select wire_epoch(epoch) from hall where id = $1", hall)
+        missed = json.loads(world.row(CHANGES, hall, 1, epoch)["data"])
+        assert {seat["id"]: seat["status"] for seat in missed["seats"]}.items() <= now.items()
+        assert missed["seat_types"] == heard[-1]["seat_types"]

@@ -1,0 +1,91 @@
+"""A role that may change seats and nothing else: what the README tells a maintainer to grant."""
+
+import os
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from tests.support.sql import Session, World, updates
+
+GRANTS = "grant select, update (status, note) on seat to {role}; grant select on cinema, hall, seat_type to {role}"
+
+
+@pytest.fixture
+def hall(world: World) -> int:
+    """A hall of six vacant seats."""
+    hall = world.hall()
+    world.notifications()
+    return hall
+
+
+@pytest.fixture
+def usher(world: World) -> Iterator[Session]:
+    """A session of a role that may change status and note of seats and read the halls."""
+    role = f"seatsync_test_usher_{os.getpid()}"
+    world.do(f"create role {role}; {GRANTS.format(role=role)}")
+    session = world.session()
+    session.do(f"set role {role}")
+    try:
+        yield session
+    finally:
+        world.do("reset role")
+        session.do("reset role")
+        world.do(f"drop owned by {role}; drop role {role}")
+
+
+def test_an_usher_may_change_seats(world: World, hall: int, usher: Session) -> None:
+    """The triggers act with the rights of the owner: revision, history and announcement are made as for anybody."""
+    usher.do("update seat set status = 'MAINTENANCE', note = 'Spring' where hall_id = $1", hall)
+    (update,) = updates(world.notifications())
+    assert update["rev"] == world.rev(hall) == 2
+    assert {seat["note"] for seat in update["seats"]} == {"Spring"}
+    assert world.value("select count(*) from seat_event where kind = 'status'") == 6
+    assert usher.value("select name from hall") == "Hall"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update seat set place = place + 1",
+        "update seat set updated_by = 1",
+        "delete from seat",
+        "insert into seat (hall_id, seat_type_id, row, place) select hall_id, seat_type_id, 9, 9 from seat limit 1",
+        "truncate seat",
+        "update hall set rev = 0",
+        "select * from seat_event",
+        "select totp_secret from app_user",
+        "select * from session",
+        "select announce_layout('{1}')",
+        "select * from hall_changes(1, 0, '')",
+    ],
+)
+def test_an_usher_may_do_nothing_else(world: World, hall: int, usher: Session, statement: str) -> None:
+    """Neither directly nor through the functions of the schema."""
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        usher.do(statement)
+    assert world.rev(hall) == 1
+
+
+def test_a_schema_of_the_usher_misleads_nobody(world: World, hall: int, usher: Session) -> None:
+    """Tables of the same names earlier in the caller's search path are not what the triggers use."""
+    usher.do("create temporary table hall (id bigint, rev bigint)")
+    usher.do("create temporary table seat_event (hall_id bigint)")
+    usher.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)
+    assert world.rev(hall) == 2
+    assert len(world.notifications()) == 1
+
+
+def test_an_empty_search_path_does_no_harm(world: World, hall: int) -> None:
+    """Changing seats works for tools that name every schema and search none."""
+    world.do("set search_path = ''")
+    world.do("update public.seat set status = 'MAINTENANCE', note = 'Spring', x = 3")
+    world.do("update public.seat set status = 'OCCUPIED'")
+    world.do("update public.hall set name = 'Blue Hall'")
+    world.do(
+        "insert into public.seat (hall_id, seat_type_id, row, place) select hall_id, seat_type_id, 9, 9 "
+        "from public.seat limit 1"
+    )
+    world.do("delete from public.cinema")
+    world.do("reset search_path")
+    assert world.value("select count(*) from seat") == 0

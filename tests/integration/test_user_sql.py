@@ -1,0 +1,169 @@
+"""What the tables of users do by themselves, whoever changes them: the part of the SQL contract about people.
+
+Statements run on one connection while another listens on channel `seatsync`; what was heard is what `heard` returns.
+"""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from seatsync.core.queries import load
+
+USERS = """
+    insert into app_user (username, totp_secret) values ('ada', 'JBSWY3DPEHPK3PXP'), ('bob', 'JBSWY3DPEHPK3PXP');
+    insert into session (id, user_id) select ('00000000-0000-0000-0000-00000000000' || id)::uuid, id from app_user;
+"""
+ADA = "session 00000000-0000-0000-0000-000000000001"
+BOB = "session 00000000-0000-0000-0000-000000000002"
+
+
+def heard(database_url: str, statement: str) -> list[str]:
+    """The notifications of a statement, run after `USERS`; sorted."""
+
+    async def run() -> list[str]:
+        listener, writer = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+        try:
+            await writer.execute(USERS)
+            payloads: asyncio.Queue[str] = asyncio.Queue()
+            await listener.add_listener("seatsync", lambda *arrived: payloads.put_nowait(str(arrived[3])))
+            await writer.execute(statement)
+            await writer.execute("notify seatsync, 'end'")
+            found = []
+            while (payload := await payloads.get()) != "end":
+                found.append(payload)
+            return sorted(found)
+        finally:
+            await listener.close()
+            await writer.close()
+
+    return asyncio.run(run())
+
+
+def value(database_url: str, *statements: str, args: tuple[Any, ...] = ()) -> Any:
+    """The value of the last of some statements, which takes the arguments."""
+
+    async def run() -> Any:
+        connection = await asyncpg.connect(database_url)
+        try:
+            for statement in statements[:-1]:
+                await connection.execute(statement)
+            return await connection.fetchval(statements[-1], *args)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("statement", "sessions"),
+    [
+        ("delete from session where user_id = 1", [ADA]),
+        ("delete from session", [ADA, BOB]),
+        ("truncate session", [ADA, BOB]),
+        ("delete from app_user where username = 'bob'", [BOB]),
+        ("truncate app_user cascade", [ADA, BOB]),
+        ("update app_user set role = 'admin' where username = 'ada'", [ADA]),
+        ("update app_user set role = 'admin'", [ADA, BOB]),
+        ("update session set expires_at = now() where user_id = 1", [ADA]),
+        ("update session set user_id = 1 where user_id = 2", [BOB]),
+    ],
+)
+def test_a_session_that_ends_is_announced(database_url: str, statement: str, sessions: list[str]) -> None:
+    """Whatever ended it: its sockets on every node hear of it on commit."""
+    assert heard(database_url, statement) == sessions
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from session where false",
+        "update app_user set role = role",
+        "update app_user set totp_last_step = 7",
+        "update session set expires_at = expires_at + interval '1 day'",
+        "begin; delete from session; rollback",
+    ],
+)
+def test_a_session_that_goes_on_is_not_announced(database_url: str, statement: str) -> None:
+    """No socket is closed for nothing."""
+    assert heard(database_url, statement) == []
+
+
+def test_pruning_an_expired_session_is_not_announced(database_url: str) -> None:
+    """Its sockets were closed when it expired."""
+    assert heard(database_url, "update session set expires_at = now() where user_id = 1; delete from session") == [
+        ADA,
+        BOB,
+    ]
+
+
+def test_a_new_role_ends_the_sessions_of_that_user(database_url: str) -> None:
+    """Rights come from the handshake alone: it has to be made again."""
+    count = "select string_agg(user_id::text, ',' order by user_id) from session"
+    assert value(database_url, USERS, "update app_user set role = 'viewer'", count) == "1,2"
+    assert value(database_url, "update app_user set role = 'admin' where id = 2", count) == "1"
+
+
+@pytest.mark.parametrize("username", ["ab", "a b", "x" * 33, "abc\n"])
+def test_a_bad_username_is_refused(database_url: str, username: str) -> None:
+    """The table holds the pattern, whoever inserts."""
+    with pytest.raises(asyncpg.CheckViolationError):
+        value(
+            database_url,
+            "insert into app_user (username, totp_secret) values ($1, 'JBSWY3DPEHPK3PXP')",
+            args=(username,),
+        )
+
+
+def test_a_name_in_another_case_is_refused(database_url: str) -> None:
+    """There is one Ada."""
+    with pytest.raises(asyncpg.UniqueViolationError):
+        value(database_url, USERS, "insert into app_user (username, totp_secret) values ('ADA', 'JBSWY3DPEHPK3PXP')")
+
+
+def test_plain_sql_makes_a_viewer(database_url: str) -> None:
+    """The least role is the default."""
+    assert value(database_url, USERS, "select distinct role::text from app_user") == "viewer"
+
+
+def test_a_deleted_user_leaves_nothing(database_url: str) -> None:
+    """Sessions, recoveries, known visitors and phrases go with the user."""
+    left = value(
+        database_url,
+        USERS,
+        """
+        insert into recovery (user_id, phrase_hash) select id, 'x' from app_user;
+        insert into known_visitor (user_id, visitor) select id, sha256('x') from app_user;
+        insert into registration (username, user_id, visitor, address, totp_secret)
+        select username, id, sha256('x'), '192.0.2.1', totp_secret from app_user;
+        delete from app_user
+        """,
+        """
+        select (select count(*) from session) + (select count(*) from recovery)
+            + (select count(*) from known_visitor) + (select count(*) from registration)
+        """,
+    )
+    assert left == 0
+
+
+def test_pruning_takes_what_has_expired(database_url: str) -> None:
+    """Expired rows go, at most so many of a kind at once; live ones stay, and for an hour those registrations whose
+    clients should hear `RegistrationExpired`, not that there never was one.
+    """
+    prune = load("user")["prune"].sql
+    rows = """
+        update session set expires_at = now();
+        insert into session (user_id) values (1);
+        insert into known_visitor (user_id, visitor, expires_at)
+        values (1, sha256('x'), now()), (2, sha256('x'), 'infinity');
+        insert into throttle values ('x', 'past', 1, now(), now()), ('x', 'present', 1, now(), 'infinity');
+        insert into registration (username, visitor, address, totp_secret, expires_at) values
+            ('long_ago', sha256('x'), '192.0.2.1', 'JBSWY3DPEHPK3PXP', now() - interval '1 hour'),
+            ('just_now', sha256('x'), '192.0.2.1', 'JBSWY3DPEHPK3PXP', now());
+    """
+    assert value(database_url, USERS, rows, prune, args=(1,)) == 4
+    assert value(database_url, prune, args=(1,)) == 1
+    assert value(database_url, prune, args=(1,)) == 0
+    assert value(database_url, "select count(*) from session") == 1
+    assert value(database_url, "select username from registration") == "just_now"

@@ -1,0 +1,168 @@
+"""The container files against what they speak of: the settings, the command line, the files of the project.
+
+They cannot be run everywhere, so they are read: the instructions of the Dockerfile and the YAML of the Compose file.
+"""
+
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from seatsync import cli, cli_commands
+from seatsync.config import SETTINGS, load_settings
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+
+NOT_FOR_CONTAINERS = {"LISTEN_URL", "SEATSYNC_DATA"}
+"""What makes no sense beside a database container without a pooler."""
+
+PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED"}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions, each with its arguments on one line."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def last_stage() -> dict[str, str]:
+    """The instructions that make the image that runs."""
+    everything = instructions()
+    start = max(number for number, (name, _) in enumerate(everything) if name == "FROM")
+    return dict(everything[start:])
+
+
+def compose() -> Any:
+    """The Compose file's content."""
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def healthcheck() -> list[str]:
+    """The command that looks whether the server is well."""
+    command: list[str] = json.loads(last_stage()["HEALTHCHECK"].partition("CMD ")[2])
+    return command
+
+
+def test_the_command_is_one_of_the_command_line() -> None:
+    """In exec form, so that signals reach the server, and with a script that the package installs."""
+    program, *arguments = json.loads(last_stage()["CMD"])
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert f"{program} = seatsync.cli:main" in setup["options.entry_points"]["console_scripts"]
+    assert cli._parser().parse_args(arguments).run is cli_commands.serve
+
+
+def test_the_image_listens_where_the_settings_say() -> None:
+    """The exposed and published ports are the defaults, on every address of the container."""
+    ports = [DEFAULTS["PORT"], DEFAULTS["WS_PORT"]]
+    assert last_stage()["EXPOSE"].split() == ports
+    server = compose()["services"]["server"]
+    assert [published.rpartition(":")[2] for published in server["ports"]] == ports
+    assert [str(server["environment"][name]) for name in ("PORT", "WS_PORT")] == ports
+    assert server["environment"]["HOST"] == "0.0.0.0"
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    """The number is written out, so that a cluster's admission check can see it."""
+    user = last_stage()["USER"].partition(":")[0]
+    assert int(user) > 0
+
+
+def test_the_last_stage_installs_nothing() -> None:
+    """No compiler and no package manager's leftovers: it only copies what the first stage has made."""
+    assert "RUN" not in last_stage()
+    assert sum(name == "FROM" for name, _ in instructions()) == 2
+
+
+def test_the_base_image_is_a_python_we_support() -> None:
+    """Both stages use the same one: a virtual environment is tied to its interpreter."""
+    images = {rest.partition(" AS ")[0] for name, rest in instructions() if name == "FROM"}
+    (image,) = images
+    found = re.fullmatch(r"python:3\.(\d+)-slim", image)
+    assert found is not None
+    assert int(found[1]) >= 11
+
+
+def test_what_the_build_copies_is_there_and_not_ignored() -> None:
+    """`.dockerignore` lets through exactly what `COPY` wants."""
+    ignore = (ROOT / ".dockerignore").read_text().split()
+    let_through = [pattern.removeprefix("!") for pattern in ignore if pattern.startswith("!")]
+    copies = [rest.split()[:-1] for name, rest in instructions() if name == "COPY" and not rest.startswith("--")]
+    sources = [source for copy in copies for source in copy]
+    assert sorted(sources) == sorted(let_through)
+    assert all((ROOT / source).exists() for source in sources)
+    assert fnmatch("anything", ignore[0])
+
+
+def test_every_variable_is_a_setting() -> None:
+    """A name that nothing reads would be a typing error."""
+    variables = re.findall(r"(\w+)=", last_stage()["ENV"])
+    assert set(variables) <= {*DEFAULTS, *PYTHONS_OWN}
+    environment = compose()["services"]["server"]["environment"]
+    assert set(environment) == set(DEFAULTS) - NOT_FOR_CONTAINERS
+
+
+def test_secrets_come_from_outside_and_are_required() -> None:
+    """Compose refuses to start without them and says what to do."""
+    services = compose()["services"]
+    assert services["server"]["environment"]["JWT_SECRET"].startswith("${JWT_SECRET:?")
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+    assert "POSTGRES_PASSWORD=" in (ROOT / ".env.example").read_text()
+
+
+def test_the_server_is_pointed_at_the_database_beside_it() -> None:
+    """Host, user, database and volume agree, and it waits until PostgreSQL is well."""
+    services = compose()["services"]
+    given = services["postgres"]["environment"]
+    environment = {name: str(value or "") for name, value in services["server"]["environment"].items()}
+    filled = {name: re.sub(r"\$\{\w+:\?[^}]*\}", "s" * 32, value) for name, value in environment.items()}
+    url = urlsplit(load_settings(filled, dotenv=None).database_url or "")
+    assert url.hostname in services
+    assert (url.username, url.path) == (given["POSTGRES_USER"], f"/{given['POSTGRES_DB']}")
+    assert services["server"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert "healthcheck" in services["postgres"]
+    assert services["postgres"]["volumes"][0].partition(":")[0] in compose()["volumes"]
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def test_the_healthcheck_asks_healthz(status: int, healthy: bool) -> None:
+    """With nothing but the standard library, and the answer's status decides."""
+    asked: list[str] = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = _run_healthcheck(server.server_port)
+        thread.join()
+    assert (done.returncode == 0) is healthy
+    assert asked == ["/healthz"]
+    assert _run_healthcheck(server.server_port).returncode != 0
+
+
+def _run_healthcheck(port: int) -> subprocess.CompletedProcess[bytes]:
+    program, *arguments = healthcheck()
+    assert program == "python"
+    return subprocess.run(
+        [sys.executable, "-I", "-S", *arguments], env={"PORT": str(port)}, check=False, capture_output=True
+    )
