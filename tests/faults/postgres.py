@@ -1,0 +1,132 @@
+"""A PostgreSQL of the drill's own, that it stops, freezes and starts as it likes."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from attrs import define
+
+from seatsync.core.postgres_cluster import DATABASE, USER, create_cluster, parameters
+from seatsync.core.postgres_files import PORT
+from seatsync.core.postgres_programs import Programs, find_programs
+from tests.faults.processes import children, tell, wait_until
+from tests.support.database import execute, fetchval
+
+_START_S = 30.0
+
+
+@define
+class Postgres:
+    """The server. Its data survive everything but the end of the drill; what it has committed is durable."""
+
+    directory: Path
+    arguments: tuple[str, ...] = ()
+    """Further arguments of ``postgres``."""
+    address: str = ""
+    """Another address than that of the Unix socket."""
+    _programs: Programs | None = None
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def dsn(self) -> str:
+        """Its address, by Unix socket unless it has another."""
+        return self.address or f"postgresql://{USER}@/{DATABASE}?host={self.directory}&port={PORT}"
+
+    @property
+    def _cluster(self) -> Path:
+        return self.directory / "cluster"
+
+    def start(self) -> float:
+        """Start it, making the database first if there is none; the time at which it accepts connections."""
+        if self._programs is None:
+            self._programs = find_programs(self.directory, self._cluster)
+            create_cluster(self._programs, self._cluster, durable=True)
+            self._programs.identity.own(self.directory)
+        named = parameters(durable=True, sockets=self.directory)
+        with (self.directory / "postgres.log").open("ab") as log:
+            self._process = self._programs.spawn(self._cluster, log, "-D", str(self._cluster), *named, *self.arguments)
+        return wait_until(self.accepts, _START_S, "PostgreSQL accepts connections")
+
+    def accepts(self) -> bool:
+        """Whether it accepts connections."""
+        try:
+            return bool(fetchval(self.dsn, "select true"))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+
+    def stop(self, how: signal.Signals) -> None:
+        """End it and wait: SIGINT is its fast shutdown, SIGQUIT the immediate one, which leaves recovery to do."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stop it and its backends where they are; connections stay open, and nothing answers."""
+        tell(self._pids(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        tell(self._pids(), signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None
+        return [self._process.pid, *children(self._process.pid)]
+
+    def admit(self, host: str) -> str:
+        """Let everybody in who reaches that address of this machine; returns the address for clients."""
+        with (self._cluster / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {host}/24 trust\n")
+        self.sql("select pg_reload_conf()")
+        return f"postgresql://{USER}@{host}:{PORT}/{DATABASE}"
+
+    def open_to_all(self) -> None:
+        """Let other accounts of this machine use the socket."""
+        self.directory.chmod(0o711)
+        (self.directory / f".s.PGSQL.{PORT}").chmod(0o777)
+
+    def sql(self, statement: str) -> None:
+        """Run one statement."""
+        execute(self.dsn, statement)
+
+    def rows(self, query: str, *args: Any) -> list[Any]:
+        """The rows of a query."""
+        return rows(self.dsn, query, *args)
+
+    def end_feeds(self) -> int:
+        """Terminate the backends that the servers' feeds are connected to; how many there were."""
+        query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'seatsync feed'"
+        return int(fetchval(self.dsn, query))
+
+
+def rows(dsn: str, query: str, *args: Any) -> list[Any]:
+    """The rows of a query."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return list(await connection.fetch(query, *args))
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def running_postgres(directory: Path, *arguments: str) -> Iterator[Postgres]:
+    """A PostgreSQL for the length of the block, in a directory of its own."""
+    place = directory / "pg"
+    place.mkdir()
+    postgres = Postgres(place, arguments)
+    try:
+        postgres.start()
+        yield postgres
+    finally:
+        if postgres._process is not None:
+            postgres.thaw()
+        postgres.stop(signal.SIGQUIT)

@@ -1,0 +1,47 @@
+"""How many inputs, and how they are run: a small fixed share in `make test`, 100,000 new ones in `make fuzz`.
+
+``FUZZ_INPUTS`` is their number; without it, the same few inputs are tried every time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis.strategies import SearchStrategy
+
+_FEW = 1_500
+
+#: Hypothesis remembers all that it has made in a run: more than this many at a time take too much memory.
+_BATCH = 500
+
+T = TypeVar("T")
+
+
+def each(inputs: SearchStrategy[Sequence[T]], check: Callable[[T], None], share: float) -> None:
+    """Check that share of all inputs, which come several at a time; the first that fails is made smaller and raised."""
+    wanted = round(int(os.environ.get("FUZZ_INPUTS", _FEW)) * share)
+    is_fixed = "FUZZ_INPUTS" not in os.environ
+    tried = batches = 0
+
+    def check_all(values: Sequence[T]) -> None:
+        nonlocal tried
+        for value in values:
+            tried += 1
+            check(value)
+
+    while tried < wanted:
+        run = hypothesis.given(inputs)(check_all)
+        run = hypothesis.settings(
+            max_examples=min(_BATCH, max(1, (wanted - tried) // 8)),
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )(run)
+        if is_fixed:
+            run = hypothesis.seed(batches)(run)
+        run()
+        batches += 1

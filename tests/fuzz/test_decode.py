@@ -1,0 +1,52 @@
+"""Whatever text a client sends is a request or an error with an answer; whatever its data, a method takes it or says
+what is wrong."""
+
+import json
+from contextlib import suppress
+
+from hypothesis import strategies as st
+
+from seatsync import errors
+from seatsync.core import protocol
+from seatsync.core.http_api import parse_object
+from seatsync.core.registry import structure
+from tests.fuzz.inputs import each
+from tests.fuzz.strategies import REGISTRY, messages, variants
+
+
+def check_message(text: str) -> None:
+    """Nothing is raised that has no answer, and every answer can be read."""
+    try:
+        request = protocol.decode(text)
+    except protocol.Undecodable as fault:
+        check_answer(fault.type, fault.eid, fault.error)
+        return
+    assert len(request.eid.encode()) <= protocol.MAX_EID_BYTES
+    json.loads(protocol.envelope(request.type, b"success", request.eid, b"{}"))
+    try:
+        structure(request.data, REGISTRY.find(request.type).params)
+    except errors.SeatSyncError as error:
+        check_answer(request.type, request.eid, error)
+
+
+def check_answer(type_: str, eid: str, error: errors.SeatSyncError) -> None:
+    """The client's fault, told in a frame that JSON can carry."""
+    assert isinstance(error, errors.ClientFault)
+    answer = json.loads(protocol.error_envelope(type_, eid, error))
+    assert (answer["type"], answer["eid"], answer["error"]) == (type_, eid, error.code)
+
+
+def check_body(body: bytes) -> None:
+    """A body is an object or the client's fault."""
+    with suppress(errors.BadRequest):
+        assert type(parse_object(body)) is dict
+
+
+def test_messages() -> None:
+    """Text messages."""
+    each(variants(messages().map(str.encode)), lambda data: check_message(data.decode(errors="replace")), 0.5)
+
+
+def test_bodies() -> None:
+    """Bodies of HTTP requests."""
+    each(variants(st.one_of(messages().map(str.encode), st.binary())), check_body, 0.1)
