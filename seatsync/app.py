@@ -165,7 +165,8 @@ class _Server:
         self._connections = Connections(
             spawn, metrics, addresses, limit=settings.max_connections, public_view=settings.public_view
         )
-        users = UserFeed(database, self._connections)
+        user_store = UserStore(database)
+        users = UserFeed(user_store, self._connections)
 
         self.listener = Listener(
             settings.listen_url or database.dsn,
@@ -192,7 +193,7 @@ class _Server:
             self._registry,
             tokens,
             nursery=background,
-            authenticate=Authenticator(UserStore(database), tokens, spawn).client,
+            authenticate=Authenticator(user_store, tokens, spawn).client,
             announce=users.announce,
             upgrade=self._upgrade,
             health=self.health,

@@ -4,23 +4,20 @@ from typing import Any
 from uuid import UUID
 
 from seatsync.core.connections import Connections
-from seatsync.core.db import Database
-from seatsync.core.queries import load
 from seatsync.core.registry import Json, encode
-
-_QUERIES = load("user")
+from seatsync.user.store import UserStore
 
 
 class UserFeed:
     """A `seatsync.core.listener.Follower` for what happens to users."""
 
-    def __init__(self, database: Database, connections: Connections) -> None:
-        self._database = database
+    def __init__(self, store: UserStore, connections: Connections) -> None:
+        self._store = store
         self._connections = connections
 
     async def announce(self, visitor: str, data: dict[str, Any]) -> None:
         """Tell every server of a visitor's new login state. Raises `ServiceUnavailable`."""
-        await self._database.execute(_QUERIES["announce_login"], visitor, encode(data).decode())
+        await self._store.announce_login(visitor, encode(data).decode())
 
     def visitor_changed(self, payload: str) -> None:
         """``visitor <id> <JSON>``: its login state changed over HTTP."""
@@ -38,8 +35,7 @@ class UserFeed:
         """The feed is back: find the sessions that were revoked meanwhile. Raises `ServiceUnavailable`."""
         known = self._connections.session_ids
         if known:
-            alive = {row["id"] for row in await self._database.fetch(_QUERIES["live_sessions"], known)}
-            for session_id in set(known) - alive:
+            for session_id in set(known) - await self._store.live_sessions(known):
                 self._connections.session_revoked(session_id)
 
     def set_stale(self, *, stale: bool) -> None:

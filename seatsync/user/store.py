@@ -81,13 +81,6 @@ class UserStore:
 
     # sessions
 
-    async def live_session(self, session_id: UUID, user_id: int) -> Identity | None:
-        """Who that session is; ``None`` once it has ended."""
-        row = await self._db.fetchrow(_queries["live_session"], session_id, user_id)
-        if row is None:
-            return None
-        return Identity(user_id, row["username"], row["role"], session_id, row["expires_at"].timestamp())
-
     async def live_identities(self, session_ids: Sequence[UUID]) -> Mapping[UUID, Identity]:
         """Who those sessions are; without those that have ended."""
         rows = await self._db.fetch(_queries["live_identities"], session_ids)
@@ -97,6 +90,14 @@ class UserStore:
             )
             for row in rows
         }
+
+    async def live_sessions(self, session_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of those sessions have not ended."""
+        return {row["id"] for row in await self._db.fetch(_queries["live_sessions"], session_ids)}
+
+    async def announce_login(self, visitor: str, data: str) -> None:
+        """Tell every server of a visitor's new login state, as JSON."""
+        await self._db.execute(_queries["announce_login"], visitor, data)
 
     async def begin_login(self, username: str, visitor: bytes) -> Proof | None:
         """Count an attempt; ``None``: no such user."""

@@ -1,12 +1,5 @@
 -- Users, sessions, registrations and recoveries. A visitor is the SHA-256 of the id in a visitor cookie.
 
--- name: live_session
--- Who a token stands for, if its session is still alive.
-select u.id as user_id, u.username, u.role::text as role, s.id as session_id, s.expires_at
-from session s
-join app_user u on u.id = s.user_id
-where s.id = $1 and s.user_id = $2 and s.expires_at > now();
-
 -- name: live_identities
 -- Who these sessions ($1) stand for, those that are still alive.
 select u.id as user_id, u.username, u.role::text as role, s.id as session_id, s.expires_at
