@@ -70,10 +70,7 @@ class CinemaFeed:
 
     async def cinemas(self) -> Json:
         """All cinemas, as of now or later; raises `ServiceUnavailable`."""
-        cinemas, joined = await self._lists.fetch("list", self._store.all)
-        if joined:
-            cinemas, _ = await self._lists.fetch("list", self._store.all)
-        return cinemas
+        return await self._lists.fetch_anew("list", self._store.all)
 
     async def subscribe(self, subscriber: Subscriber) -> None:
         """Send the list, then what changes; raises `ServiceUnavailable`, and then the subscriber is not in."""

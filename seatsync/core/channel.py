@@ -293,9 +293,7 @@ class Channel:
         """Read the hall anew, and send it to everybody if it is not what they have."""
         self._new_layout = False
         try:
-            snapshot, joined = await self._snapshots.fetch("snapshot", self._source.snapshot, self.key)
-            if joined:
-                snapshot, _ = await self._snapshots.fetch("snapshot", self._source.snapshot, self.key)
+            snapshot = await self._snapshots.fetch_anew("snapshot", self._source.snapshot, self.key)
         except BaseException:
             self._new_layout = True
             raise

@@ -38,6 +38,13 @@ class SingleFlight(Generic[T]):
             raise flight.error
         return flight.result, joined  # type: ignore[return-value]  # set, for there was no error
 
+    async def fetch_anew(self, key: Hashable, fetch: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """As `fetch`, with an answer that is no older than the call."""
+        answer, joined = await self.fetch(key, fetch, *args)
+        if joined:
+            answer, _ = await self.fetch(key, fetch, *args)
+        return answer
+
     async def _fly(
         self, key: Hashable, flight: _Flight[T], fetch: Callable[..., Awaitable[T]], args: tuple[Any, ...]
     ) -> None:

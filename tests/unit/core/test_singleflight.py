@@ -48,6 +48,21 @@ async def test_all_who_ask_meanwhile_share_one_answer(flights: SingleFlight[tupl
     assert await flights.fetch("key", query, 8) == ((2, 8), False)
 
 
+async def test_an_answer_asked_anew_is_no_older_than_the_question(flights: SingleFlight[tuple[int, ...]]) -> None:
+    """Those who came while the first flew share one that began after they had asked."""
+    query, answers = Query(), []
+
+    async def ask() -> None:
+        answers.append(await flights.fetch_anew("key", query))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        query.gate.set()
+    assert sorted(answers) == [(1,), (2,), (2,)]
+
+
 async def test_different_keys_do_not_share(flights: SingleFlight[tuple[int, ...]]) -> None:
     """Each key has a flight of its own."""
     query = Query()
