@@ -90,10 +90,10 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
                     " transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own"
                     " address, or have the pooler keep a connection for a whole session."
                 )
-    async with open_loop(), Database.open(settings.database_url or "", size=1) as database:
-        await migrate(database)
-        if demo and await seed.demo(database):
-            logger.info("demo_added")
+        async with Database.open(settings.database_url or "", size=1) as database:
+            await migrate(database)
+            if demo and await seed.demo(database):
+                logger.info("demo_added")
 
 
 async def _replace_on_hangup(
