@@ -16,6 +16,7 @@ from seatsync.core.postgres_files import PORT
 from seatsync.core.postgres_programs import Programs, find_programs
 from tests.faults.processes import children, tell, wait_until
 from tests.support.database import execute, fetchval
+from tests.support.places import scratch_directory
 
 _START_S = 30.0
 
@@ -130,3 +131,13 @@ def running_postgres(directory: Path, *arguments: str) -> Iterator[Postgres]:
         if postgres._process is not None:
             postgres.thaw()
         postgres.stop(signal.SIGQUIT)
+
+
+@contextmanager
+def stoppable_postgres() -> Iterator[Postgres]:
+    """A server for the length of the block, which may stop and freeze it."""
+    with scratch_directory() as directory:
+        server = Postgres(directory)
+        server.start()
+        yield server
+        server.stop(signal.SIGQUIT)

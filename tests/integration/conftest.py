@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from seatsync.core.db import Database, open_loop
 from tests.support.people import House, open_house
-from tests.support.sql import World, open_world
+from tests.support.pool import SIZE
+from tests.support.sql import User, World, open_world
 
 
 @pytest.fixture
@@ -20,3 +22,31 @@ def world(database_url: str) -> Iterator[World]:
     """Sessions of a fresh database, for tests of the schema itself."""
     with open_world(database_url) as world:
         yield world
+
+
+@pytest.fixture
+def hall(world: World) -> int:
+    """A hall of two rows of three vacant seats, announced already."""
+    hall = world.hall()
+    world.notifications()
+    return hall
+
+
+@pytest.fixture
+def alice(world: World) -> User:
+    """An operator."""
+    return world.user("alice")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A small pool on a fresh database."""
+    async with open_loop(), Database.open(database_url, size=SIZE) as db:
+        yield db
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Database]:
+    """Somebody else's connection to the same database."""
+    async with open_loop(), Database.open(database_url, size=1) as other:
+        yield other

@@ -1,6 +1,5 @@
 """The pool on a real PostgreSQL: queries, transactions and errors, and what deadlines and cancellations leave."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,21 +11,6 @@ from seatsync import errors
 from seatsync.core.db import Database, DatabaseRejected, open_loop
 from tests.support.pool import MY_PID, ONE, OUR_BACKENDS, SIZE, SLEEP, SLEEPERS, query, unavailable, works
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """A small pool on a fresh database."""
-    async with open_loop(), Database.open(database_url, size=SIZE) as db:
-        yield db
-
-
-@pytest.fixture
-async def other(database_url: str) -> AsyncIterator[Database]:
-    """Somebody else's connection to the same database."""
-    async with open_loop(), Database.open(database_url, size=1) as other:
-        yield other
-
 
 # Queries
 

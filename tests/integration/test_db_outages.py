@@ -12,36 +12,18 @@ from structlog.testing import capture_logs
 from seatsync import errors
 from seatsync.core import db as module
 from seatsync.core.db import Database, open_loop
-from tests.faults.postgres import Postgres
-from tests.support.places import scratch_directory
+from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
 from tests.support.waiting import eventually
 
 ADD = query("insert into seat_type (name) values ('x')")
 
 
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """A small pool on a fresh database."""
-    async with open_loop(), Database.open(database_url, size=SIZE) as db:
-        yield db
-
-
-@pytest.fixture
-async def other(database_url: str) -> AsyncIterator[Database]:
-    """Somebody else's connection to the same database."""
-    async with open_loop(), Database.open(database_url, size=1) as other:
-        yield other
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A server that may be stopped."""
-    with scratch_directory() as directory:
-        server = Postgres(directory)
-        server.start()
+    with stoppable_postgres() as server:
         yield server
-        server.stop(signal.SIGQUIT)
 
 
 @pytest.fixture

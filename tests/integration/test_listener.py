@@ -19,8 +19,7 @@ from seatsync.core.db import Database, DatabaseRejected, open_loop
 from seatsync.core.listener import Listener
 from seatsync.core.metrics import Metrics
 from seatsync.core.queries import Query
-from tests.faults.postgres import Postgres
-from tests.support.places import scratch_directory
+from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.waiting import eventually
 
 PATIENCE_S = 10.0
@@ -129,11 +128,8 @@ async def live(feed: Feed, nursery: trio.Nursery) -> Feed:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A server that may be stopped."""
-    with scratch_directory() as directory:
-        server = Postgres(directory)
-        server.start()
+    with stoppable_postgres() as server:
         yield server
-        server.stop(signal.SIGQUIT)
 
 
 @pytest.fixture

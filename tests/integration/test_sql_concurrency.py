@@ -16,20 +16,6 @@ from tests.support.writes import WRITE, Item, Request, arguments, outcomes, writ
 CHANGES = load("hall")["changes"].sql
 
 
-@pytest.fixture
-def hall(world: World) -> int:
-    """A hall of six vacant seats."""
-    hall = world.hall()
-    world.notifications()
-    return hall
-
-
-@pytest.fixture
-def alice(world: World) -> User:
-    """An operator."""
-    return world.user("alice")
-
-
 def test_a_second_session_counts_what_the_first_has_changed(world: World, hall: int) -> None:
     """It waits for the hall and only then counts: the second revision has both changes in it."""
     first, second, *_ = world.seats(hall)

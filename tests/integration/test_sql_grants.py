@@ -12,14 +12,6 @@ GRANTS = "grant select, update (status, note) on seat to {role}; grant select on
 
 
 @pytest.fixture
-def hall(world: World) -> int:
-    """A hall of six vacant seats."""
-    hall = world.hall()
-    world.notifications()
-    return hall
-
-
-@pytest.fixture
 def usher(world: World) -> Iterator[Session]:
     """A session of a role that may change status and note of seats and read the halls."""
     role = f"seatsync_test_usher_{os.getpid()}"

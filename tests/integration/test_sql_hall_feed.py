@@ -7,14 +7,6 @@ from tests.support.sql import World
 
 
 @pytest.fixture
-def hall(world: World) -> int:
-    """A hall of six seats, announced already."""
-    hall = world.hall()
-    world.notifications()
-    return hall
-
-
-@pytest.fixture
 def cinema(world: World, hall: int) -> int:
     """The cinema of that hall."""
     cinema: int = world.value("select cinema_id from hall where id = $1", hall)

@@ -6,14 +6,6 @@ import pytest
 from tests.support.sql import World, updates
 
 
-@pytest.fixture
-def hall(world: World) -> int:
-    """A hall of two rows of three seats, announced already."""
-    hall = world.hall()
-    world.notifications()
-    return hall
-
-
 def test_a_changed_status_is_one_revision_with_its_seats(world: World, hall: int) -> None:
     """However many seats a statement changes, the hall has one more revision, announced once with all of them."""
     first, second, *_ = world.seats(hall)

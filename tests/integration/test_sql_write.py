@@ -21,20 +21,6 @@ REFUSED = {
 
 
 @pytest.fixture
-def hall(world: World) -> int:
-    """A hall of six vacant seats."""
-    hall = world.hall()
-    world.notifications()
-    return hall
-
-
-@pytest.fixture
-def alice(world: World) -> User:
-    """An operator."""
-    return world.user("alice")
-
-
-@pytest.fixture
 def bob(world: World) -> User:
     """An administrator."""
     return world.user("bob", "admin")

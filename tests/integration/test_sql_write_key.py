@@ -15,12 +15,6 @@ def hall(world: World) -> int:
 
 
 @pytest.fixture
-def alice(world: World) -> User:
-    """An operator."""
-    return world.user("alice")
-
-
-@pytest.fixture
 def key() -> UUID:
     """A key."""
     return uuid4()

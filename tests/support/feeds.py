@@ -232,3 +232,10 @@ def _shape(status: str, data: dict[str, Any]) -> Any:
 
 def _compact(data: dict[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode()
+
+
+async def joined(channel: Channel, eid: str = "e1") -> Watcher:
+    """A client that has had its snapshot."""
+    watcher = Watcher(eid)
+    await watcher.join(channel)
+    return watcher

@@ -6,16 +6,9 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.channel import Channel
 from seatsync.core.channels import IDLE_S, Channels
 from seatsync.core.metrics import Metrics
-from tests.support.feeds import HALL, METHOD, FakeHall, Watcher
-
-
-@pytest.fixture
-def hall() -> FakeHall:
-    """The database's side."""
-    return FakeHall()
+from tests.support.feeds import HALL, METHOD, FakeHall, Watcher, joined
 
 
 @pytest.fixture
@@ -25,13 +18,6 @@ async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
     await channels.resync()
     hall.asked.clear()
     return channels
-
-
-async def joined(channel: Channel, eid: str = "e1") -> Watcher:
-    """A client that has had its snapshot."""
-    watcher = Watcher(eid)
-    await watcher.join(channel)
-    return watcher
 
 
 # Staleness

@@ -10,31 +10,10 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.audience import Audience
 from seatsync.core.channel import Channel
 from seatsync.core.db import DatabaseRejected
 from seatsync.core.history import MAX_UPDATES
-from seatsync.core.metrics import Metrics
-from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
-
-
-@pytest.fixture
-def hall() -> FakeHall:
-    """The database's side."""
-    return FakeHall()
-
-
-@pytest.fixture
-def channel(hall: FakeHall, nursery: trio.Nursery) -> Channel:
-    """A channel of it that nobody has asked yet."""
-    return Channel(HALL, Audience(METHOD, Metrics()), hall, nursery.start_soon)
-
-
-async def joined(channel: Channel, eid: str = "e1") -> Watcher:
-    """A client that has had its snapshot."""
-    watcher = Watcher(eid)
-    await watcher.join(channel)
-    return watcher
+from tests.support.feeds import FakeHall, Notice, Watcher, joined
 
 
 async def test_repeated_notifications_are_dropped(hall: FakeHall, channel: Channel) -> None:

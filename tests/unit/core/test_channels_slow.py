@@ -6,30 +6,15 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.audience import Audience
 from seatsync.core.channel import Channel
 from seatsync.core.history import MAX_UPDATES
-from seatsync.core.metrics import Metrics
-from tests.support.feeds import HALL, METHOD, FakeHall, Watcher
+from tests.support.feeds import HALL, FakeHall, Watcher, joined
 
 
 @pytest.fixture
 def hall() -> FakeHall:
     """A hall whose snapshot is longer than any update."""
     return FakeHall(seats=dict.fromkeys(range(1, 101), "VACANT"))
-
-
-@pytest.fixture
-def channel(hall: FakeHall, nursery: trio.Nursery) -> Channel:
-    """A channel of it."""
-    return Channel(HALL, Audience(METHOD, Metrics()), hall, nursery.start_soon)
-
-
-async def joined(channel: Channel, eid: str = "e1") -> Watcher:
-    """A client that has had its snapshot."""
-    watcher = Watcher(eid)
-    await watcher.join(channel)
-    return watcher
 
 
 async def test_full_connection_gets_one_merged_update_when_it_has_drained(hall: FakeHall, channel: Channel) -> None:
