@@ -219,6 +219,8 @@ async def test_a_full_server_says_so_to_all(database_url: str) -> None:
             codes.append((await raw.closed_cleanly()).close_code)
 
     async with running_server(database_url, MAX_CONNECTIONS="1") as server, raw_websocket(server.ws_port) as first:
+        await first.send(STATUS)
+        await next_answer(first)  # by now its own line is written
         with structlog.testing.capture_logs() as logs:
             async with trio.open_nursery() as nursery:
                 for _ in range(100):
