@@ -125,12 +125,13 @@ begin
         ) f on true;
     end if;
 
+    -- Seats are looked up by id alone, the hall is compared afterwards: with both in the condition, and no statistics
+    -- yet, the planner goes through a whole hall for each seat.
     perform
-    from unnest(i_request, i_seat) i(request, seat_id)
-    join seat s on s.id = i.seat_id and s.hall_id = p_hall[i.request]
-    where p_open[i.request]
-    order by s.id
-    for no key update of s;
+    from seat
+    where id = any(array(select i.seat_id from unnest(i_request, i_seat) i(request, seat_id) where p_open[i.request]))
+    order by id
+    for no key update;
 
     -- Judge the seats as they are now that nobody else can change them, and change those whose whole request may be.
     -- (A `set` clause of the function would need a superuser; an error takes this back with everything else.)
@@ -152,7 +153,7 @@ begin
             case
                 when not p_open[i.request] then null
                 when h.id is null then 'HallNotFound'
-                when s.id is null then 'SeatNotFound'
+                when s.hall_id is distinct from h.id then 'SeatNotFound'
                 when char_length(i.note) > 200 then 'InvalidSeatData'
                 when i.expected <> s.status then 'SeatConflict'
                 else seat_refusal(s.status, i.wanted, s.updated_by = p_user[i.request])
@@ -160,7 +161,7 @@ begin
         from unnest(i_request, i_seat, i_status, i_expected, i_note)
             with ordinality i(request, seat_id, wanted, expected, note, n)
         left join hall h on h.id = p_hall[i.request]
-        left join seat s on s.id = i.seat_id and s.hall_id = h.id
+        left join seat s on s.id = i.seat_id
     ),
     judged as materialized (
         select *, p_open[request] and bool_and(code is null) over (partition by request) as granted from item

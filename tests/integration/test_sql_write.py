@@ -204,3 +204,14 @@ def test_plain_sql_after_a_write_is_plain_again(world: World, hall: int, alice: 
     world.do("commit")
     by = "select updated_by from seat where id = $1"
     assert (world.value(by, first), world.value(by, second)) == (alice.id, None)
+
+
+def test_a_batch_does_not_go_through_the_hall_for_each_seat(world: World, alice: User) -> None:
+    """What it reads grows with the seats it changes, also before PostgreSQL has any statistics."""
+    hall = world.hall(20, 20)
+    seats = world.seats(hall)
+    world.do("begin")
+    write(world, *(Request(alice, hall, [Item(seat, "RESERVED")]) for seat in seats))
+    read = world.value("select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'seat'")
+    world.do("rollback")
+    assert read < 20 * len(seats)
