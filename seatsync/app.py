@@ -226,19 +226,13 @@ class _Server:
 
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         """Make an accepted handshake a WebSocket and serve it to its end."""
-        await stream.send_all(accept_head(handshake.key, handshake.headers))
+        stream.push(accept_head(handshake.key, handshake.headers))
         socket = WebSocket(stream, max_message_bytes=self.settings.max_message_bytes)
         if not self._connections.has_room:
             self._note_refusal(handshake)
             await turn_away(socket)
             return
         connection = Connection(socket, handshake.client, self._registry, self.metrics, self._failures)
-        logger.info(
-            "connection_opened",
-            connection=connection.id,
-            user=handshake.client.username,
-            address=handshake.client.address,
-        )
         await self._connections.serve(connection)
 
     def _note_refusal(self, handshake: Handshake) -> None:

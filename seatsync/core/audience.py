@@ -1,7 +1,7 @@
 """Who is subscribed to one thing, and the broadcast to all of them.
 
-A broadcast is encoded once for each distinct eid (only the eid differs between subscribers) and then is a loop of
-plain pushes; it never awaits.
+A broadcast is put together once for each distinct eid, for only the eid differs between subscribers, and then is a
+loop of plain ``send`` calls (`seatsync.core.transport.push_each`); it never awaits.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,9 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.metrics import Metrics
-from seatsync.core.protocol import envelope
-from seatsync.core.websocket import text_frame
+from seatsync.core.protocol import encode_eid, envelope, envelope_around_eid
+from seatsync.core.transport import Outlet, push_each
+from seatsync.core.websocket import frame_head, text_frame
 
 
 class Sink(Protocol):
@@ -22,8 +23,9 @@ class Sink(Protocol):
     def has_room(self) -> bool:
         """The connection has not fallen behind."""
 
-    def push_frame(self, frame: bytes) -> bool:
-        """Send one frame, which is taken in any case; ``False`` when the connection has fallen behind."""
+    @property
+    def outlet(self) -> Outlet:
+        """What takes its frames; one that is full means that the connection has fallen behind."""
 
 
 class Feed(Protocol):
@@ -54,7 +56,7 @@ class Subscriber:
 
     def send(self, status: bytes, data: bytes) -> bool:
         """Send one frame to this subscriber alone."""
-        return self.sink.push_frame(text_frame(envelope(self.method, status, self.eid, data)))
+        return self.sink.outlet.push(text_frame(envelope(self.method, status, self.eid, data)))
 
 
 @define(eq=False)
@@ -64,12 +66,13 @@ class Audience:
     method: str
     """The subscribing method: the ``type`` of every frame."""
     metrics: Metrics
-    live: dict[str, set[Subscriber]] = field(factory=dict)
+    live: dict[bytes, dict[Outlet, Subscriber]] = field(factory=dict)
+    """By eid, as JSON, then by where their frames go: a connection has an eid once."""
     behind: set[Subscriber] = field(factory=set)
 
     def __iter__(self) -> Iterator[Subscriber]:
         for group in self.live.values():
-            yield from group
+            yield from group.values()
         yield from self.behind
 
     def __len__(self) -> int:
@@ -78,7 +81,7 @@ class Audience:
     def add(self, subscriber: Subscriber) -> None:
         """The subscriber is up to date: it gets every broadcast from now on."""
         self.behind.discard(subscriber)
-        self.live.setdefault(subscriber.eid, set()).add(subscriber)
+        self.live.setdefault(encode_eid(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
 
     def fall_behind(self, subscriber: Subscriber) -> None:
         """Keep the subscriber out of broadcasts until its feed brings it up to date."""
@@ -91,24 +94,30 @@ class Audience:
         self.behind.discard(subscriber)
 
     def _remove_live(self, subscriber: Subscriber) -> None:
-        group = self.live.get(subscriber.eid)
-        if group is not None:
-            group.discard(subscriber)
+        eid = encode_eid(subscriber.eid)
+        group = self.live.get(eid)
+        if group is not None and group.get(subscriber.sink.outlet) is subscriber:
+            del group[subscriber.sink.outlet]
             if not group:
-                del self.live[subscriber.eid]
+                del self.live[eid]
 
     def broadcast(self, status: bytes, data: bytes) -> list[Subscriber]:
         """Send to everyone who is live; returns those whose connection is full now.
 
         The frame was taken for them too; whoever calls decides what they had and moves them with `fall_behind`.
         """
-        full: list[Subscriber] = []
-        frames = sent_bytes = 0
+        return push_each(self._frames(status, data))
+
+    def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Outlet, Subscriber]]]:
+        """The frame of each eid, and who gets it. Eids of one length have all but themselves in common."""
+        head, tail = envelope_around_eid(self.method, status, data)
+        starts: dict[int, bytes] = {}
         for eid, group in self.live.items():
-            frame = text_frame(envelope(self.method, status, eid, data))
-            frames += len(group)
-            sent_bytes += len(group) * len(frame)
-            full += [subscriber for subscriber in group if not subscriber.sink.push_frame(frame)]
-        self.metrics.frames_pushed += frames
-        self.metrics.bytes_pushed += sent_bytes
-        return full
+            size = len(eid)
+            start = starts.get(size)
+            if start is None:
+                start = starts[size] = frame_head(len(head) + size + len(tail)) + head
+            frame = b"".join((start, eid, tail))
+            self.metrics.frames_pushed += len(group)
+            self.metrics.bytes_pushed += len(group) * len(frame)
+            yield frame, group

@@ -22,7 +22,7 @@ from seatsync.core.client import Call, Client
 from seatsync.core.log_lines import FailureLog
 from seatsync.core.metrics import Metrics
 from seatsync.core.registry import Json, Kind, Pending, Registry, encode
-from seatsync.core.transport import SLOW_BYTES
+from seatsync.core.transport import SLOW_BYTES, Outlet
 from seatsync.core.websocket import CloseCode, WebSocket, text_frame
 
 #: Writes of one connection that may be under way together.
@@ -48,6 +48,8 @@ class Connection:
     ) -> None:
         self.id = next(_ids)
         self.socket = socket
+        self.outlet: Outlet = socket.stream
+        """Where its frames go: answers, and those of the feeds."""
         self.client = client
         self.behind_since: float | None = None
         """Since when, on trio's clock, the peer has not taken what it was sent; ``None`` while it does."""
@@ -62,6 +64,7 @@ class Connection:
         self._interruptible = trio.CancelScope()
         self._ending: trio.Event | None = None
         self._farewell = (CloseCode.NORMAL, "")
+        socket.stream.on_full = self._fell_behind
         socket.stream.on_drained = self._drained
 
     async def run(self) -> None:
@@ -195,7 +198,7 @@ class Connection:
             self._failed(call, error)
 
     def _answer(self, call: Call, data: Json) -> None:
-        self.push_frame(text_frame(protocol.envelope(call.asked_as, b"success", call.eid, data)))
+        self.outlet.push(text_frame(protocol.envelope(call.asked_as, b"success", call.eid, data)))
         self._observe(call, "success")
 
     def _failed(self, call: Call, error: Exception) -> None:
@@ -205,7 +208,7 @@ class Connection:
         self._refuse(call.asked_as, call.eid, error, call.started, call.method.name)
 
     def _refuse(self, type_: str, eid: str, error: errors.SeatSyncError, started: float, method: str = "") -> None:
-        self.push_frame(text_frame(protocol.error_envelope(type_, eid, error)))
+        self.outlet.push(text_frame(protocol.error_envelope(type_, eid, error)))
         seconds = perf_counter() - started
         self._metrics.answered(method, error.code, seconds)
         self._failures.write(
@@ -255,24 +258,20 @@ class Connection:
 
     def _feed_ended(self, subscriber: Subscriber, error: errors.SeatSyncError) -> None:
         self.forget(subscriber)
-        self.push_frame(text_frame(protocol.error_envelope(subscriber.method, subscriber.eid, error)))
+        self.outlet.push(text_frame(protocol.error_envelope(subscriber.method, subscriber.eid, error)))
 
     # Frames out, to audiences too
 
     @property
     def has_room(self) -> bool:
-        """The peer takes what it is sent."""
+        """The peer takes what it is sent; when it has fallen behind, `Feed.caught_up` tells that it does again."""
         return self.behind_since is None
 
-    def push_frame(self, frame: bytes) -> bool:
-        """Send one frame; ``False`` when the peer has fallen behind: `Feed.caught_up` follows when it has not."""
-        if self.socket.stream.push(frame):
-            return True
+    def _fell_behind(self) -> None:
         if self.behind_since is None:
             self.behind_since = trio.current_time()
             self._metrics.slow_clients += 1
             self._metrics.clients_behind += 1
-        return False
 
     def _drained(self) -> None:
         """Tell the feeds, as long as there is room; those left out come first the next time."""

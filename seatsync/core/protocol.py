@@ -97,13 +97,19 @@ def _exact_integer(text: str) -> Any:
 
 def envelope(type_: str, status: bytes, eid: str, data: bytes) -> bytes:
     """An answer, snapshot or update; ``data`` is JSON text that passes through as it is."""
-    return b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":%b,"ts":%d}' % (
-        orjson.dumps(type_),
-        status,
-        data,
-        orjson.dumps(eid),
-        time.time() * 1000,
-    )
+    head, tail = envelope_around_eid(type_, status, data)
+    return head + encode_eid(eid) + tail
+
+
+def envelope_around_eid(type_: str, status: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the eid, which is all that differs between those who are sent the same."""
+    head = b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":' % (orjson.dumps(type_), status, data)
+    return head, b',"ts":%d}' % (time.time() * 1000)
+
+
+def encode_eid(eid: str) -> bytes:
+    """An eid as JSON."""
+    return orjson.dumps(eid)
 
 
 def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:

@@ -71,14 +71,18 @@ class CloseCode(IntEnum):
     """Too slow even for merged updates: reconnect and resume."""
 
 
-def text_frame(payload: bytes) -> bytes:
-    """One unfragmented, unmasked text frame (RFC 6455, section 5.2)."""
-    size = len(payload)
+def frame_head(size: int) -> bytes:
+    """The head of one unfragmented, unmasked text frame with a payload of that many bytes (RFC 6455, section 5.2)."""
     if size < _SHORT:
-        return b"\x81%c%b" % (size, payload)
+        return b"\x81%c" % size
     if size < _MEDIUM:
-        return b"\x81\x7e%b%b" % (size.to_bytes(2), payload)
-    return b"\x81\x7f%b%b" % (size.to_bytes(8), payload)
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One such frame."""
+    return frame_head(len(payload)) + payload
 
 
 def read_plain_text(data: bytes) -> tuple[str, int] | None:

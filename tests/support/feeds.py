@@ -11,6 +11,7 @@ from seatsync import errors
 from seatsync.core.audience import Feed, Subscriber
 from seatsync.core.channel import Channel
 from seatsync.core.source import Changes, Snapshot
+from tests.support.outlets import FakeOutlet
 
 HALL = 7
 METHOD = "hall.subscribe"
@@ -129,7 +130,7 @@ class FakeHall:
 
 
 @define(eq=False)
-class Watcher:
+class Watcher(FakeOutlet):
     """A client that subscribed once. It believes every frame; one that does not follow the last fails the test."""
 
     eid: str = "e1"
@@ -155,7 +156,7 @@ class Watcher:
         """It would take more."""
         return not self.full
 
-    def push_frame(self, frame: bytes) -> bool:
+    def push(self, frame: bytes) -> bool:
         """One whole frame."""
         message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
         assert message["type"] == METHOD

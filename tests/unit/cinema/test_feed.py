@@ -17,6 +17,7 @@ from seatsync.core.audience import Subscriber
 from seatsync.core.db import DatabaseRejected
 from seatsync.core.metrics import Metrics
 from seatsync.core.registry import Json
+from tests.support.outlets import FakeOutlet
 
 
 @define(eq=False)
@@ -62,7 +63,7 @@ class FakeStore:
 
 
 @define(eq=False)
-class Watcher:
+class Watcher(FakeOutlet):
     """A client that merges what it is told by id, as existing clients do."""
 
     full: bool = False
@@ -76,7 +77,7 @@ class Watcher:
         """It would take more."""
         return not self.full
 
-    def push_frame(self, frame: bytes) -> bool:
+    def push(self, frame: bytes) -> bool:
         """One whole frame."""
         message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
         assert (message["type"], message["eid"]) == (SUBSCRIBE, "e1")

@@ -5,20 +5,22 @@ from collections.abc import Iterable
 
 import pytest
 from attrs import define, field
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
-from seatsync.core import audience as module
 from seatsync.core.audience import Audience, Subscriber
 from seatsync.core.metrics import Metrics
+from tests.support.outlets import FakeOutlet
 
 
 @define(eq=False)
-class Pipe:
+class Pipe(FakeOutlet):
     """A `Sink` and a `Feed` that keep what they are told."""
 
     has_room: bool = True
     frames: list[bytes] = field(factory=list)
 
-    def push_frame(self, frame: bytes) -> bool:
+    def push(self, frame: bytes) -> bool:
         """Keep the frame."""
         self.frames.append(frame)
         return self.has_room
@@ -60,21 +62,29 @@ def test_everybody_gets_a_frame_with_their_own_eid(audience: Audience) -> None:
         assert message["data"] == {"rev": 1}
 
 
-def test_broadcast_is_encoded_once_for_each_eid(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broadcast_is_put_together_once_for_each_eid(audience: Audience) -> None:
     """Subscribers that share an eid share the very bytes."""
-    encoded: list[bytes] = []
-
-    def text_frame(payload: bytes) -> bytes:
-        encoded.append(payload)
-        return payload
-
-    monkeypatch.setattr(module, "text_frame", text_frame)
     members = [subscriber(eid) for eid in ("a", "b") for _ in range(50)]
     for one in members:
         audience.add(one)
     audience.broadcast(b"update", b"{}")
-    assert len(encoded) == 2
     assert len({id(pipe.frames[0]) for pipe in pipes(members)}) == 2
+
+
+@pytest.mark.parametrize("size", [1, 200, 70_000])
+def test_frames_are_well_formed_whatever_their_length(audience: Audience, size: int) -> None:
+    """Each has the head of its own length, also among eids of different lengths."""
+    members = [subscriber(eid) for eid in ("a", "bb", "cc", '\u20ac"', "x" * 128)]
+    for one in members:
+        audience.add(one)
+    audience.broadcast(b"update", b'"' + b"d" * size + b'"')
+    for one, pipe in zip(members, pipes(members), strict=True):
+        protocol = Connection(ConnectionType.CLIENT)
+        protocol.receive_data(pipe.frames[0])
+        (event,) = protocol.events()
+        assert isinstance(event, TextMessage)
+        message = json.loads(event.data)
+        assert (message["eid"], message["data"]) == (one.eid, "d" * size)
 
 
 def test_broadcast_names_those_that_are_full_now(audience: Audience) -> None:

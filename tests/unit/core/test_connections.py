@@ -36,13 +36,14 @@ from seatsync.core.limits import AddressLimits
 from seatsync.core.metrics import Metrics
 from seatsync.core.registry import Json
 from seatsync.core.websocket import CloseCode
+from tests.support.outlets import FakeOutlet
 
 USER = Json(b'{"status":"user","username":"ann","role":"admin"}')
 EPOCH_S = 1_800_000_000.0
 
 
 @define(eq=False, slots=False)
-class FakeConnection:
+class FakeConnection(FakeOutlet):
     """Stands in for a connection: notes what is done to it, and when."""
 
     client: Client
@@ -86,7 +87,7 @@ class FakeConnection:
         assert method == "user.subscribe"
         return [Subscriber(self, method, "e1", None, lambda *_: None)]  # type: ignore[arg-type]  # no feed is asked
 
-    def push_frame(self, frame: bytes) -> bool:
+    def push(self, frame: bytes) -> bool:
         """Told something."""
         self.told.append(frame)
         self._note("told")

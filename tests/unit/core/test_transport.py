@@ -4,7 +4,9 @@ Real sockets throughout; the peer is the test's own end, read and written withou
 """
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from threading import Event, Thread
 
 import pytest
@@ -12,16 +14,26 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync.core import transport
-from seatsync.core.transport import SLOW_BYTES, Stream
+from seatsync.core.transport import SLOW_BYTES, Stream, push_each
 from tests.support.pairs import FRAME, Pair, tcp_pair
 
 
 @pytest.fixture
-async def pair(nursery: trio.Nursery) -> AsyncIterator[Pair]:
+def open_pair(nursery: trio.Nursery) -> Iterator[Callable[[], Pair]]:
+    """Makes streams over TCP."""
+    with ExitStack() as stack:
+
+        def make() -> Pair:
+            ours, peer = map(stack.enter_context, tcp_pair())
+            return Pair(Stream(ours, "127.0.0.1", nursery.start_soon), peer)
+
+        yield make
+
+
+@pytest.fixture
+def pair(open_pair: Callable[[], Pair]) -> Pair:
     """A stream over TCP."""
-    ours, peer = tcp_pair()
-    with ours, peer:
-        yield Pair(Stream(ours, "127.0.0.1", nursery.start_soon), peer)
+    return open_pair()
 
 
 # Receiving
@@ -114,6 +126,21 @@ async def test_push_says_when_the_peer_falls_behind(pair: Pair) -> None:
     assert SLOW_BYTES < pair.stream.unsent_bytes <= SLOW_BYTES + len(FRAME)
     assert not pair.stream.push(FRAME)
     assert len(await pair.read((frames + 1) * len(FRAME))) == (frames + 1) * len(FRAME)
+
+
+async def test_push_each_names_those_that_are_full(open_pair: Callable[[], Pair]) -> None:
+    """And tells them; everybody else has the frame, whatever becomes of one that is full, lost or sealed."""
+    full, lost, sealed, well = pairs = [open_pair() for _ in range(4)]
+    frames = full.fill()
+    lost.reset()
+    sealed.stream.seal()
+    told: list[Stream] = []
+    for pair in pairs:
+        pair.stream.on_full = partial(told.append, pair.stream)
+    assert push_each([(b"frame", {pair.stream: pair for pair in pairs})]) == [full]
+    assert told == [full.stream]
+    assert well.peer.recv(10) == b"frame"
+    assert (await full.read(frames * len(FRAME) + 5)).endswith(b"frame")
 
 
 async def test_what_is_kept_is_not_copied(pair: Pair) -> None:

@@ -183,11 +183,11 @@ async def test_budget_counts_frames_not_segments(peer: Peer, monkeypatch: pytest
     peer.socket.budget = Budget(Bucket(0.001, 2), Bucket(0.001, 2))
     segments = iter(peer.protocol.send(TextMessage(data="x" * 20)) * 2)
 
-    async def receive_some() -> bytes:
+    async def receive_some(_: Stream) -> bytes:
         return bytes([next(segments)])
 
     with monkeypatch.context() as patched:
-        patched.setattr(peer.stream, "receive_some", receive_some)
+        patched.setattr(Stream, "receive_some", receive_some)
         assert [await peer.socket.receive() for _ in range(2)] == ["x" * 20] * 2
     assert peer.socket.over_budget_s == 0
     await peer.send(TextMessage(data="one too many"))
