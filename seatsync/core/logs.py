@@ -1,13 +1,16 @@
 """Logs: one line an event, for people or for programs, and never a secret.
 
-Our events come through structlog, those of libraries through `logging`; both are rendered alike and go to standard
-error. A line that cannot be written (standard error closed, a broken pipe) is lost and nothing is raised: `logging`
-sees to that. What `structlog.contextvars` binds in a trio task is in the lines of that task and of its children.
+Our events come through structlog and are written by it, for the way through `logging` costs twice as much and every
+connection leaves a line; those of libraries come through `logging`. Both are rendered alike and go to standard
+error. A line that cannot be written (standard error closed, a broken pipe) is lost and nothing is raised. What
+`structlog.contextvars` binds in a trio task is in the lines of that task and of its children.
 """
 
 import logging
 import re
 import sys
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -35,21 +38,37 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     """
     target = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
+    gathering, rendering = _gathering(), _rendering(style, target)
     structlog.configure(
-        processors=[*_gathering(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*gathering, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: _LineLogger(target),
     )
     handler = logging.StreamHandler(target)
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_gathering(), processors=_rendering(style, target))
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=gathering, processors=[meta, *rendering])
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
-    logging.getLogger("seatsync").setLevel(number)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _LineLogger:
+    """Writes the lines that structlog's processors have made."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    def write(self, line: str) -> None:
+        """Write one line, if that is possible."""
+        with suppress(OSError, ValueError):  # a pipe that is broken, a file that is closed
+            self._target.write(line + "\n")
+            self._target.flush()
+
+    debug = info = warning = error = critical = write
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -60,22 +79,26 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {inner: _clean(str(inner), item) for inner, item in value.items()}
-    if name not in HARMLESS_NAMES and not SECRET_WORDS.isdisjoint(name.lower().split("_")):
+    if _is_secret(name):
         return REDACTED
+    if isinstance(value, str):
+        text = PASSWORD_IN_URL.sub(rf"\1:{REDACTED}@", value) if "://" in value else value
+        return text if text.isprintable() else text.encode("unicode_escape").decode()
     if isinstance(value, list | tuple):
         return [_clean(name, item) for item in value]
-    if isinstance(value, str):
-        text = PASSWORD_IN_URL.sub(rf"\1:{REDACTED}@", value)
-        return text if text.isprintable() else text.encode("unicode_escape").decode()
     return value
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return name not in HARMLESS_NAMES and not SECRET_WORDS.isdisjoint(name.lower().split("_"))
 
 
 def _gathering() -> list[Processor]:
     """What is added to an event, in order; redaction is last, after everything that adds."""
     return [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
     ]
@@ -83,8 +106,7 @@ def _gathering() -> list[Processor]:
 
 def _rendering(style: str, target: TextIO) -> list[Processor]:
     """How an event becomes text. A traceback shows no local variables: they hold what `redact` takes out."""
-    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if style == "json":
-        return [meta, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback
-    return [meta, structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
+    return [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]

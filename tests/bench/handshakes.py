@@ -28,8 +28,8 @@ HANDSHAKES = Measure(
     "handshakes",
     "Handshakes",
     f"Connections of guests, {AT_ONCE} handshakes under way, none closed meanwhile. Ours checks host and origin, reads "
-    "the cookies, makes the visitor's and writes a line of log, as it does with everybody's settings. Where the server "
-    "is not at 100 % of its core the client was the bottleneck: compare handshakes per CPU second there.",
+    "the cookies and makes the visitor's; its line of log comes when a connection ends. Where the server is not at "
+    "100 % of its core the client was the bottleneck: compare handshakes per CPU second there.",
     (
         Figure("rate", "handshakes/s", 0),
         Figure("per_cpu", "handshakes per CPU second", 0),

@@ -75,7 +75,7 @@ async def test_log_lines_name_their_worker(two: ServerProcess) -> None:
         pass
     two.tell(signal.SIGTERM)
     await two.wait()
-    for event, count in {"feed_live": 2, "connection_opened": 10, "connection_closed": 10, "worker_ready": 2}.items():
+    for event, count in {"feed_live": 2, "connection_closed": 10, "worker_ready": 2}.items():
         assert [line.get("worker") in {0, 1} for line in two.log(event)] == [True] * count
     assert sorted(str(line.get("worker")) for line in two.log("stopping")) == ["0", "1", "None"]
 

@@ -16,12 +16,12 @@ from seatsync.core.logs import QUIET, REDACTED, configure_logs
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     """Logging is the process's: give it back as it was."""
-    root, names = logging.getLogger(), ("seatsync", *QUIET)
-    handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in names]
+    root = logging.getLogger()
+    handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name, before in zip(names, levels, strict=True):
+    for name, before in zip(QUIET, levels, strict=True):
         logging.getLogger(name).setLevel(before)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -122,8 +122,11 @@ def test_a_stream_that_cannot_be_written_does_not_stop_the_server() -> None:
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    configure_logs("info", "json", Broken())
-    structlog.get_logger("seatsync.test").info("lost")
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Broken(), closed):
+        configure_logs("info", "json", stream)
+        structlog.get_logger("seatsync.test").info("lost")
 
 
 async def test_what_a_task_binds_is_in_its_childrens_lines() -> None:
