@@ -40,6 +40,9 @@ HELD = "Somebody else is changing that hall and has not finished; try again in a
 #: How often it is looked whether groups put aside are free again, in seconds.
 ASIDE_S = 0.05
 
+#: Answers given before other tasks get their turn, among them the one that hands over the next batch.
+ANSWERS = 16
+
 #: SQLSTATEs that mean "somebody else holds the rows": lock_not_available, deadlock_detected, serialization_failure.
 _LOCKED = frozenset({"55P03", "40P01", "40001"})
 
@@ -116,6 +119,8 @@ class GroupCommit(Generic[C]):
     _aside: dict[Hashable, deque[Ticket[C]]] = field(factory=dict)
     _arrived: trio.Event = field(factory=trio.Event)
     _put_aside: trio.Event = field(factory=trio.Event)
+    _unanswered: deque[tuple[Ticket[C], Outcome]] = field(factory=deque)
+    _committed: trio.Event = field(factory=trio.Event)
 
     def submit(self, change: C) -> Ticket[C]:
         """Queue a change; it will be done even if nobody waits for it."""
@@ -132,6 +137,7 @@ class GroupCommit(Generic[C]):
         """Commit what is queued, batch after batch, until cancelled; what is queued then stays undone."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_aside)
+            nursery.start_soon(self._answer)
             while True:
                 await self._arrived.wait()
                 self._arrived = trio.Event()
@@ -139,7 +145,7 @@ class GroupCommit(Generic[C]):
                     await self._commit(_in_time(_take(self._queue)))
 
     async def _commit(self, batch: list[Ticket[C]]) -> None:
-        """Commit a batch and settle its changes, some perhaps past their deadline, by `FLOOR_S` at most."""
+        """Commit a batch and see to its outcomes, of some perhaps past their deadline, by `FLOOR_S` at most."""
         if not batch:
             return
         changes = [ticket.change for ticket in batch]
@@ -156,8 +162,28 @@ class GroupCommit(Generic[C]):
             logger.exception("write_fault")
             _settle_all(batch, errors.InternalServerError())
         else:
-            for ticket, outcome in settled:
-                ticket.settle(outcome)
+            self._unanswered += settled
+            if self._queue:
+                self._committed.set()
+            else:
+                self._answer_some(len(self._unanswered))
+
+    async def _answer(self) -> None:
+        """Settle what has committed, while the next batch is under way; all of it at once when cancelled."""
+        try:
+            while True:
+                await self._committed.wait()
+                self._committed = trio.Event()
+                while self._unanswered:
+                    await trio.lowlevel.checkpoint()
+                    self._answer_some(ANSWERS)
+        finally:
+            self._answer_some(len(self._unanswered))
+
+    def _answer_some(self, most: int) -> None:
+        for _ in range(min(most, len(self._unanswered))):
+            ticket, outcome = self._unanswered.popleft()
+            ticket.settle(outcome)
 
     async def _rejected(self, batch: list[Ticket[C]], error: DatabaseRejected) -> None:
         """Nothing of the batch has happened: go on with all of it but what was in the way."""

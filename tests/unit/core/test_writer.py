@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seatsync import errors
 from seatsync.core.db import DatabaseRejected
 from seatsync.core.metrics import Metrics
-from seatsync.core.writer import COMMIT_S, DEADLINE_S, FLOOR_S, MAX_ROWS, GroupCommit, Ticket
+from seatsync.core.writer import ANSWERS, COMMIT_S, DEADLINE_S, FLOOR_S, MAX_ROWS, GroupCommit, Ticket
 from tests.support.batches import DONE, LOCK_S, FakeDatabase, Seats, outcome, outcomes
 
 Writer = GroupCommit[Seats]
@@ -54,6 +54,41 @@ async def test_what_gathers_during_a_commit_is_the_next_batch(writer: Writer, da
     database.gate.set()
     assert await outcomes(tickets) == ["done"] * 6
     assert database.done == [[0], [1, 2, 3, 4, 5]]
+
+
+async def test_next_batch_is_under_way_before_the_last_is_answered(writer: Writer, database: FakeDatabase) -> None:
+    """PostgreSQL does not wait for the answers to go out; they go in order all the same."""
+    answered: list[int] = []
+    waiting = database.gate = trio.Event()
+    for number in range(10 * ANSWERS):
+        writer.submit(Seats(number)).on_done(lambda ticket: answered.append(ticket.change.number))
+    await wait_all_tasks_blocked()
+    last = writer.submit(Seats(10 * ANSWERS))
+    database.gate = trio.Event()
+    waiting.set()
+    while len(database.tried) < 2:
+        await trio.lowlevel.checkpoint()
+    assert len(answered) < 5 * ANSWERS
+    database.gate.set()
+    assert await outcome(last) == "done"
+    assert answered == list(range(10 * ANSWERS))
+
+
+async def test_what_has_committed_is_answered_when_all_ends(database: FakeDatabase) -> None:
+    """Also what was still to be answered."""
+    writer: Writer = GroupCommit(database.commit, database.free, Metrics())
+    waiting = database.gate = trio.Event()
+    tickets = [writer.submit(Seats(number)) for number in range(10 * ANSWERS)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        await wait_all_tasks_blocked()
+        writer.submit(Seats(10 * ANSWERS))
+        database.gate = trio.Event()
+        waiting.set()
+        while len(database.tried) < 2:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert [ticket.result() for ticket in tickets] == [DONE] * 10 * ANSWERS
 
 
 async def test_batch_is_bounded_in_rows(writer: Writer, database: FakeDatabase) -> None:
