@@ -20,8 +20,8 @@ from seatsync.core.connection import Connection
 from seatsync.core.connections import Connections
 from seatsync.core.db import Database, open_loop
 from seatsync.core.gate import Gate
-from seatsync.core.http import HttpFront
-from seatsync.core.http_handshake import Handshake
+from seatsync.core.http.front import HttpFront
+from seatsync.core.http.handshake import Handshake
 from seatsync.core.limits import AddressLimits
 from seatsync.core.listener import Follower, Listener
 from seatsync.core.log_lines import FailureLog

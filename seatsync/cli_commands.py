@@ -22,8 +22,8 @@ from seatsync.config import Settings, load_settings
 from seatsync.core.db import Database, open_loop
 from seatsync.core.logs import configure_logs
 from seatsync.core.migrate import migrate as migrate_database
-from seatsync.core.postgres import EmbeddedPostgres
-from seatsync.core.postgres_programs import find_program
+from seatsync.core.postgres.embedded import EmbeddedPostgres
+from seatsync.core.postgres.programs import find_program
 from seatsync.core.secret_file import read_or_make_secret
 from seatsync.core.tokens import Tokens
 from seatsync.user import accounts

@@ -6,7 +6,7 @@ from seatsync.app import StartError
 from seatsync.config import ConfigError
 from seatsync.core.accept import BindError
 from seatsync.core.migrate import MigrationError
-from seatsync.core.postgres import PostgresError
+from seatsync.core.postgres.embedded import PostgresError
 from seatsync.errors import DatabaseFault, SeatSyncError
 
 EXPECTED = (ConfigError, PostgresError, MigrationError, BindError, StartError, SeatSyncError, OSError)

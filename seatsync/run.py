@@ -18,7 +18,7 @@ from seatsync.core.accept import bind
 from seatsync.core.db import Database, open_loop, pools_transactions
 from seatsync.core.logs import configure_logs
 from seatsync.core.migrate import migrate
-from seatsync.core.postgres import EmbeddedPostgres, PostgresError
+from seatsync.core.postgres.embedded import EmbeddedPostgres, PostgresError
 from seatsync.core.process import tune_garbage_collection
 from seatsync.supervisor import Supervisor
 

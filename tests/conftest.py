@@ -14,7 +14,7 @@ import trio
 
 from seatsync.core.db import Database, open_loop
 from seatsync.core.migrate import migrate
-from seatsync.core.postgres import EmbeddedPostgres
+from seatsync.core.postgres.embedded import EmbeddedPostgres
 from tests.support.database import DatabaseServer
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 import structlog
 from attrs import define
 
-from seatsync.core.http_address import Network
+from seatsync.core.http.address import Network
 from seatsync.core.limits import Bucket, Shares, owner_of
 from seatsync.core.log_lines import REFUSALS, Lines
 

@@ -1,7 +1,7 @@
 """The server's side of one WebSocket (RFC 6455): the answer to the handshake, text messages in, text frames out.
 
 Text messages in one frame, which is what clients send, are read here; wsproto reads every other frame and holds the
-peer to the rules. Its protocol object starts after a handshake that `seatsync.core.http_handshake` has checked, so
+peer to the rules. Its protocol object starts after a handshake that `seatsync.core.http.handshake` has checked, so
 nothing is parsed twice and no task or queue stands between the socket and the connection's own loop: a connection is
 one task.
 """

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from seatsync import seed
 from seatsync.core.db import Database, open_loop
 from seatsync.core.migrate import migrate
-from seatsync.core.postgres import EmbeddedPostgres
+from seatsync.core.postgres.embedded import EmbeddedPostgres
 from seatsync.core.queries import Query
 from seatsync.core.tokens import Tokens
 from seatsync.user import accounts

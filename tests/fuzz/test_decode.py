@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seatsync import errors
 from seatsync.core import protocol
-from seatsync.core.http_api import parse_object
+from seatsync.core.http.api import parse_object
 from seatsync.core.registry import structure
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import REGISTRY, messages, variants

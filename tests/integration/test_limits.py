@@ -11,8 +11,9 @@ import pytest
 import structlog
 import trio
 
-from seatsync.core import gate, http_exchange
+from seatsync.core import gate
 from seatsync.core.connection import MAX_SUBSCRIPTIONS
+from seatsync.core.http import exchange
 from tests.support.client import Client, http, open_client
 from tests.support.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame, raw_tcp, raw_websocket
 from tests.support.server import RunningServer, running_server
@@ -173,7 +174,7 @@ async def test_a_flood_of_subscriptions_has_its_bound(database_url: str) -> None
 
 async def test_half_open_connections_have_their_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that says nothing is closed, one whose request trickles in is told so; others connect meanwhile."""
-    monkeypatch.setattr(http_exchange, "HEAD_S", 0.3)
+    monkeypatch.setattr(exchange, "HEAD_S", 0.3)
     async with (
         running_server(database_url) as server,
         raw_tcp(server.ws_port) as silent,
@@ -189,7 +190,7 @@ async def test_half_open_connections_have_their_time(database_url: str, monkeypa
 
 async def test_sockets_are_bounded_whatever_is_said_on_them(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond MAX_CONNECTIONS and a few more they are closed at once; when the silent ones' time is up there is room."""
-    monkeypatch.setattr(http_exchange, "HEAD_S", 1.0)
+    monkeypatch.setattr(exchange, "HEAD_S", 1.0)
     monkeypatch.setattr(gate, "SPARE_SOCKETS", 5)
     async with running_server(database_url, MAX_CONNECTIONS="10") as server:
         with structlog.testing.capture_logs() as logs:

@@ -17,8 +17,8 @@ from seatsync import errors
 from seatsync.config import Settings, load_settings
 from seatsync.core.client import Call, Client
 from seatsync.core.db import DatabaseRejected
-from seatsync.core.http import HttpFront
-from seatsync.core.http_handshake import Handshake
+from seatsync.core.http.front import HttpFront
+from seatsync.core.http.handshake import Handshake
 from seatsync.core.limits import AddressLimits
 from seatsync.core.log_lines import FailureLog
 from seatsync.core.registry import Id, Json, Kind, Method, NoParams, Registry

@@ -11,8 +11,8 @@ import trio
 
 from seatsync.core.db import Database, open_loop
 from seatsync.core.migrate import migrate
-from seatsync.core.postgres import EmbeddedPostgres
-from seatsync.core.postgres_programs import find_program
+from seatsync.core.postgres.embedded import EmbeddedPostgres
+from seatsync.core.postgres.programs import find_program
 from tests.support.places import scratch_directory
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"

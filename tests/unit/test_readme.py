@@ -20,7 +20,7 @@ from seatsync.core import db, writer
 from seatsync.core.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.connections import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
 from seatsync.core.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
-from seatsync.core.http_exchange import HEAD_S, MAX_HEAD_BYTES
+from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
 from seatsync.core.limits import BURST_S, BUSY_CONNECTIONS
 from seatsync.core.metrics import Exposition, Metrics
 from seatsync.core.protocol import MAX_EID_BYTES

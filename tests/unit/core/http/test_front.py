@@ -6,7 +6,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from seatsync.core.db import DatabaseRejected
-from seatsync.core.http_handshake import Handshake
+from seatsync.core.http.handshake import Handshake
 from tests.support.http_front import MemoryStream, World, handshake_bytes, open_world, request_bytes, settings
 
 ABROAD = {"HOST": "0.0.0.0"}

@@ -3,8 +3,8 @@
 import h11
 import pytest
 
-from seatsync.core.http_faults import MalformedRequest
-from seatsync.core.http_request import Request, read_request
+from seatsync.core.http.faults import MalformedRequest
+from seatsync.core.http.request import Request, read_request
 
 
 def read(target: str = "/", *fields: tuple[str, str], host: str = "localhost:3000") -> Request:

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from seatsync import errors
 from seatsync.core.client import Call, Client
-from seatsync.core.http_request import Request
-from seatsync.core.http_response import HeaderList, Response, failure, success
+from seatsync.core.http.request import Request
+from seatsync.core.http.response import HeaderList, Response, failure, success
 from seatsync.core.protocol import make_eid
 from seatsync.core.registry import Method, Registry
 from seatsync.core.tokens import Tokens

@@ -3,8 +3,8 @@
 import pytest
 
 from seatsync import errors
-from seatsync.core.http_origin import OriginPolicy, preflight
-from seatsync.core.http_request import Request
+from seatsync.core.http.origin import OriginPolicy, preflight
+from seatsync.core.http.request import Request
 
 LOOPBACK = OriginPolicy((), loopback_only=True)
 PUBLIC = OriginPolicy(("https://app.example",), loopback_only=False)

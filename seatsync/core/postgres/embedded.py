@@ -8,7 +8,7 @@ process on a data directory starts the server and stops it; another one joins
 the running server and leaves it alone, and takes over if it goes away.
 
 All of it must be called from the main thread: on Linux the server lives as
-long as the thread that started it (see `postgres_exec`).
+long as the thread that started it (see `seatsync.core.postgres.launch`).
 """
 
 import fcntl
@@ -23,9 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from seatsync.core.postgres_cluster import DATABASE, USER, check_major, create_cluster, parameters
-from seatsync.core.postgres_files import disown_postmaster, read_major, read_postmaster, socket_directory
-from seatsync.core.postgres_programs import PostgresError, Programs, find_programs, last_line
+from seatsync.core.postgres.cluster import DATABASE, USER, check_major, create_cluster, parameters
+from seatsync.core.postgres.files import disown_postmaster, read_major, read_postmaster, socket_directory
+from seatsync.core.postgres.programs import PostgresError, Programs, find_programs, last_line
 
 __all__ = ["EmbeddedPostgres", "PostgresError"]
 

@@ -5,7 +5,7 @@ import re
 import h11
 from attrs import define
 
-from seatsync.core.http_faults import MalformedRequest
+from seatsync.core.http.faults import MalformedRequest
 
 Headers = dict[bytes, bytes]
 

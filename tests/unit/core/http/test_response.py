@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from seatsync import errors
-from seatsync.core.http_faults import UpgradeRequired
-from seatsync.core.http_response import Response, failure, success
+from seatsync.core.http.faults import UpgradeRequired
+from seatsync.core.http.response import Response, failure, success
 from seatsync.core.registry import Json
 
 

@@ -5,8 +5,8 @@ import re
 from attrs import frozen
 
 from seatsync.core.client import Client
-from seatsync.core.http_faults import MalformedRequest, UpgradeRequired
-from seatsync.core.http_request import Request
+from seatsync.core.http.faults import MalformedRequest, UpgradeRequired
+from seatsync.core.http.request import Request
 
 #: Where WebSockets are spoken, on both ports.
 PATHS = frozenset({"/ws", "/"})

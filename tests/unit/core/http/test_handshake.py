@@ -3,8 +3,8 @@
 import pytest
 import trio.testing
 
-from seatsync.core.http_handshake import check_upgrade, is_upgrade
-from seatsync.core.http_request import Request
+from seatsync.core.http.handshake import check_upgrade, is_upgrade
+from seatsync.core.http.request import Request
 from tests.support.http_front import TOKENS, handshake_bytes, open_world
 
 

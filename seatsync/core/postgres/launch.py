@@ -1,6 +1,6 @@
 """Turn into a PostgreSQL program: the steps between fork and exec, as a script.
 
-    python -I -S postgres_exec.py PARENT IDENTITY DIRECTORY PROGRAM [ARGUMENT ...]
+    python -I -S launch.py PARENT IDENTITY DIRECTORY PROGRAM [ARGUMENT ...]
 
 A script of its own, because running Python between fork and exec of a process
 that has threads can deadlock; this one has no threads and imports nothing of

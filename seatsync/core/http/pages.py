@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from seatsync import errors
-from seatsync.core.http_address import is_loopback
-from seatsync.core.http_faults import UpgradeRequired
-from seatsync.core.http_request import Request
-from seatsync.core.http_response import TEXT, Response, failure
+from seatsync.core.http.address import is_loopback
+from seatsync.core.http.faults import UpgradeRequired
+from seatsync.core.http.request import Request
+from seatsync.core.http.response import TEXT, Response, failure
 from seatsync.core.metrics import CONTENT_TYPE
 from seatsync.core.registry import Registry
 

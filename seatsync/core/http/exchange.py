@@ -11,9 +11,9 @@ from typing import Protocol, cast
 import h11
 import trio
 
-from seatsync.core.http_faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
-from seatsync.core.http_request import Request, read_handshake, read_request
-from seatsync.core.http_response import Response
+from seatsync.core.http.faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
+from seatsync.core.http.request import Request, read_handshake, read_request
+from seatsync.core.http.response import Response
 from seatsync.errors import MessageTooLarge
 
 #: How long a connection may stay silent between two requests.

