@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,7 @@ import trio
 
 from seatsync.core.logs import QUIET, REDACTED, configure_logs
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Logging is the process's: give it back as it was."""
-    root = logging.getLogger()
-    handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in zip(QUIET, levels, strict=True):
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+pytestmark = pytest.mark.usefixtures("restored_logs")
 
 
 def logged(level: str = "info", **values: Any) -> dict[str, Any]:

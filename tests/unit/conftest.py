@@ -1,0 +1,23 @@
+"""Fixtures for the unit tests."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from seatsync.core.logs import QUIET
+
+
+@pytest.fixture
+def restored_logs() -> Iterator[None]:
+    """Logging is the process's: what a test sets up is taken back."""
+    root = logging.getLogger()
+    handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in zip(QUIET, levels, strict=True):
+        logging.getLogger(name).setLevel(before)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
