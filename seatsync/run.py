@@ -18,6 +18,7 @@ from seatsync.core.accept import bind
 from seatsync.core.db import Database, open_loop, pools_transactions
 from seatsync.core.logs import configure_logs
 from seatsync.core.migrate import migrate
+from seatsync.core.notifications import address_fault
 from seatsync.core.postgres.embedded import EmbeddedPostgres, PostgresError
 from seatsync.core.process import tune_garbage_collection
 from seatsync.supervisor import Supervisor
@@ -84,16 +85,25 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
     """Bring the database up to date, and add the demo data where they are wanted and missing. Raises `StartError`."""
     async with open_loop():
         for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
-            if dsn is not None and await pools_transactions(dsn):
-                raise StartError(
-                    f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode ="
-                    " transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own"
-                    " address, or have the pooler keep a connection for a whole session."
-                )
+            if dsn is not None:
+                await _check_address(name, dsn)
         async with Database.open(settings.database_url or "", size=1) as database:
             await migrate(database)
             if demo and await seed.demo(database):
                 logger.info("demo_added")
+
+
+async def _check_address(name: str, dsn: str) -> None:
+    """Raises `StartError` for an address that will not do for the feed and for prepared statements."""
+    fault = address_fault(dsn)
+    if fault is not None:
+        raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
+    if await pools_transactions(dsn):
+        raise StartError(
+            f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = transaction), "
+            "where neither LISTEN nor prepared statements last: set it to PostgreSQL's own address, or have the pooler "
+            "keep a connection for a whole session."
+        )
 
 
 async def _replace_on_hangup(

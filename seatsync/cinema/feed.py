@@ -84,7 +84,7 @@ class CinemaFeed:
             self._joining.discard(subscriber)
             self._just_joined.add(subscriber)
             subscriber.send(b"snapshot", cinemas)
-            if not len(self._audience):
+            if not self._audience:
                 self._shape = _shape_of(cinemas)
             self._audience.add(subscriber)
             self._tell_stale(subscriber)
@@ -168,8 +168,9 @@ class CinemaFeed:
             subscriber.send(b"update", b'{"stale":%b}' % (b"true" if self._stale else b"false"))
 
     def _note(self, news: _News) -> None:
-        self._news.add(news)
-        self._arrived.set()
+        if self._joining or self._audience:
+            self._news.add(news)
+            self._arrived.set()
 
     # Telling it
 
@@ -179,8 +180,6 @@ class CinemaFeed:
             await self._arrived.wait()
             self._arrived = trio.Event()
             news, self._news = self._news, _News()
-            if not self._joining and not len(self._audience):
-                continue
             self._just_joined.clear()
             try:
                 await self._tell(news)

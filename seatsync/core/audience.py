@@ -75,6 +75,9 @@ class Audience:
             yield from group.values()
         yield from self.behind
 
+    def __bool__(self) -> bool:
+        return bool(self.live or self.behind)
+
     def __len__(self) -> int:
         return sum(map(len, self.live.values())) + len(self.behind)
 

@@ -65,7 +65,7 @@ class Channel:
     @property
     def in_use(self) -> bool:
         """Somebody is subscribed, or about to be."""
-        return bool(self._ahead) or len(self.audience) > 0
+        return bool(self._ahead or self.audience)
 
     @property
     def _current(self) -> bool:

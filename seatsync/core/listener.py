@@ -8,17 +8,16 @@ never delivers: the probe finds that out.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Protocol
 
-import asyncpg
 import structlog
 import trio
-import trio_asyncio
 
 from seatsync import errors
-from seatsync.core.db import connect
 from seatsync.core.metrics import Metrics
+from seatsync.core.notifications import Disconnected, Notifications
 
 CHANNEL = "seatsync"
 
@@ -36,15 +35,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
 
 _BEAT = "select pg_notification_queue_usage()"
 
-_FAULTS = (
-    OSError,
-    EOFError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    errors.SeatSyncError,
-)
+_FAULTS = (Disconnected, errors.SeatSyncError)
 
 logger = structlog.get_logger(__name__)
 
@@ -104,8 +95,8 @@ class Listener:
         """One connection from its first byte to its loss; returns whether it had become live."""
         try:
             with trio.fail_after(CONNECT_S):
-                connection = await connect(self._dsn, application_name="seatsync feed")
-        except (trio.TooSlowError, *_FAULTS) as error:
+                connection = await Notifications.connect(self._dsn, application_name="seatsync feed")
+        except (trio.TooSlowError, Disconnected) as error:
             logger.info("feed_unreachable", error=str(error))
             return False
         try:
@@ -115,52 +106,42 @@ class Listener:
         except* Exception:
             logger.exception("feed_fault")
         finally:
-            connection.terminate()
+            connection.close()
         return self.live
 
-    async def _serve(self, connection: asyncpg.Connection) -> None:
-        send, receive = trio.open_memory_channel[str](float("inf"))
-        ended = trio.Event()
+    async def _serve(self, connection: Notifications) -> None:
         probe = _Probe()
-        connection.add_termination_listener(lambda _: ended.set())
-        # The sending end stays open: a last notification may still come after this has ended.
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._dispatch, receive, probe)
-            nursery.start_soon(_raise_when, ended)
+            nursery.start_soon(connection.run, partial(self._take, probe))
             with _limit(PROBE_S, "LISTEN was not answered"):
-                await trio_asyncio.aio_as_trio(connection.add_listener)(
-                    CHANNEL, lambda *args: send.send_nowait(args[3])
-                )
+                await connection.value(f"listen {CHANNEL}")
             with _limit(
                 PROBE_S, "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself"
             ):
-                await trio_asyncio.aio_as_trio(connection.execute)(
-                    "select pg_notify($1, $2)", CHANNEL, f"probe {probe.nonce}"
-                )
+                await connection.value("select pg_notify($1, $2)", CHANNEL, f"probe {probe.nonce}")
                 await probe.seen.wait()
             await self._follower.resync()
             self._found()
             await self._beat(connection)
 
-    async def _dispatch(self, receive: trio.MemoryReceiveChannel[str], probe: "_Probe") -> None:
-        async for payload in receive:
-            kind, _, rest = payload.partition(" ")
-            if kind == "probe":
-                probe.check(rest)
-                continue
-            handler = self._handlers.get(kind)
-            try:
-                if handler is not None:
-                    handler(rest)
-            except Exception:
-                logger.exception("notification_fault", payload=payload[:200])
+    def _take(self, probe: "_Probe", payload: str) -> None:
+        kind, _, rest = payload.partition(" ")
+        if kind == "probe":
+            probe.check(rest)
+            return
+        handler = self._handlers.get(kind)
+        try:
+            if handler is not None:
+                handler(rest)
+        except Exception:
+            logger.exception("notification_fault", payload=payload[:200])
 
-    async def _beat(self, connection: asyncpg.Connection) -> None:
+    async def _beat(self, connection: Notifications) -> None:
         while True:  # until the connection fails to answer
             await trio.sleep(BEAT_S)
             with _limit(BEAT_S, "the database does not answer"):
-                usage: Any = await trio_asyncio.aio_as_trio(connection.fetchval)(_BEAT)
-            self._metrics.notification_queue_usage = usage
+                usage = await connection.value(_BEAT)
+            self._metrics.notification_queue_usage = float(usage)
 
     def _found(self) -> None:
         self._live.set()
@@ -207,8 +188,3 @@ def _limit(seconds: float, sentence: str) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise FeedLost(sentence)
-
-
-async def _raise_when(ended: trio.Event) -> None:
-    await ended.wait()
-    raise FeedLost("PostgreSQL ended the connection")

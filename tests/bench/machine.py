@@ -12,7 +12,7 @@ from attrs import frozen
 
 from seatsync.core.postgres.programs import find_program
 
-_PACKAGES = ("trio", "wsproto", "asyncpg", "orjson", "uvloop", "websockets", "picows", "trio-websocket")
+_PACKAGES = ("trio", "wsproto", "asyncpg", "psycopg", "orjson", "uvloop", "websockets", "picows", "trio-websocket")
 
 
 @frozen

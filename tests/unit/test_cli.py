@@ -22,6 +22,8 @@ from tests.support.places import scratch_directory
 
 SECRET = "0123456789abcdef" * 2
 
+pytestmark = pytest.mark.usefixtures("restored_logs")
+
 
 @pytest.fixture
 def environment(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
@@ -98,6 +100,17 @@ def test_an_unreachable_database_is_one_sentence(command: str) -> None:
     assert "Traceback" not in done.stderr
     assert "hidden-word" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("seatsync: ")
+
+
+def test_an_address_that_is_none_is_one_sentence() -> None:
+    """It names the setting, what is wrong with it, and no password."""
+    url = "postgresql://seats:hidden-word@127.0.0.1:1/seats?sslmood=require"
+    done = run("serve", DATABASE_URL=url, JWT_SECRET=SECRET, PORT="0", WS_PORT="0")
+    assert done.returncode == 1
+    assert "hidden-word" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("seatsync: DATABASE_URL is not an address")
+    assert "sslmood" in last
 
 
 def test_a_taken_port_is_one_sentence(database_url: str) -> None:

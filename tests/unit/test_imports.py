@@ -21,8 +21,9 @@ FOUNDATION = {"seatsync.errors", "seatsync.config", "seatsync.config_text", "sea
 ONLY_IN = {
     "wsproto": {"core/websocket.py"},
     "trio_websocket": {"watch.py"},
-    "asyncpg": {"core/db.py", "core/listener.py"},
-    "trio_asyncio": {"core/db.py", "core/listener.py"},
+    "asyncpg": {"core/db.py"},
+    "trio_asyncio": {"core/db.py"},
+    "psycopg": {"core/notifications.py"},
 }
 """A library that one layer hides from all others."""
 
