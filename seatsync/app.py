@@ -206,6 +206,7 @@ class _Server:
 
     async def start(self, background: trio.Nursery) -> None:
         """Start what runs beside the connections, and wait until the feed is live. Raises `StartError`."""
+        background.start_soon(self._database.watch)
         background.start_soon(self.listener.run)
         background.start_soon(self._writer.run)
         background.start_soon(self._cinemas.run)

@@ -12,7 +12,7 @@ are cancelled midway.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -21,7 +21,7 @@ import trio
 import trio_asyncio
 
 from seatsync import errors
-from seatsync.core.queries import Query
+from seatsync.core.queries import Query, load
 
 Row = Mapping[str, Any]
 
@@ -30,6 +30,9 @@ DEADLINE_S = 2.0
 
 #: How long a rollback may take before its connection is thrown away.
 ROLLBACK_S = 2.0
+
+#: How often a database that was found unreachable is asked whether it is back, in seconds.
+WATCH_S = 0.5
 
 #: How long it may take to have a thrown-away connection's statement cancelled.
 CANCEL_S = 1.0
@@ -212,6 +215,15 @@ class Database:
         for task in self._leaving.values():
             task.cancel()
         self._idle.clear()
+
+    async def watch(self) -> None:
+        """Find out that an unreachable database is back, also while nobody else asks it anything, until cancelled."""
+        alive = load("system")["alive"]
+        while True:
+            await trio.sleep(WATCH_S)
+            if not self.reachable:
+                with suppress(errors.SeatSyncError):
+                    await self.fetchval(alive)
 
     @asynccontextmanager
     async def session(self, timeout: float | None = DEADLINE_S) -> AsyncIterator[Session]:  # noqa: ASYNC109 - the one place that turns it into a scope

@@ -4,6 +4,10 @@
 -- The major version of PostgreSQL.
 select current_setting('server_version_num')::integer / 10000;
 
+-- name: alive
+-- Whether the database answers.
+select true;
+
 -- name: migration_lock
 -- Waits until no other server migrates, and keeps others out until the transaction ends.
 select pg_advisory_xact_lock(hashtext('seatsync'), hashtext('migration'));

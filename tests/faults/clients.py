@@ -140,11 +140,9 @@ class Watcher(Link):
             self.merged.append(head)
         self.judge.text(data, start, end, now)
 
-    @staticmethod
-    def stands_for_many(head: bytes) -> bool:
-        """Whether a frame that begins so is a snapshot, or an update of more revisions than a batch or two make."""
-        found = re.search(rb'"from":(\d+),"rev":(\d+)', head)
-        return _SNAPSHOT in head if found is None else int(found[2]) - int(found[1]) > _BATCHES
+    def makes_up_for_much(self, since: int) -> int:
+        """How many frames were snapshots, or updates past that revision of more than a batch or two make."""
+        return sum(_makes_up_for_much(head, since) for head in self.merged)
 
     def _told(self, now: float, stale: bool) -> None:
         if stale != self.stale:
@@ -161,3 +159,11 @@ class Watcher(Link):
     def _again(self) -> None:
         if self.is_open and not self.is_live:
             self.begin()
+
+
+def _makes_up_for_much(head: bytes, since: int) -> bool:
+    found = re.search(rb'"from":(\d+),"rev":(\d+)', head)
+    if found is None:
+        return _SNAPSHOT in head
+    first, rev = int(found[1]), int(found[2])
+    return rev > since and rev - first > _BATCHES

@@ -14,6 +14,7 @@ from seatsync.core import db as module
 from seatsync.core.db import Database, open_loop
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
+from tests.support.proxy import proxy_to
 from tests.support.waiting import eventually
 
 ADD = query("insert into seat_type (name) values ('x')")
@@ -83,6 +84,24 @@ async def test_address_where_nobody_listens_is_an_outage() -> None:
         assert await unavailable(db.fetchval(ONE)) < 1
         assert not db.reachable
         assert db.in_use == 0
+
+
+async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio.Nursery) -> None:
+    """Also when nobody asks it for anything: a load balancer waits for that before it sends anybody who would."""
+    async with proxy_to(database_url) as proxy, open_loop(), Database.open(proxy.url, size=SIZE) as db:
+        nursery.start_soon(db.watch)
+        assert await db.fetchval(ONE) == 1
+        proxy.cut()
+        await unavailable(db.fetchval(ONE, timeout=5))
+        await unavailable(db.fetchval(ONE, timeout=5))
+        assert not db.reachable
+        proxy.restore()
+
+        async def back() -> bool:
+            return db.reachable
+
+        await eventually(back)
+        nursery.cancel_scope.cancel()
 
 
 async def test_stray_exception_does_not_end_the_program(db: Database) -> None:
