@@ -20,7 +20,7 @@ def owned_database_url(database_server: DatabaseServer, empty_database_url: str)
     execute(database_server.dsn, f"create role {owner}")
     try:
         execute(database_server.dsn, f"alter database {name} owner to {owner}")
-        yield f"{empty_database_url}{'&' if '?' in empty_database_url else '?'}role={owner}"
+        yield f"{empty_database_url}{'&' if '?' in empty_database_url else '?'}options=-c%20role%3D{owner}"
     finally:
         execute(database_server.dsn, f"alter database {name} owner to current_user")
         execute(empty_database_url, f"drop owned by {owner} cascade")
