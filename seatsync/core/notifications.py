@@ -33,6 +33,7 @@ class Notifications:
 
     def __init__(self, connection: pq.abc.PGconn) -> None:
         self._connection = connection
+        self._fd = connection.socket
         self._backlog: deque[str] = deque()
         self._result: pq.abc.PGresult | None = None
         self._answered = trio.Event()
@@ -48,11 +49,14 @@ class Notifications:
         connection = await trio.to_thread.run_sync(pq.PGconn.connect_start, address.encode(), abandon_on_cancel=True)
         try:
             await _connected(connection)
+            connection.nonblocking = 1
+            return cls(connection)
+        except psycopg.Error as error:
+            connection.finish()
+            raise Disconnected(str(error)) from None
         except BaseException:
             connection.finish()
             raise
-        connection.nonblocking = 1
-        return cls(connection)
 
     def close(self) -> None:
         """End the connection, when nobody runs it any more."""
@@ -68,10 +72,16 @@ class Notifications:
             if self._backlog:
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.lowlevel.wait_readable(self._connection.socket)
+                await self._readable()
             self._read()
             if self._backlog:
                 take(self._backlog.popleft())
+
+    async def _readable(self) -> None:
+        try:
+            await trio.lowlevel.wait_readable(self._fd)
+        except trio.ClosedResourceError:
+            raise Disconnected("the connection is over") from None
 
     def _read(self) -> None:
         try:
@@ -96,8 +106,9 @@ class Notifications:
         try:
             self._connection.send_query_params(query.encode(), [arg.encode() for arg in args])
             while self._connection.flush():
-                await trio.lowlevel.wait_writable(self._connection.socket)
+                await trio.lowlevel.wait_writable(self._fd)
         except psycopg.Error as error:
+            trio.lowlevel.notify_closing(self._fd)  # libpq may have closed it, and the number soon be a client's
             raise Disconnected(str(error)) from None
         await self._answered.wait()
         result = self._result

@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -66,7 +65,7 @@ def describe(node_ws: str | None) -> dict[str, str]:
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "Python": f"{platform.python_version()}, {_build()}",
+        "Python": platform.python_version(),
         "PostgreSQL": _first_line([str(find_program("postgres") or "postgres"), "--version"]),
         "C": _first_line(["cc", "--version"]),
         "Node": _first_line(["node", "--version"]),
@@ -78,12 +77,6 @@ def describe(node_ws: str | None) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return {name: value for name, value in described.items() if value}
-
-
-def _build() -> str:
-    """How the interpreter was compiled, which is worth a quarter of its speed."""
-    is_guided = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return f"compiled {'with' if is_guided else 'without'} profile-guided optimisation"
 
 
 def _processor() -> str:
