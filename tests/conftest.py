@@ -15,7 +15,7 @@ import trio
 from seatsync.core.db import Database, open_loop
 from seatsync.core.migrate import migrate
 from seatsync.core.postgres.embedded import EmbeddedPostgres
-from tests.support.database import DatabaseServer
+from tests.support.database import DatabaseServer, open_database_server
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server
 
@@ -24,10 +24,15 @@ from tests.support.server import RunningServer, running_server
 def database_server() -> Iterator[DatabaseServer]:
     """The PostgreSQL server of the run."""
     if dsn := os.environ.get("TEST_DATABASE_URL"):
-        yield DatabaseServer(dsn)
+        with open_database_server(dsn) as server:
+            yield server
         return
-    with scratch_directory() as directory, EmbeddedPostgres(directory, durable=False) as postgres:
-        yield DatabaseServer(postgres.dsn)
+    with (
+        scratch_directory() as directory,
+        EmbeddedPostgres(directory, durable=False) as postgres,
+        open_database_server(postgres.dsn) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-from attrs import field, frozen
+from attrs import define, field
 
 
-@frozen
+@define(eq=False)
 class DatabaseServer:
-    """A PostgreSQL server on which databases may be created; `dsn` names one that is not touched."""
+    """A PostgreSQL server on which databases may be created; `dsn` names one that is not touched.
+
+    One connection serves all tests: most need a database, and would spend more time on connecting than on making it.
+    """
 
     dsn: str
+    _runner: asyncio.Runner
+    _connection: asyncpg.Connection
     _numbers: Iterator[int] = field(factory=itertools.count)
 
     def url(self, database: str) -> str:
@@ -34,11 +39,25 @@ class DatabaseServer:
         Nobody may be connected to the template. Copying its files is the quickest way on a server without fsync.
         """
         name = f"seatsync_test_{os.getpid()}_{next(self._numbers)}"
-        execute(self.dsn, f"create database {name} template {template} strategy file_copy")
+        self._do(f"create database {name} template {template} strategy file_copy")
         try:
             yield name
         finally:
-            execute(self.dsn, f"drop database {name} with (force)")
+            self._do(f"drop database {name} with (force)")
+
+    def _do(self, statement: str) -> None:
+        self._runner.run(self._connection.execute(statement))
+
+
+@contextmanager
+def open_database_server(dsn: str) -> Iterator[DatabaseServer]:
+    """The server at that address, for the length of the block."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        connection = runner.run(asyncpg.connect(dsn))
+        try:
+            yield DatabaseServer(dsn, runner, connection)
+        finally:
+            runner.run(connection.close())
 
 
 def execute(dsn: str, statement: str) -> None:
