@@ -38,7 +38,8 @@ _HEARTBEAT_FRAME = b"\x81\x011"
 _PING_FRAME = b"\x89\x00"
 _SHORT, _MEDIUM = 126, 1 << 16
 _TEXT, _MASKED = 0x81, 0x80
-_MASKED_HEAD, _LONGEST_HEAD = 6, 14
+_OPCODE, _CLOSE = 0x0F, 0x08
+_SHORTEST_HEAD, _MASKED_HEAD, _LONGEST_HEAD = 2, 6, 14
 
 #: What a connection that ended without a close frame counts as (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
@@ -85,6 +86,12 @@ def text_frame(payload: bytes) -> bytes:
     return frame_head(len(payload)) + payload
 
 
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame (RFC 6455, section 5.5.1); the reason takes 123 bytes at most."""
+    payload = code.to_bytes(2) + reason.encode()
+    return b"\x88%c%b" % (len(payload), payload)
+
+
 def read_plain_text(data: bytes) -> tuple[str, int] | None:
     """The text of a masked, unfragmented text frame at the start of ``data``, and the length of the frame.
 
@@ -112,13 +119,20 @@ def read_plain_text(data: bytes) -> tuple[str, int] | None:
 
 def frame_bytes(data: bytes) -> int:
     """The length that the first frame in ``data`` has in all, or the least it can have as far as that is known."""
-    if len(data) < 2:  # noqa: PLR2004 - the shortest head
-        return 2
-    length, head = data[1] & ~_MASKED, 2
+    head = _length_bytes(data)
+    if len(data) < _SHORTEST_HEAD:
+        return head
+    length = data[1] & ~_MASKED
     if length >= _SHORT:
-        head = 4 if length == _SHORT else 10
-        length = int.from_bytes(data[2:head]) if len(data) >= head else 0
+        length = int.from_bytes(data[_SHORTEST_HEAD:head]) if len(data) >= head else 0
     return head + (4 if data[1] & _MASKED else 0) + length
+
+
+def _length_bytes(data: bytes) -> int:
+    """How many bytes of a frame it takes to know its length, or to know how many that takes."""
+    if len(data) < _SHORTEST_HEAD:
+        return _SHORTEST_HEAD
+    return {_SHORT: 4, _SHORT + 1: 10}.get(data[1] & ~_MASKED, _SHORTEST_HEAD)
 
 
 def accept_head(key: str, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -273,8 +287,8 @@ class WebSocket:
             self._parts[:] = ["".join(self._parts)]
 
     def _send_close(self, code: CloseCode, reason: str) -> None:
-        """Send a close frame, after which nothing goes out any more."""
-        self.stream.push(self._protocol.send(CloseConnection(code=code, reason=reason)))
+        """Send a close frame, after which nothing goes out any more, and what comes is not read."""
+        self.stream.push(close_frame(code, reason))
         self.stream.seal()
         self.close_code = int(code)
 
@@ -290,20 +304,22 @@ class WebSocket:
         await self.stream.aclose()
 
     async def _read_until_closed(self) -> None:
-        """Skip what still comes, until the peer's close frame or the end."""
-        self._protocol.receive_data(self._received)
-        self._events = self._protocol.events()
-        while True:
-            if any(isinstance(event, CloseConnection) for event in self._events):
-                return
+        """Skip the frames that still come, whatever they hold, until the peer's close frame or the end."""
+        data, left = self._received, 0
+        while True:  # with ``left`` bytes of a frame still to come
+            data, left = data[left:], max(0, left - len(data))
+            while not left and len(data) >= _length_bytes(data):
+                if data[0] & _OPCODE == _CLOSE:
+                    return
+                size = frame_bytes(data)
+                data, left = data[size:], max(0, size - len(data))
             try:
-                data = await self.stream.receive_some()
+                more = await self.stream.receive_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
-            if not data:
+            if not more:
                 return
-            self._protocol.receive_data(data)
-            self._events = self._protocol.events()
+            data += more
 
 
 async def turn_away(socket: WebSocket) -> None:

@@ -255,6 +255,33 @@ async def test_close_waits_for_the_peer(peer: Peer, nursery: trio.Nursery) -> No
     assert peer.socket.close_code == CloseCode.GOING_AWAY
 
 
+@pytest.mark.parametrize("piece", [1, 3, 7, 1000, 100_000])
+async def test_frames_after_the_close_are_skipped_however_they_are_cut(
+    peer: Peer, nursery: trio.Nursery, piece: int
+) -> None:
+    """Long ones are not kept, and what looks like a close frame inside another one is none."""
+    closed = trio.Event()
+
+    async def close() -> None:
+        await peer.socket.close(CloseCode.GOING_AWAY, "")
+        closed.set()
+
+    deceptive = frame(0x8, (1000).to_bytes(2))
+    late = frame(TEXT, deceptive, masked=False) + frame(BINARY, deceptive * 20) + frame(TEXT, b"x" * 70_000)
+    late = late[: 3000 if piece < 100 else None]  # byte by byte, the last one is left unfinished
+    nursery.start_soon(close)
+    await peer.closed()
+    for start in range(0, len(late), piece):
+        await peer.send_bytes(late[start : start + piece])
+        await wait_all_tasks_blocked()
+    assert not closed.is_set()
+    if piece >= 100:
+        await peer.send_bytes(frame(0x8, (1001).to_bytes(2)))
+    peer.peer.close()
+    with trio.fail_after(1):
+        await closed.wait()
+
+
 @pytest.mark.parametrize("noise", [b"", frame(BINARY, b"x"), frame(TEXT, b"\xff"), frame(0x3)])
 async def test_close_does_not_wait_for_ever(peer: Peer, monkeypatch: pytest.MonkeyPatch, noise: bytes) -> None:
     """Neither for a peer that says nothing nor for one that says nonsense; the close frame still arrives."""
