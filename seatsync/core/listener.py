@@ -35,8 +35,6 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
 
 _BEAT = "select pg_notification_queue_usage()"
 
-_FAULTS = (Disconnected, errors.SeatSyncError)
-
 logger = structlog.get_logger(__name__)
 
 
@@ -101,7 +99,7 @@ class Listener:
             return False
         try:
             await self._serve(connection)
-        except* (FeedLost, *_FAULTS) as group:
+        except* (FeedLost, Disconnected, errors.SeatSyncError) as group:
             logger.warning("feed_lost", error=str(group.exceptions[0]))
         except* Exception:
             logger.exception("feed_fault")

@@ -49,13 +49,11 @@ class Notifications:
         connection = await trio.to_thread.run_sync(pq.PGconn.connect_start, address.encode(), abandon_on_cancel=True)
         try:
             await _connected(connection)
-            connection.nonblocking = 1
             return cls(connection)
-        except psycopg.Error as error:
+        except BaseException as error:
             connection.finish()
-            raise Disconnected(str(error)) from None
-        except BaseException:
-            connection.finish()
+            if isinstance(error, psycopg.Error):
+                raise Disconnected(str(error)) from None
             raise
 
     def close(self) -> None:
@@ -123,6 +121,7 @@ async def _connected(connection: pq.abc.PGconn) -> None:
     while connection.status != pq.ConnStatus.BAD:
         match connection.connect_poll():
             case pq.PollingStatus.OK:
+                connection.nonblocking = 1
                 return
             case pq.PollingStatus.READING:
                 await trio.lowlevel.wait_readable(connection.socket)

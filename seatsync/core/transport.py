@@ -22,7 +22,7 @@ _RECEIVE_BYTES = 16 * 1024
 
 
 class Outlet(Protocol):
-    """The part of a stream that `push_each` needs."""
+    """The part of a stream that takes frames."""
 
     @property
     def is_clear(self) -> bool:
@@ -172,20 +172,17 @@ class Stream(trio.abc.Stream):
         Nothing is kept once the stream is sealed or lost.
         """
         if not (self._sealed or self._lost):
-            self._keep(frame, sent)
+            if not self._unsent:
+                self.is_clear = False
+                self._drained = trio.Event()
+                self._spawn(self._flush)
+            self._unsent.append(memoryview(frame)[sent:] if sent else frame)
+            self._unsent_bytes += len(frame) - sent
         if self._unsent_bytes <= SLOW_BYTES:
             return True
         if self.on_full is not None:
             self.on_full()
         return False
-
-    def _keep(self, data: bytes, sent: int) -> None:
-        if not self._unsent:
-            self.is_clear = False
-            self._drained = trio.Event()
-            self._spawn(self._flush)
-        self._unsent.append(memoryview(data)[sent:] if sent else data)
-        self._unsent_bytes += len(data) - sent
 
     def seal(self) -> None:
         """Take no more pushes: a close frame goes out now, and nothing may follow it."""

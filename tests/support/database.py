@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import asyncpg
 from attrs import define, field
 
+from tests.support.sql import Session
+
 
 @define(eq=False)
 class DatabaseServer:
@@ -24,8 +26,7 @@ class DatabaseServer:
     """
 
     dsn: str
-    _runner: asyncio.Runner
-    _connection: asyncpg.Connection
+    _session: Session
     _numbers: Iterator[int] = field(factory=itertools.count)
 
     def url(self, database: str) -> str:
@@ -39,25 +40,22 @@ class DatabaseServer:
         Nobody may be connected to the template. Copying its files is the quickest way on a server without fsync.
         """
         name = f"seatsync_test_{os.getpid()}_{next(self._numbers)}"
-        self._do(f"create database {name} template {template} strategy file_copy")
+        self._session.do(f"create database {name} template {template} strategy file_copy")
         try:
             yield name
         finally:
-            self._do(f"drop database {name} with (force)")
-
-    def _do(self, statement: str) -> None:
-        self._runner.run(self._connection.execute(statement))
+            self._session.do(f"drop database {name} with (force)")
 
 
 @contextmanager
 def open_database_server(dsn: str) -> Iterator[DatabaseServer]:
     """The server at that address, for the length of the block."""
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        connection = runner.run(asyncpg.connect(dsn))
+        session = Session(runner, runner.run(asyncpg.connect(dsn)))
         try:
-            yield DatabaseServer(dsn, runner, connection)
+            yield DatabaseServer(dsn, session)
         finally:
-            runner.run(connection.close())
+            runner.run(session.connection.close())
 
 
 def execute(dsn: str, statement: str) -> None:
