@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
+from attrs import frozen
+
 from seatsync.load.histogram import Histogram
 from tests.faults.clients import Link
 from tests.faults.crowd import Crowd
@@ -76,22 +78,40 @@ def reader_lost(stage: Stage) -> Outcome:
 def stalled_beside_healthy(stage: Stage) -> Outcome:
     """500 stalled clients beside 500 healthy ones: memory at 100 changes a second, latency at 20, three times."""
     outcome = Outcome()
-    pairs = [
-        _stall(stage, outcome, stall_s=stage.choose(60, 10), measured_s=stage.choose(20, 6)),
-        *(_stall(stage, outcome, stall_s=20, measured_s=10) for _ in range(int(stage.choose(2, 0)))),
-    ]
+    longest = _stall(stage, outcome, stall_s=stage.choose(60, 10), measured_s=stage.choose(20, 6))
+    outcome.measure("memory", longest.memory_mib, MEMORY_MIB, unit="MiB more")
+    outcome.measure("the kernel's buffers", longest.buffers_mib, unit="MiB more")
+    outcome.measure("meanwhile", longest.changes_per_s, unit="changes/s")
+    # Three of them, for a machine has slower and faster half minutes of its own.
+    more = int(stage.choose(2, 0))
+    stalls = [longest, *(_stall(stage, outcome, stall_s=20, measured_s=10) for _ in range(more))]
     for percent in (50, 99):
-        for index, name in enumerate(("without", "beside")):
-            shown = median(pair[index].percentile(percent) for pair in pairs)
-            outcome.measure(f"p{percent} {name}", shown * 1000, unit="ms")
-    # Three pairs, for a machine has slower and faster half minutes of its own.
-    ratio = median(beside.percentile(99) / without.percentile(99) for without, beside in pairs)
+        without = median(stall.without.percentile(percent) for stall in stalls)
+        beside = median(stall.beside.percentile(percent) for stall in stalls)
+        outcome.measure(f"p{percent} without", without * 1000, unit="ms")
+        outcome.measure(f"p{percent} beside", beside * 1000, unit="ms")
+    ratio = median(stall.beside.percentile(99) / stall.without.percentile(99) for stall in stalls)
     outcome.measure("p99 ratio", ratio, P99_RATIO, unit="")
     return outcome
 
 
-def _stall(stage: Stage, outcome: Outcome, *, stall_s: float, measured_s: float) -> tuple[Histogram, Histogram]:
-    """The latency of healthy clients alone, and beside as many that have stalled for so long. Notes the memory once."""
+@frozen
+class _Stall:
+    """What came of one stall."""
+
+    without: Histogram
+    """The latency of healthy clients alone."""
+    beside: Histogram
+    """The same beside as many that have stalled."""
+    memory_mib: float
+    """What the server took more for them."""
+    buffers_mib: float
+    """What the kernel did."""
+    changes_per_s: float
+
+
+def _stall(stage: Stage, outcome: Outcome, *, stall_s: float, measured_s: float) -> _Stall:
+    """Stall as many clients as there are healthy ones for so long; faults go to ``outcome``."""
     each, directory = int(stage.choose(500, 150)), Path(tempfile.mkdtemp(dir=stage.directory))
     with (
         running_postgres(directory) as postgres,
@@ -109,15 +129,12 @@ def _stall(stage: Stage, outcome: Outcome, *, stall_s: float, measured_s: float)
             time.sleep(stall_s)
             memory_mib = (memory_kib(server.pid) - memory_kib_before) / 1024
             buffers_mib = (tcp_memory_kib() - buffers_kib_before) / 1024
-        if not outcome.measures:
-            outcome.measure("memory", memory_mib, MEMORY_MIB, unit="MiB more")
-            outcome.measure("the kernel's buffers", buffers_mib, unit="MiB more")
-            outcome.measure("meanwhile", len(committed) / stall_s, unit="changes/s")
+        changes_per_s = len(committed) / stall_s
         with paced_changes(postgres.dsn, seats, rate=CALM):
             beside = _latency(crowd, measured_s)
         crowd.each(Link.resume, stalled)
         the_scene.judge(outcome)
-    return without, beside
+    return _Stall(without, beside, memory_mib, buffers_mib, changes_per_s)
 
 
 def _latency(crowd: Crowd, seconds: float) -> Histogram:
