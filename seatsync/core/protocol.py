@@ -19,6 +19,9 @@ HEARTBEAT = "1"
 
 MAX_EID_BYTES = 128
 
+_BEFORE_EID, _AFTER_EID = b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":', b',"ts":%d}'
+_ENVELOPE = _BEFORE_EID + b"%b" + _AFTER_EID
+
 
 @frozen
 class Request:
@@ -97,14 +100,12 @@ def _exact_integer(text: str) -> Any:
 
 def envelope(type_: str, status: bytes, eid: str, data: bytes) -> bytes:
     """An answer, snapshot or update; ``data`` is JSON text that passes through as it is."""
-    head, tail = envelope_around_eid(type_, status, data)
-    return head + encode_eid(eid) + tail
+    return _ENVELOPE % (orjson.dumps(type_), status, data, encode_eid(eid), time.time() * 1000)
 
 
 def envelope_around_eid(type_: str, status: bytes, data: bytes) -> tuple[bytes, bytes]:
     """What stands before and after the eid, which is all that differs between those who are sent the same."""
-    head = b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":' % (orjson.dumps(type_), status, data)
-    return head, b',"ts":%d}' % (time.time() * 1000)
+    return _BEFORE_EID % (orjson.dumps(type_), status, data), _AFTER_EID % (time.time() * 1000)
 
 
 def encode_eid(eid: str) -> bytes:
