@@ -18,7 +18,7 @@ run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its ow
 	@$(BIN)/seatsync serve --demo
 
 test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 fuzz: $(VENV)/.dev  ## throw damaged input at every parser and at a server (make fuzz INPUTS=1000000)
 	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)

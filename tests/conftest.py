@@ -7,6 +7,7 @@ a copy of it.
 """
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,6 +19,12 @@ from seatsync.core.postgres.embedded import EmbeddedPostgres
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server
+
+
+def pytest_configure() -> None:
+    """Give the servers that tests start the usual signals: nohup ignores SIGHUP, and a shell SIGINT behind an ``&``."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The connection that hears notifications, on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 import trio
@@ -36,14 +37,19 @@ async def test_others_have_their_turn_between_two_notifications(
 ) -> None:
     """A thousand that come at once do not hold up the server, nor the answer to a query."""
     heard: list[str] = []
-    turns = 0
+    heard_by_turn: list[int] = []
+
+    async def take_turns() -> None:
+        while len(heard) < 1000:
+            heard_by_turn.append(len(heard))
+            await trio.lowlevel.checkpoint()
+
     nursery.start_soon(connection.run, heard.append)
     await connection.value("listen odds")
-    await connection.value("select pg_notify('odds', n::text) from generate_series(1, 1000) n")
-    while len(heard) < 1000:
-        turns += 1
-        await trio.lowlevel.checkpoint()
-    assert turns > 500
+    async with trio.open_nursery() as others:
+        others.start_soon(take_turns)
+        await connection.value("select pg_notify('odds', n::text) from generate_series(1, 1000) n")
+    assert max(after - before for before, after in pairwise(heard_by_turn)) <= 2
     nursery.cancel_scope.cancel()
 
 
