@@ -2,7 +2,7 @@
 
 import sys
 
-from seatsync.cli import main
+from seatsync.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,25 +14,25 @@ from seatsync.cinema.feed import CinemaFeed
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.cinema.store import CinemaStore
 from seatsync.config import Settings
-from seatsync.core.accept import BURST, SHARED_BURST, accept_forever, make_room
-from seatsync.core.channels import Channels
-from seatsync.core.connection import Connection
-from seatsync.core.connections import Connections
-from seatsync.core.db import Database, open_loop
-from seatsync.core.gate import Gate
-from seatsync.core.http.front import HttpFront
-from seatsync.core.http.handshake import Handshake
-from seatsync.core.limits import AddressLimits
-from seatsync.core.listener import Follower, Listener
-from seatsync.core.log_lines import FailureLog
-from seatsync.core.metrics import Exposition, Metrics
-from seatsync.core.prune import Prune, prune_forever
-from seatsync.core.queries import load
-from seatsync.core.registry import Registry
+from seatsync.core.channels.channels import Channels
+from seatsync.core.connections.connection import Connection
+from seatsync.core.connections.table import Connections
+from seatsync.core.http.server import HttpFront
+from seatsync.core.http.upgrade import Handshake
+from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever, make_room
+from seatsync.core.net.gate import Gate
+from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.stream import Stream
+from seatsync.core.postgres.group_commit import GroupCommit
+from seatsync.core.postgres.listener import Follower, Listener
+from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.prune import Prune, prune_forever
+from seatsync.core.postgres.queries import load
+from seatsync.core.protocol.registry import Registry
+from seatsync.core.telemetry.metrics import Exposition, Metrics
+from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.tokens import Tokens
-from seatsync.core.transport import Stream
-from seatsync.core.websocket import CloseCode, WebSocket, accept_head, turn_away
-from seatsync.core.writer import GroupCommit
+from seatsync.core.websocket.socket import CloseCode, WebSocket, accept_head, turn_away
 from seatsync.hall.feed import HallFeed
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.store import HallStore, Write
@@ -269,7 +269,7 @@ def _prunes(settings: Settings) -> list[Prune]:
 
 
 class _Followers:
-    """Several `seatsync.core.listener.Follower` as one, in order."""
+    """Several `seatsync.core.postgres.listener.Follower` as one, in order."""
 
     def __init__(self, followers: Sequence[Follower]) -> None:
         self._followers = followers

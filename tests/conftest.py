@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
-from seatsync.core.db import Database, open_loop
-from seatsync.core.migrate import migrate
-from seatsync.core.postgres.embedded import EmbeddedPostgres
+from seatsync.core.embedded.server import EmbeddedPostgres
+from seatsync.core.postgres.migrate import migrate
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server

@@ -14,10 +14,10 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.cinema.store import CinemaStore
-from seatsync.core.audience import Audience, Subscriber
-from seatsync.core.metrics import Metrics
-from seatsync.core.registry import Json
-from seatsync.core.singleflight import SingleFlight
+from seatsync.core.channels.broadcast import Audience, Subscriber
+from seatsync.core.channels.singleflight import SingleFlight
+from seatsync.core.protocol.registry import Json
+from seatsync.core.telemetry.metrics import Metrics
 
 SUBSCRIBE = "cinemas.subscribe"
 

@@ -1,9 +1,9 @@
 """The methods ``cinemas.*``."""
 
 from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
-from seatsync.core.client import Call
-from seatsync.core.registry import Access, Json, Kind, Method, NoParams
-from seatsync.core.subscriptions import connection_of, unsubscribing
+from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.protocol.call import Call
+from seatsync.core.protocol.registry import Access, Json, Kind, Method, NoParams
 
 
 class CinemaMethods:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from seatsync.core.db import Database
-from seatsync.core.queries import load
-from seatsync.core.registry import Json
+from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.queries import load
+from seatsync.core.protocol.registry import Json
 
 _QUERIES = load("cinema")
 

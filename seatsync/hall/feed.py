@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from seatsync import errors
-from seatsync.core.channels import Channels
-from seatsync.core.writer import Outcome
+from seatsync.core.channels.channels import Channels
+from seatsync.core.postgres.group_commit import Outcome
 from seatsync.hall.store import HallStore, Write
 
 _REV = b'"rev":'

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from seatsync import errors
-from seatsync.core.channel import mark_stale
-from seatsync.core.channels import Channels
-from seatsync.core.client import Call
-from seatsync.core.registry import Access, Id, Json, Kind, Method
-from seatsync.core.subscriptions import connection_of, unsubscribing
-from seatsync.core.writer import GroupCommit, Ticket
+from seatsync.core.channels.channel import mark_stale
+from seatsync.core.channels.channels import Channels
+from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.postgres.group_commit import GroupCommit, Ticket
+from seatsync.core.protocol.call import Call
+from seatsync.core.protocol.registry import Access, Id, Json, Kind, Method
 from seatsync.hall.messages import HallId, SeatChange, SubscribeHall, UpdateSeats, UpdateSeatStatus
 from seatsync.hall.store import Write
 

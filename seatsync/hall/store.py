@@ -9,12 +9,12 @@ import orjson
 from attrs import define
 
 from seatsync import errors
-from seatsync.core.client import Identity
-from seatsync.core.db import Database, DatabaseRejected
-from seatsync.core.queries import load
-from seatsync.core.registry import Json
-from seatsync.core.source import Changes, Snapshot
-from seatsync.core.writer import Outcome
+from seatsync.core.channels.source import Changes, Snapshot
+from seatsync.core.postgres.group_commit import Outcome
+from seatsync.core.postgres.pool import Database, DatabaseRejected
+from seatsync.core.postgres.queries import load
+from seatsync.core.protocol.call import Identity
+from seatsync.core.protocol.registry import Json
 from seatsync.hall.messages import SeatChange
 
 _QUERIES = load("hall")
@@ -22,7 +22,7 @@ _QUERIES = load("hall")
 
 @define(eq=False, slots=False)
 class Write:
-    """One request to change seats: a `seatsync.core.writer.Change`."""
+    """One request to change seats: a `seatsync.core.postgres.group_commit.Change`."""
 
     hall_id: int
     seats: Sequence[SeatChange]

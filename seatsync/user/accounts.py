@@ -3,8 +3,8 @@
 from attrs import field, frozen
 
 from seatsync import errors
-from seatsync.core.client import Role
-from seatsync.core.db import Database
+from seatsync.core.postgres.pool import Database
+from seatsync.core.protocol.call import Role
 from seatsync.core.tokens import Tokens
 from seatsync.user import phrases, totp
 from seatsync.user.messages import check_username

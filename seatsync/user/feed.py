@@ -3,13 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from seatsync.core.connections import Connections
-from seatsync.core.registry import Json, encode
+from seatsync.core.connections.table import Connections
+from seatsync.core.protocol.registry import Json, encode
 from seatsync.user.store import UserStore
 
 
 class UserFeed:
-    """A `seatsync.core.listener.Follower` for what happens to users."""
+    """A `seatsync.core.postgres.listener.Follower` for what happens to users."""
 
     def __init__(self, store: UserStore, connections: Connections) -> None:
         self._store = store

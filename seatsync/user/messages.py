@@ -6,7 +6,7 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 from seatsync import errors
-from seatsync.core.client import Identity, Role
+from seatsync.core.protocol.call import Identity, Role
 
 _USERNAME = re.compile(r"[a-zA-Z0-9_-]{3,32}")
 _CODE = re.compile(r"[0-9]{6}")

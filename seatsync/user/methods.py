@@ -3,12 +3,12 @@
 import time
 
 from seatsync.config import Settings
-from seatsync.core.audience import Subscriber
-from seatsync.core.client import Call
-from seatsync.core.connections import USER_SUBSCRIBE
-from seatsync.core.db import Database
-from seatsync.core.registry import Access, Kind, Method, NoParams, encode
-from seatsync.core.subscriptions import connection_of, unsubscribing
+from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.connections.table import USER_SUBSCRIBE
+from seatsync.core.postgres.pool import Database
+from seatsync.core.protocol.call import Call
+from seatsync.core.protocol.registry import Access, Kind, Method, NoParams, encode
 from seatsync.core.tokens import Clock, Tokens
 from seatsync.user.messages import (
     Candidate,

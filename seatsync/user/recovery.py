@@ -3,7 +3,7 @@
 import structlog
 
 from seatsync import errors
-from seatsync.core.client import Call, Identity
+from seatsync.core.protocol.call import Call, Identity
 from seatsync.core.tokens import Clock
 from seatsync.user import phrases, totp
 from seatsync.user.messages import Candidate, Done, NewPhrase

@@ -1,7 +1,7 @@
 """Registering: an authenticator is enrolled for a name, and a code from it makes the account."""
 
 from seatsync import errors
-from seatsync.core.client import Call, Role
+from seatsync.core.protocol.call import Call, Role
 from seatsync.core.tokens import Clock
 from seatsync.user import totp
 from seatsync.user.messages import Candidate, Done, Known, SignedIn

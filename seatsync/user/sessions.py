@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from seatsync.core.client import Client, Identity
-from seatsync.core.gather import Gathered
+from seatsync.core.channels.gather import Gathered
+from seatsync.core.protocol.call import Client, Identity
 from seatsync.core.tokens import Claims, Tokens
 from seatsync.errors import ServiceUnavailable
 from seatsync.user.store import UserStore

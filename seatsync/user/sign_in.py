@@ -4,7 +4,7 @@ import attrs
 import structlog
 
 from seatsync import errors
-from seatsync.core.client import Call
+from seatsync.core.protocol.call import Call
 from seatsync.core.tokens import Clock, Tokens
 from seatsync.user import totp
 from seatsync.user.messages import Done, Guest, SignedIn, User

@@ -12,9 +12,9 @@ from uuid import UUID
 from attrs import field, frozen
 
 from seatsync import errors
-from seatsync.core.client import Identity, Role
-from seatsync.core.db import Database, DatabaseRejected, Row
-from seatsync.core.queries import load
+from seatsync.core.postgres.pool import Database, DatabaseRejected, Row
+from seatsync.core.postgres.queries import load
+from seatsync.core.protocol.call import Identity, Role
 
 _queries = load("user")
 

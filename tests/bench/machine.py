@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from seatsync.core.postgres.programs import find_program
+from seatsync.core.embedded.programs import find_program
 
 _PACKAGES = ("trio", "wsproto", "asyncpg", "psycopg", "orjson", "uvloop", "websockets", "picows", "trio-websocket")
 

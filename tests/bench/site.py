@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import trio
 from attrs import field, frozen
 
-from seatsync import seed
-from seatsync.core.db import Database, open_loop
-from seatsync.core.migrate import migrate
-from seatsync.core.postgres.embedded import EmbeddedPostgres
-from seatsync.core.queries import Query
+from seatsync.cinema import seed
+from seatsync.core.embedded.server import EmbeddedPostgres
+from seatsync.core.postgres.migrate import migrate
+from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.queries import Query
 from seatsync.core.tokens import Tokens
 from seatsync.user import accounts
 from tests.bench.account import Spent, cpu_s, family, family_cpu_s

@@ -6,7 +6,7 @@ from time import monotonic
 
 from attrs import define, field
 
-from seatsync.core.postgres.programs import find_program
+from seatsync.core.embedded.programs import find_program
 from tests.bench.arithmetic import Values, percentile
 from tests.bench.herd import Member, herd
 from tests.bench.machine import running_on

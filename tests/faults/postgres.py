@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 from attrs import define
 
-from seatsync.core.postgres.cluster import DATABASE, USER, create_cluster, parameters
-from seatsync.core.postgres.files import PORT
-from seatsync.core.postgres.programs import Programs, find_programs
+from seatsync.core.embedded.cluster import DATABASE, USER, create_cluster, parameters
+from seatsync.core.embedded.files import PORT
+from seatsync.core.embedded.programs import Programs, find_programs
 from tests.faults.processes import children, tell, wait_until
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory

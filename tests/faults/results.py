@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from seatsync.core.postgres.programs import find_program
+from seatsync.core.embedded.programs import find_program
 from tests.faults.drill import Drill, Outcome
 
 

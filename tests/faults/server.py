@@ -116,7 +116,7 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The worker processes."""
-        return [pid for pid in children(self.pid) if "seatsync.worker" in command(pid)]
+        return [pid for pid in children(self.pid) if "seatsync.serve.worker" in command(pid)]
 
     def all_pids(self) -> list[int]:
         """The main process and everything under it."""

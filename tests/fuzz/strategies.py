@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.config import load_settings
-from seatsync.core.registry import Registry
+from seatsync.core.protocol.registry import Registry
 from seatsync.core.tokens import Tokens
 from seatsync.hall.messages import STATUSES
 from seatsync.hall.methods import HallMethods

@@ -7,9 +7,9 @@ from contextlib import suppress
 from hypothesis import strategies as st
 
 from seatsync import errors
-from seatsync.core import protocol
 from seatsync.core.http.api import parse_object
-from seatsync.core.registry import structure
+from seatsync.core.protocol import envelope as protocol
+from seatsync.core.protocol.registry import structure
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import REGISTRY, messages, variants
 

@@ -8,14 +8,14 @@ from uuid import UUID
 import trio
 from attrs import define, field, frozen
 
-from seatsync.core.audience import Subscriber
-from seatsync.core.client import Call, Client, Identity
-from seatsync.core.connection import Connection
-from seatsync.core.log_lines import FailureLog
-from seatsync.core.metrics import Metrics
-from seatsync.core.registry import Access, Json, Kind, Method, NoParams, Registry
-from seatsync.core.transport import Stream
-from seatsync.core.websocket import CloseCode, WebSocket
+from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.connections.connection import Connection
+from seatsync.core.net.stream import Stream
+from seatsync.core.protocol.call import Call, Client, Identity
+from seatsync.core.protocol.registry import Access, Json, Kind, Method, NoParams, Registry
+from seatsync.core.telemetry.metrics import Metrics
+from seatsync.core.telemetry.sampling import FailureLog
+from seatsync.core.websocket.socket import CloseCode, WebSocket
 from tests.fuzz.faults import no_faults
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import METHODS, cut, frames, variants

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from seatsync.core.db import Database, open_loop
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.people import House, open_house
 from tests.support.pool import SIZE
 from tests.support.sql import User, World, open_world

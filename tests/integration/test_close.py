@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import pytest
 import trio
 
-from seatsync.core import transport, websocket
+from seatsync.core.net import stream as transport
+from seatsync.core.websocket import socket as websocket
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import (
     BINARY,

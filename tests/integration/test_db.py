@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from seatsync import errors
-from seatsync.core.db import Database, DatabaseRejected, open_loop
+from seatsync.core.postgres.pool import Database, DatabaseRejected, open_loop
 from tests.support.pool import MY_PID, ONE, OUR_BACKENDS, SIZE, SLEEP, SLEEPERS, query, unavailable, works
 from tests.support.waiting import eventually
 

@@ -10,8 +10,8 @@ import trio_asyncio
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core import db as module
-from seatsync.core.db import Database, open_loop
+from seatsync.core.postgres import pool as module
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
 from tests.support.proxy import proxy_to

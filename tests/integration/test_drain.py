@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from seatsync.core.connections import spread_ms
+from seatsync.core.connections.table import spread_ms
 from tests.support.client import PATIENCE_S
 from tests.support.halls import held, make_hall, status_of, waits_for_a_lock
 from tests.support.raw_socket import TEXT, RawSocket, raw_tcp, raw_websocket

@@ -8,7 +8,8 @@ import pytest
 import trio
 from attrs import frozen
 
-from seatsync.core import connections, listener
+from seatsync.core.connections import table as connections
+from seatsync.core.postgres import listener
 from tests.support.client import Client, http
 from tests.support.halls import Hall, make_hall, waits_for_a_lock
 from tests.support.proxy import Proxy, proxy_to

@@ -5,7 +5,9 @@ import json
 import pytest
 import trio
 
-from seatsync.core import connections, transport, websocket
+from seatsync.core.connections import table as connections
+from seatsync.core.net import stream as transport
+from seatsync.core.websocket import socket as websocket
 from tests.support.client import PATIENCE_S
 from tests.support.halls import held, make_hall
 from tests.support.raw_socket import CLOSE, PING, PONG, TEXT, RawSocket, raw_websocket

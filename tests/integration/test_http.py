@@ -9,7 +9,7 @@ import pyotp
 import pytest
 import trio
 
-from seatsync.core.http.front import ANNOUNCE_DELAY_S
+from seatsync.core.http.server import ANNOUNCE_DELAY_S
 from tests.support.client import PATIENCE_S, Answer, http
 from tests.support.server import RunningServer, running_server
 

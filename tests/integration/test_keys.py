@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from seatsync.core import writer
+from seatsync.core.postgres import group_commit as writer
 from tests.support.client import http
 from tests.support.halls import Hall, held, make_hall, status_of
 from tests.support.proxy import proxy_to

@@ -11,9 +11,9 @@ import pytest
 import structlog
 import trio
 
-from seatsync.core import gate
-from seatsync.core.connection import MAX_SUBSCRIPTIONS
+from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS
 from seatsync.core.http import exchange
+from seatsync.core.net import gate
 from tests.support.client import Client, http, open_client
 from tests.support.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame, raw_tcp, raw_websocket
 from tests.support.server import RunningServer, running_server

@@ -14,11 +14,11 @@ from attrs import define, field
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core import listener as module
-from seatsync.core.db import Database, DatabaseRejected, open_loop
-from seatsync.core.listener import Listener
-from seatsync.core.metrics import Metrics
-from seatsync.core.queries import Query
+from seatsync.core.postgres import listener as module
+from seatsync.core.postgres.listener import Listener
+from seatsync.core.postgres.pool import Database, DatabaseRejected, open_loop
+from seatsync.core.postgres.queries import Query
+from seatsync.core.telemetry.metrics import Metrics
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.waiting import eventually
 
@@ -35,7 +35,7 @@ KILL = Query("kill", "A test's own.", "select pg_terminate_backend($1)")
 
 @define(eq=False)
 class Notes:
-    """A `seatsync.core.listener.Follower`, and a handler, that note what happens."""
+    """A `seatsync.core.postgres.listener.Follower`, and a handler, that note what happens."""
 
     log: list[str] = field(factory=list)
     fault: Exception | None = None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from seatsync.core import connections
+from seatsync.core.connections import table as connections
 from tests.support.browser import Browser
 from tests.support.client import Client
 from tests.support.server import RunningServer, running_server

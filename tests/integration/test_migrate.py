@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from seatsync.core import migrate as module
-from seatsync.core.db import Database, open_loop
-from seatsync.core.migrate import Migration, MigrationError, migrate, migrations
+from seatsync.core.postgres import migrate as module
+from seatsync.core.postgres.migrate import Migration, MigrationError, migrate, migrations
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.database import execute, fetchval
 
 APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"

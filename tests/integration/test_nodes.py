@@ -6,7 +6,7 @@ import pytest
 import trio
 from attrs import evolve
 
-from seatsync.core import connections
+from seatsync.core.connections import table as connections
 from tests.support.browser import Browser
 from tests.support.halls import make_hall
 from tests.support.server import RunningServer, running_server

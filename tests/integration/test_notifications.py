@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from seatsync.core.notifications import Disconnected, Notifications, address_fault
+from seatsync.core.postgres.notifications import Disconnected, Notifications, address_fault
 
 NAME = "seatsync test"
 KILL = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1 and pid <> pg_backend_pid()"

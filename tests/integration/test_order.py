@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from seatsync.core import writer
+from seatsync.core.postgres import group_commit as writer
 from tests.support.client import Client
 from tests.support.halls import Hall, held, make_hall, status_of, waits_for_a_lock
 from tests.support.server import RunningServer

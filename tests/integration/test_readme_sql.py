@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from seatsync import seed
-from seatsync.core.db import DatabaseRejected
+from seatsync.cinema import seed
+from seatsync.core.postgres.pool import DatabaseRejected
 from tests.support.readme import Page, names, read_page
 from tests.support.server import RunningServer
 from tests.support.sql import open_world

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from seatsync.core import channel, channels, history
+from seatsync.core.channels import channel, channels, history
 from tests.support.client import Client, Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.server import RunningServer, running_server

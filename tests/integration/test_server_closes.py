@@ -6,8 +6,9 @@ import pytest
 import structlog
 
 from seatsync.cinema.store import CinemaStore
-from seatsync.core import protocol, websocket
-from seatsync.core.registry import Json
+from seatsync.core.protocol import envelope as protocol
+from seatsync.core.protocol.registry import Json
+from seatsync.core.websocket import socket as websocket
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
 from tests.support.server import RunningServer, running_server

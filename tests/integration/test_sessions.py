@@ -5,7 +5,7 @@ import time
 import pytest
 import trio
 
-from seatsync.core import connections
+from seatsync.core.connections import table as connections
 from seatsync.core.tokens import Tokens
 from tests.support.browser import Browser
 from tests.support.client import Client, open_client

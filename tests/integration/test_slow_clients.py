@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from seatsync.core import connections, history, transport, websocket
+from seatsync.core.channels import history
+from seatsync.core.connections import table as connections
+from seatsync.core.net import stream as transport
+from seatsync.core.websocket import socket as websocket
 from tests.support.client import Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.raw_socket import PING, PONG, TEXT, RawSocket, frame, raw_websocket

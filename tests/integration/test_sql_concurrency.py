@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 from tests.support.sql import User, World, updates
 from tests.support.writes import WRITE, Item, Request, arguments, outcomes, write, write_seat
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 from tests.support.sql import World
 from tests.support.writes import Item, Request, write
 

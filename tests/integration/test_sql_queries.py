@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 from tests.support.sql import World
 
 MODULES = sorted(

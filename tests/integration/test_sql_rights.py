@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from seatsync import seed
-from seatsync.core.db import Database, open_loop
-from seatsync.core.migrate import migrate
+from seatsync.cinema import seed
+from seatsync.core.postgres.migrate import migrate
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.database import DatabaseServer, execute, fetchval
 from tests.support.server import running_server
 

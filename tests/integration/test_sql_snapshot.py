@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 from tests.support.sql import World
 
 HALL, CINEMA = load("hall"), load("cinema")

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 
 USERS = """
     insert into app_user (username, totp_secret) values ('ada', 'JBSWY3DPEHPK3PXP'), ('bob', 'JBSWY3DPEHPK3PXP');

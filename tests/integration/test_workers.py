@@ -13,7 +13,7 @@ import pytest
 import trio
 from attrs import define
 
-from seatsync.core import control
+from seatsync.serve import control
 from tests.support.client import Answer, http, open_client
 from tests.support.process import ServerProcess, children, command, ended, server_process
 from tests.support.raw_socket import RawSocket, raw_websocket
@@ -305,7 +305,7 @@ async def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     said: list[tuple[bytes, bytes]] = []
     with theirs:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "seatsync.worker", "0", str(theirs.fileno())],
+            [sys.executable, "-m", "seatsync.serve.worker", "0", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=os.environ | {"DATABASE_URL": "nonsense"},
             cwd=tmp_path,

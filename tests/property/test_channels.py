@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seatsync import errors
-from seatsync.core.channels import Channels
-from seatsync.core.metrics import Metrics
+from seatsync.core.channels.channels import Channels
+from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 
 SEATS = st.integers(1, 4)

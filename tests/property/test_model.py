@@ -21,7 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed
 
-from seatsync.core import accept, connection, transport
+from seatsync.core.connections import connection
+from seatsync.core.net import accept
+from seatsync.core.net import stream as transport
 from tests.support.client import Client, Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.server import RunningServer, running_server

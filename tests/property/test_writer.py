@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core.metrics import Metrics
-from seatsync.core.writer import DEADLINE_S, FLOOR_S, MAX_ROWS, GroupCommit, Ticket
+from seatsync.core.postgres.group_commit import DEADLINE_S, FLOOR_S, MAX_ROWS, GroupCommit, Ticket
+from seatsync.core.telemetry.metrics import Metrics
 from tests.support.batches import FakeDatabase, Seats, outcomes
 
 GROUPS = st.sampled_from(["a", "b", "c"])

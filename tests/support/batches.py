@@ -6,9 +6,9 @@ import trio
 from attrs import define, field, frozen
 
 from seatsync import errors
-from seatsync.core.db import DatabaseRejected
-from seatsync.core.registry import Json
-from seatsync.core.writer import Outcome, Ticket
+from seatsync.core.postgres.group_commit import Outcome, Ticket
+from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.protocol.registry import Json
 
 LOCK_S = 0.3
 """How long the database waits for a lock."""

@@ -8,9 +8,9 @@ import trio
 from attrs import define, field, frozen
 
 from seatsync import errors
-from seatsync.core.audience import Feed, Subscriber
-from seatsync.core.channel import Channel
-from seatsync.core.source import Changes, Snapshot
+from seatsync.core.channels.broadcast import Feed, Subscriber
+from seatsync.core.channels.channel import Channel
+from seatsync.core.channels.source import Changes, Snapshot
 from tests.support.outlets import FakeOutlet
 
 HALL = 7
@@ -32,7 +32,7 @@ class Notice:
 
 @define(eq=False)
 class FakeHall:
-    """A `seatsync.core.channels.Source` with one hall, under any key, that keeps every revision.
+    """A `seatsync.core.channels.channels.Source` with one hall, under any key, that keeps every revision.
 
     A query reads the hall at once and answers when `gate` is open: what it says may be old by then.
     """

@@ -15,13 +15,13 @@ from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.config import Settings, load_settings
-from seatsync.core.client import Call, Client
-from seatsync.core.db import DatabaseRejected
-from seatsync.core.http.front import HttpFront
-from seatsync.core.http.handshake import Handshake
-from seatsync.core.limits import AddressLimits
-from seatsync.core.log_lines import FailureLog
-from seatsync.core.registry import Id, Json, Kind, Method, NoParams, Registry
+from seatsync.core.http.server import HttpFront
+from seatsync.core.http.upgrade import Handshake
+from seatsync.core.net.limits import AddressLimits
+from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.protocol.call import Call, Client
+from seatsync.core.protocol.registry import Id, Json, Kind, Method, NoParams, Registry
+from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.tokens import Tokens
 
 Pipe = trio.abc.HalfCloseableStream

@@ -6,10 +6,10 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.audience import Subscriber
-from seatsync.core.client import Call
-from seatsync.core.registry import Json, Kind, Method, NoParams, Pending, Registry
-from seatsync.core.subscriptions import connection_of, unsubscribing
+from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.protocol.call import Call
+from seatsync.core.protocol.registry import Json, Kind, Method, NoParams, Pending, Registry
 
 
 @define(eq=False)

@@ -11,8 +11,8 @@ from wsproto.connection import Connection as Protocol
 from wsproto.connection import ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
-from seatsync.core.transport import Stream
-from seatsync.core.websocket import WebSocket
+from seatsync.core.net.stream import Stream
+from seatsync.core.websocket.socket import WebSocket
 
 FRAME = b"f" * 1000
 

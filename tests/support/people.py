@@ -16,10 +16,10 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from seatsync.config import Settings, load_settings
-from seatsync.core.client import Call, Client
-from seatsync.core.db import Database, Row, open_loop
-from seatsync.core.queries import Query
-from seatsync.core.registry import Registry
+from seatsync.core.postgres.pool import Database, Row, open_loop
+from seatsync.core.postgres.queries import Query
+from seatsync.core.protocol.call import Call, Client
+from seatsync.core.protocol.registry import Registry
 from seatsync.core.tokens import Tokens
 from seatsync.errors import SeatSyncError
 from seatsync.user.methods import UserMethods

@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from seatsync import errors
-from seatsync.core.db import Database
-from seatsync.core.queries import Query
+from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.queries import Query
 
 SIZE = 3
 

@@ -73,8 +73,8 @@ class ServerProcess:
         found = {}
         for pid in children(self.pid):
             words = command(pid)
-            if "seatsync.worker" in words:
-                found[int(words[words.index("seatsync.worker") + 1])] = pid
+            if "seatsync.serve.worker" in words:
+                found[int(words[words.index("seatsync.serve.worker") + 1])] = pid
         return found
 
     async def connections(self) -> dict[str, float]:
@@ -151,7 +151,7 @@ async def _end(server: ServerProcess) -> None:
         server.tell(signal.SIGKILL)
         await server.process.wait()
         for pid in left:
-            if "seatsync.worker" in command(pid):
+            if "seatsync.serve.worker" in command(pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         await ended(left)

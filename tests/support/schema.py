@@ -9,10 +9,10 @@ from pathlib import Path
 
 import trio
 
-from seatsync.core.db import Database, open_loop
-from seatsync.core.migrate import migrate
-from seatsync.core.postgres.embedded import EmbeddedPostgres
-from seatsync.core.postgres.programs import find_program
+from seatsync.core.embedded.programs import find_program
+from seatsync.core.embedded.server import EmbeddedPostgres
+from seatsync.core.postgres.migrate import migrate
+from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.places import scratch_directory
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"

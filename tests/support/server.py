@@ -11,10 +11,10 @@ from attrs import frozen
 
 from seatsync import app
 from seatsync.config import Settings, load_settings
-from seatsync.core.db import Database, Row, open_loop
-from seatsync.core.queries import Query
+from seatsync.core.postgres.pool import Database, Row, open_loop
+from seatsync.core.postgres.queries import Query
 from seatsync.core.tokens import Tokens
-from seatsync.run import open_sockets
+from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
 from tests.support.client import Client, open_client
 

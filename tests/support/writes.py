@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from seatsync.core.queries import load
+from seatsync.core.postgres.queries import load
 from tests.support.sql import Row, Session, User
 
 WRITE = load("hall")["write"].sql

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from seatsync.core.logs import QUIET
+from seatsync.core.telemetry.logs import QUIET
 
 
 @pytest.fixture

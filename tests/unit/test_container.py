@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from seatsync import cli, cli_commands
+from seatsync.cli import admin as cli_commands
+from seatsync.cli import main as cli
 from seatsync.config import SETTINGS, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def test_the_command_is_one_of_the_command_line() -> None:
     program, *arguments = json.loads(last_stage()["CMD"])
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    assert f"{program} = seatsync.cli:main" in setup["options.entry_points"]["console_scripts"]
+    assert f"{program} = seatsync.cli.main:main" in setup["options.entry_points"]["console_scripts"]
     assert cli._parser().parse_args(arguments).run is cli_commands.serve
 
 

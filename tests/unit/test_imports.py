@@ -19,11 +19,11 @@ DOMAINS = {"cinema", "hall", "user"}
 FOUNDATION = {"seatsync.errors", "seatsync.config", "seatsync.config_text", "seatsync.core", "seatsync.sql"}
 
 ONLY_IN = {
-    "wsproto": {"core/websocket.py"},
-    "trio_websocket": {"watch.py"},
-    "asyncpg": {"core/db.py"},
-    "trio_asyncio": {"core/db.py"},
-    "psycopg": {"core/notifications.py"},
+    "wsproto": {"core/websocket/socket.py"},
+    "trio_websocket": {"cli/watch.py"},
+    "asyncpg": {"core/postgres/pool.py"},
+    "trio_asyncio": {"core/postgres/pool.py"},
+    "psycopg": {"core/postgres/notifications.py"},
 }
 """A library that one layer hides from all others."""
 

@@ -13,21 +13,23 @@ import attrs
 import pytest
 from prometheus_client.core import CounterMetricFamily
 
-from seatsync import cli, errors
+from seatsync import errors
 from seatsync.cinema.methods import CinemaMethods
+from seatsync.cli import main as cli
 from seatsync.config import SETTINGS, load_settings
-from seatsync.core import db, writer
-from seatsync.core.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
-from seatsync.core.connections import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
-from seatsync.core.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
+from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
+from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
 from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
-from seatsync.core.limits import BURST_S, BUSY_CONNECTIONS
-from seatsync.core.metrics import Exposition, Metrics
-from seatsync.core.protocol import MAX_EID_BYTES
-from seatsync.core.registry import Access, Method, Registry
+from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
+from seatsync.core.net.limits import BURST_S, BUSY_CONNECTIONS
+from seatsync.core.net.stream import SLOW_BYTES
+from seatsync.core.postgres import group_commit as writer
+from seatsync.core.postgres import pool as db
+from seatsync.core.protocol.envelope import MAX_EID_BYTES
+from seatsync.core.protocol.registry import Access, Method, Registry
+from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.tokens import SESSION_LIFETIME_S, Tokens
-from seatsync.core.transport import SLOW_BYTES
-from seatsync.core.websocket import CloseCode
+from seatsync.core.websocket.socket import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
 from seatsync.user.methods import UserMethods

@@ -7,11 +7,11 @@ import orjson
 from attrs import evolve
 
 from seatsync import errors
-from seatsync.core.client import Call, Client
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure, success
-from seatsync.core.protocol import make_eid
-from seatsync.core.registry import Method, Registry
+from seatsync.core.protocol.call import Call, Client
+from seatsync.core.protocol.envelope import make_eid
+from seatsync.core.protocol.registry import Method, Registry
 from seatsync.core.tokens import Tokens
 
 #: Finds the client behind an address, an ``Authorization`` field and cookies; a bad token makes a guest.

@@ -15,9 +15,9 @@ import re
 from collections.abc import Collection
 
 from seatsync import errors
-from seatsync.core.http.address import is_loopback
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList
+from seatsync.core.net.networks import is_loopback
 
 #: How long a browser may remember the answer to a preflight, in seconds.
 PREFLIGHT_MAX_AGE_S = 600

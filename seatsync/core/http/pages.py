@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from seatsync import errors
-from seatsync.core.http.address import is_loopback
 from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
-from seatsync.core.metrics import CONTENT_TYPE
-from seatsync.core.registry import Registry
+from seatsync.core.net.networks import is_loopback
+from seatsync.core.protocol.registry import Registry
+from seatsync.core.telemetry.metrics import CONTENT_TYPE
 
 ALLOW = b"GET, HEAD, OPTIONS"
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from seatsync.core.registry import Json
+from seatsync.core.protocol.registry import Json
 from seatsync.errors import SeatSyncError
 
 HeaderList = list[tuple[bytes, bytes]]

@@ -13,10 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
-from seatsync.core.audience import Subscriber
-from seatsync.core.db import DatabaseRejected
-from seatsync.core.metrics import Metrics
-from seatsync.core.registry import Json
+from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.protocol.registry import Json
+from seatsync.core.telemetry.metrics import Metrics
 from tests.support.outlets import FakeOutlet
 
 

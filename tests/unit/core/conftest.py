@@ -3,9 +3,9 @@
 import pytest
 import trio
 
-from seatsync.core.audience import Audience
-from seatsync.core.channel import Channel
-from seatsync.core.metrics import Metrics
+from seatsync.core.channels.broadcast import Audience
+from seatsync.core.channels.channel import Channel
+from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall
 
 

@@ -10,11 +10,11 @@ from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.channels import Channels
-from seatsync.core.client import Identity
-from seatsync.core.metrics import Metrics
-from seatsync.core.registry import Json
-from seatsync.core.writer import Outcome
+from seatsync.core.channels.channels import Channels
+from seatsync.core.postgres.group_commit import Outcome
+from seatsync.core.protocol.call import Identity
+from seatsync.core.protocol.registry import Json
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.hall.feed import HallFeed
 from seatsync.hall.store import Write
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher

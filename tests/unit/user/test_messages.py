@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from seatsync import errors
-from seatsync.core.registry import encode, structure
+from seatsync.core.protocol.registry import encode, structure
 from seatsync.user.messages import Candidate, Coded, Guest, Named, NamedCode, NamedPhrase, Phrased, User
 
 

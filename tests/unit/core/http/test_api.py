@@ -6,7 +6,7 @@ import trio.testing
 
 from seatsync import errors
 from seatsync.core.http.api import parse_object
-from seatsync.core.http.front import ANNOUNCE_DELAY_S
+from seatsync.core.http.server import ANNOUNCE_DELAY_S
 from tests.support.http_front import CHOSEN_VISITOR, HALL_JSON, TOKENS, open_world, request_bytes
 
 VISITOR = TOKENS.new_visitor()

@@ -8,7 +8,7 @@ import pytest
 from seatsync import errors
 from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.response import Response, failure, success
-from seatsync.core.registry import Json
+from seatsync.core.protocol.registry import Json
 
 
 def fields(response: Response) -> dict[bytes, bytes]:

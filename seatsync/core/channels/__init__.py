@@ -1,0 +1,1 @@
+"""Channels: revisions in order, broadcast to subscribers, with history for those who resume."""

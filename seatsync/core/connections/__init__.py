@@ -1,0 +1,1 @@
+"""Open WebSocket connections: one by one, and all of a node together."""

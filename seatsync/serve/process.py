@@ -1,0 +1,159 @@
+"""``seatsync serve`` as a process: the sockets, the database made ready, signals, one server or several workers."""
+
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from socket import socket
+
+import structlog
+import trio
+
+from seatsync.app import StartError, serve, unless
+from seatsync.cinema import seed
+from seatsync.config import Settings
+from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
+from seatsync.core.net.accept import bind
+from seatsync.core.postgres.migrate import migrate
+from seatsync.core.postgres.notifications import address_fault
+from seatsync.core.postgres.pool import Database, open_loop, pools_transactions
+from seatsync.core.telemetry.logs import configure_logs
+from seatsync.serve.interpreter import tune_garbage_collection
+from seatsync.serve.supervisor import Supervisor
+
+#: What ends the server, cleanly.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+#: How often the embedded PostgreSQL is looked after, in seconds.
+KEEP_S = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool) -> None:
+    """Run the server until SIGINT or SIGTERM; a second signal ends it at once.
+
+    SIGHUP replaces the workers where there are several, and else ends the server too: its terminal is gone, unless it
+    was started to outlive that. ``settings`` has its database; ``postgres`` is the embedded one behind it, if it is.
+    Raises `StartError`, `MigrationError`, `BindError` and `ServiceUnavailable`.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    tune_garbage_collection()
+    stop = trio.Event()
+    with ExitStack() as sockets:
+        listening = open_sockets(settings, sockets)
+        started = partial(_welcome, settings, listening)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch_signals, _ends(settings), stop, nursery.cancel_scope)
+            supervisor = Supervisor(settings, listening, stop)
+            alone = settings.workers == 1
+            if not alone:
+                await nursery.start(_replace_on_hangup, supervisor)
+            if postgres is not None:
+                nursery.start_soon(_keep_running, postgres)
+            async with unless(stop):
+                await _prepare(settings, demo=demo)
+            if not stop.is_set():
+                await (serve(settings, listening, stop, started=started) if alone else supervisor.run(started))
+            nursery.cancel_scope.cancel()
+
+
+def _ends(settings: Settings) -> tuple[signal.Signals, ...]:
+    """The signals that end the server. nohup(1) has SIGHUP ignored, and so it stays."""
+    if settings.workers > 1 or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return STOP_SIGNALS
+    return (*STOP_SIGNALS, signal.SIGHUP)
+
+
+def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
+    """Listening sockets for both ports, those of `PORT` first; the same ones serve both where the ports are equal.
+
+    They are closed with ``sockets``. Raises `BindError`.
+    """
+    listening = bind(settings.hosts, settings.port)
+    for one in listening:
+        sockets.enter_context(one)
+    if settings.ws_port != settings.port or settings.port == 0:
+        for one in bind(settings.hosts, settings.ws_port):
+            listening.append(sockets.enter_context(one))
+    return listening
+
+
+async def _prepare(settings: Settings, *, demo: bool) -> None:
+    """Bring the database up to date, and add the demo data where they are wanted and missing. Raises `StartError`."""
+    async with open_loop():
+        for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
+            if dsn is not None:
+                await _check_address(name, dsn)
+        async with Database.open(settings.database_url or "", size=1) as database:
+            await migrate(database)
+            if demo and await seed.demo(database):
+                logger.info("demo_added")
+
+
+async def _check_address(name: str, dsn: str) -> None:
+    """Raises `StartError` for an address that will not do for the feed and for prepared statements."""
+    fault = address_fault(dsn)
+    if fault is not None:
+        raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
+    if await pools_transactions(dsn):
+        raise StartError(
+            f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = transaction), "
+            "where neither LISTEN nor prepared statements last: set it to PostgreSQL's own address, or have the pooler "
+            "keep a connection for a whole session."
+        )
+
+
+async def _replace_on_hangup(
+    supervisor: Supervisor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Replace the workers at every SIGHUP; those that come meanwhile count as one more."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            logger.info("replacing_workers")
+            await supervisor.replace_all()
+
+
+async def watch_signals(
+    numbers: Iterable[signal.Signals],
+    stop: trio.Event,
+    scope: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Set ``stop`` at the first of these signals, and cancel ``scope`` at the second, until cancelled."""
+    with trio.open_signal_receiver(*numbers) as signals:
+        task_status.started()
+        async for number in signals:
+            logger.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
+            if stop.is_set():
+                scope.cancel()
+            stop.set()
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
+    """Start the embedded PostgreSQL again whenever it has gone away, until cancelled."""
+    while True:
+        await trio.sleep(KEEP_S)
+        try:
+            if postgres.ensure_running():
+                logger.warning("postgres_restarted")
+        except PostgresError as error:
+            logger.error("postgres_gone", error=str(error))  # noqa: TRY400 - the sentence says it all
+
+
+async def _welcome(settings: Settings, listening: list[socket]) -> None:
+    port, ws_port = (one.getsockname()[1] for one in (listening[0], listening[-1]))
+    program = sys.argv[0] if Path(sys.argv[0]).name == "seatsync" else "python -m seatsync"
+    sys.stdout.write(
+        f"Seats Sync is up; Ctrl-C ends it.\n"
+        f"  HTTP        http://localhost:{port}\n"
+        f"  WebSocket   ws://localhost:{ws_port}/ws\n"
+        f"  an admin    {program} user create NAME --role admin\n"
+        f"  SQL         {program} psql\n"
+    )
+    sys.stdout.flush()
+    for sentence in settings.warnings():
+        logger.warning("settings", message=sentence)

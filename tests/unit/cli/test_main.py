@@ -1,0 +1,335 @@
+"""The command line: what each command prints, what it exits with, and that nobody sees a traceback.
+
+In this process where the answer is all that counts; as a process of its own where standard output, exit statuses and
+signals are the point.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from seatsync.cli import admin as cli_commands
+from seatsync.cli import main as cli
+from seatsync.core.tokens import Tokens
+from tests.support.database import execute, fetchval
+from tests.support.places import scratch_directory
+
+SECRET = "0123456789abcdef" * 2
+
+pytestmark = pytest.mark.usefixtures("restored_logs")
+
+
+@pytest.fixture
+def environment(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The environment of a person whose database is `database_url`, in a directory without `.env`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    return database_url
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a person runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "seatsync", *arguments],
+        env=os.environ | environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("seed",),
+        ("seed", "hall", "--name", "x"),
+        ("seed", "hall", "--name", "x", "--seats", "0"),
+        ("seed", "hall", "--name", "x", "--seats", "1e3"),
+        ("user", "create"),
+        ("user", "create", "ada", "--role", "emperor"),
+        ("user", "role", "ada"),
+        ("token", "ada", "--count", "-1"),
+        ("serve", "--fast"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """The usage is printed, on standard error."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: seatsync" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """One look shows what there is."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n    {command}" in shown for command in ("serve", "migrate", "seed", "user", "token", "psql"))
+
+
+def test_all_bad_settings_are_named_without_a_traceback() -> None:
+    """A failure is one line a cause on standard error, status 1, and nothing on standard output."""
+    done = run("serve", PORT="high", DB_POOL_SIZE="none", JWT_SECRET="short")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert [line.split()[:2] for line in done.stderr.splitlines()] == [
+        ["seatsync:", "JWT_SECRET"],
+        ["seatsync:", "PORT"],
+        ["seatsync:", "DB_POOL_SIZE"],
+    ]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_an_unreachable_database_is_one_sentence(command: str) -> None:
+    """Nobody listens on port 1."""
+    done = run(command, DATABASE_URL="postgresql://seats:hidden-word@127.0.0.1:1/seats", JWT_SECRET=SECRET)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "hidden-word" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("seatsync: ")
+
+
+def test_an_address_that_is_none_is_one_sentence() -> None:
+    """It names the setting, what is wrong with it, and no password."""
+    url = "postgresql://seats:hidden-word@127.0.0.1:1/seats?sslmood=require"
+    done = run("serve", DATABASE_URL=url, JWT_SECRET=SECRET, PORT="0", WS_PORT="0")
+    assert done.returncode == 1
+    assert "hidden-word" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("seatsync: DATABASE_URL is not an address")
+    assert "sslmood" in last
+
+
+def test_a_taken_port_is_one_sentence(database_url: str) -> None:
+    """It names the port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("serve", DATABASE_URL=database_url, JWT_SECRET=SECRET, PORT=port, WS_PORT=port)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("seatsync: ")
+    assert port in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug shows its traceback; only what a user can cause becomes a sentence."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(cli_commands, "load_settings", broken)
+    with pytest.raises(LookupError):
+        cli.main(["migrate"])
+
+
+def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a word."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_commands, "load_settings", interrupted)
+    assert cli.main(["migrate"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_migrate_prints_what_it_applied(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once; the second time there is nothing to do."""
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    assert cli.main(["migrate"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "0001_user"
+    assert cli.main(["migrate"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_seed_demo_adds_once(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """To an empty database; then it says that there is something already."""
+    assert cli.main(["seed", "demo"]) == 0
+    cinemas = fetchval(environment, "select count(*) from cinema")
+    assert cinemas == 3
+    assert capsys.readouterr() == ("", "")
+    assert cli.main(["seed", "demo"]) == 0
+    assert "nothing was added" in capsys.readouterr().err
+    assert fetchval(environment, "select count(*) from cinema") == cinemas
+
+
+def test_seed_hall_prints_the_id_and_nothing_else(environment: str) -> None:
+    """So that a script can use it."""
+    done = run("seed", "hall", "--seats", "1234", "--name", "Big")
+    assert done.returncode == 0
+    assert done.stdout == f"{int(done.stdout)}\n"
+    assert fetchval(environment, f"select count(*) from seat where hall_id = {int(done.stdout)}") == 1234
+    assert fetchval(environment, f"select name from hall where id = {int(done.stdout)}") == "Big"
+
+
+def test_user_create_prints_what_the_user_needs(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A QR code, the same as a URI, and the recovery phrase."""
+    assert cli.main(["user", "create", "ada", "--role", "admin"]) == 0
+    out = capsys.readouterr().out
+    assert "█" in out
+    assert "\notpauth://totp/" in out
+    assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "admin"
+    assert cli.main(["user", "create", "bob"]) == 0
+    assert fetchval(environment, "select role::text from app_user where username = 'bob'") == "operator"
+
+
+@pytest.mark.usefixtures("environment")
+def test_user_create_refuses_a_taken_or_odd_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """The domain's own sentence, status 1."""
+    assert cli.main(["user", "create", "ada"]) == 0
+    capsys.readouterr()
+    for name in ("ada", "a b"):
+        assert cli.main(["user", "create", name]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("seatsync: ")
+        assert err.count("\n") == 1
+
+
+def test_user_role_changes_the_role(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Quietly; an unknown user is an error."""
+    assert cli.main(["user", "create", "ada"]) == 0
+    assert cli.main(["user", "role", "ada", "viewer"]) == 0
+    assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "viewer"
+    capsys.readouterr()
+    assert cli.main(["user", "role", "nobody", "viewer"]) == 1
+    assert capsys.readouterr().err.startswith("seatsync: ")
+
+
+def test_token_prints_tokens_of_live_sessions(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One a line, each of a session of its own."""
+    assert cli.main(["token", "loader", "--create", "--count", "3"]) == 0
+    tokens = capsys.readouterr().out.split("\n")
+    assert tokens.pop() == ""
+    verified = [Tokens(SECRET, cookie_secure=False).verify(token) for token in tokens]
+    sessions = {claims.session_id for claims in verified if claims is not None}
+    assert len(sessions) == 3
+    assert all(isinstance(session, UUID) for session in sessions)
+    assert fetchval(environment, "select count(*) from session") == 3
+
+
+@pytest.mark.usefixtures("environment")
+def test_token_makes_no_user_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in a name is an error."""
+    assert cli.main(["token", "nobody"]) == 1
+    assert capsys.readouterr().err.startswith("seatsync: ")
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "at once"])
+def test_a_reader_that_has_had_enough_is_no_traceback(unbuffered: str) -> None:
+    """As in `seatsync token … | head -1`, whenever Python notices."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "seatsync", "token", "loader", "--create"],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_psql_runs_on_the_database_in_use(environment: str) -> None:
+    """Its arguments are passed on, its output and status come back."""
+    execute(environment, "create table proof as select 'here' as word")
+    done = run("psql", "-AtXc", "select word from proof")
+    assert (done.returncode, done.stdout) == (0, "here\n")
+    assert run("psql", "-Xc", "select nothing").returncode == 1
+
+
+def test_psql_hides_the_password_from_the_process_list() -> None:
+    """It goes through the environment, decoded."""
+    dsn = "postgresql://seats:p%40ss@db.example.org:5433/seats?sslmode=require"
+    address, environ = cli_commands._without_password(dsn)
+    assert address == "postgresql://seats@db.example.org:5433/seats?sslmode=require"
+    assert environ["PGPASSWORD"] == "p@ss"
+
+
+def test_without_psql_the_address_is_printed(
+    environment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For any other client."""
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr(cli_commands, "find_program", lambda _: None)
+    assert cli.main(["psql"]) == 0
+    assert capsys.readouterr().out == f"{environment}\n"
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The environment of a person who has set nothing, with data in a directory of the test's."""
+    with scratch_directory() as directory:
+        for name in ("DATABASE_URL", "JWT_SECRET"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("SEATSYNC_DATA", str(directory / "data"))
+        monkeypatch.chdir(directory)
+        yield directory / "data"
+
+
+def test_with_nothing_set_everything_is_made_and_kept(embedded: Path) -> None:
+    """Database and secret are made by the first command, found by the next, and nothing is left running."""
+    first = run("token", "ada", "--create")
+    again = run("token", "ada")
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    secret = embedded / "jwt_secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    tokens = Tokens(secret.read_text().strip(), cookie_secure=False)
+    claims = [tokens.verify(done.stdout.strip()) for done in (first, again)]
+    assert claims[0] is not None
+    assert claims[1] is not None
+    assert claims[0].user_id == claims[1].user_id
+    assert not (embedded / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_cleanly_when_told_to(embedded: Path, number: signal.Signals) -> None:
+    """With status 0, and its PostgreSQL with it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "seatsync", "serve", "--demo"],
+        env=os.environ | {"PORT": "0", "WS_PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any("ws://localhost:" in line for line in iter(process.stdout.readline, ""))
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert not (embedded / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_data_directory_that_cannot_be_used_is_one_sentence(embedded: Path) -> None:
+    """It names the setting."""
+    embedded.write_text("")
+    done = run("migrate")
+    assert done.returncode == 1
+    assert done.stderr.startswith("seatsync: ")
+    assert "SEATSYNC_DATA" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_version_is_the_packages() -> None:
+    """As `pip` shows it."""
+    assert run("--version").stdout.startswith("seatsync 0.")

@@ -1,0 +1,281 @@
+"""All channels of a node, and what the loss and the return of the feed do to them."""
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import wait_all_tasks_blocked
+
+from seatsync import errors
+from seatsync.core.channels.channels import IDLE_S, Channels
+from seatsync.core.telemetry.metrics import Metrics
+from tests.support.feeds import HALL, METHOD, FakeHall, Watcher, joined
+
+
+@pytest.fixture
+async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
+    """Channels whose feed is live."""
+    channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
+    await channels.resync()
+    hall.asked.clear()
+    return channels
+
+
+# Staleness
+
+
+async def test_lasting_loss_is_told_and_so_is_its_end(hall: FakeHall, channels: Channels) -> None:
+    """Everybody hears that what they see may be old, and, with all they missed before it, that it no longer is."""
+    watcher = await joined(channels.open(HALL))
+    channels.lost()
+    channels.set_stale(stale=True)
+    hall.change(1, "RESERVED")
+    hall.change(2, "RESERVED")
+    await channels.resync()
+    channels.set_stale(stale=False)
+    assert watcher.revs == ["snapshot 1", {"stale": True}, (2, 3), {"stale": False}]
+    watcher.assert_sees(hall)
+
+
+async def test_short_loss_is_not_told(hall: FakeHall, channels: Channels) -> None:
+    """A quick reconnect sends what was missed and nothing else."""
+    watcher = await joined(channels.open(HALL))
+    channels.lost()
+    hall.change(1, "RESERVED")
+    await channels.resync()
+    assert watcher.revs == ["snapshot 1", 2]
+
+
+async def test_snapshot_served_while_stale_says_so(hall: FakeHall, channels: Channels) -> None:
+    """Who joins during a loss hears of it with the first frame, and of its end."""
+    channels.lost()
+    channels.set_stale(stale=True)
+    watcher = await joined(channels.open(HALL))
+    assert watcher.frames[0][1]["stale"] is True
+    await channels.resync()
+    channels.set_stale(stale=False)
+    assert watcher.revs == ["snapshot 1", {"stale": False}]
+
+
+async def test_snapshot_of_a_resync_does_not_end_staleness(hall: FakeHall, channels: Channels) -> None:
+    """Only ``stale: false`` does: another channel may still be behind."""
+    watcher = await joined(channels.open(HALL))
+    channels.lost()
+    channels.set_stale(stale=True)
+    hall.relay()
+    await channels.resync()
+    assert watcher.stale
+    channels.set_stale(stale=False)
+    assert not watcher.stale
+    watcher.assert_sees(hall)
+
+
+async def test_slow_client_hears_of_staleness_when_it_has_drained(hall: FakeHall, channels: Channels) -> None:
+    """Nothing is added to a full connection, not even that."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    watcher.full = True
+    hall.change(1, "RESERVED").tell(channel)
+    channels.lost()
+    channels.set_stale(stale=True)
+    assert watcher.revs == ["snapshot 1", 2]
+    watcher.drain()
+    assert watcher.revs == ["snapshot 1", 2, {"stale": True}]
+
+
+async def test_snapshot_for_a_slow_client_says_that_it_is_stale(hall: FakeHall, channels: Channels) -> None:
+    """Every snapshot does, while it is so."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    watcher.full = True
+    hall.change(1, "RESERVED").tell(channel)
+    hall.relay().tell(channel)
+    await wait_all_tasks_blocked()
+    channels.lost()
+    channels.set_stale(stale=True)
+    watcher.drain()
+    await wait_all_tasks_blocked()
+    assert watcher.frames[-1][0] == "snapshot"
+    assert watcher.stale
+
+
+# The feed's return
+
+
+async def test_resync_reads_only_what_has_changed(hall: FakeHall, channels: Channels) -> None:
+    """One query finds out which halls moved on; those that did not are not read."""
+    await joined(channels.open(HALL))
+    channels.lost()
+    await channels.resync()
+    assert hall.asked == ["snapshot", "revs"]
+
+
+async def test_nothing_in_memory_is_current_while_the_feed_is_down(hall: FakeHall, channels: Channels) -> None:
+    """Snapshots come from the database then, and from memory again afterwards."""
+    channel = channels.open(HALL)
+    await joined(channel)
+    channels.lost()
+    hall.change(1, "RESERVED")
+    assert (await channel.snapshot()).rev == 2
+    await channels.resync()
+    asked = len(hall.asked)
+    assert (await channel.snapshot()).rev == 2
+    assert len(hall.asked) == asked
+
+
+async def test_gap_noticed_while_the_feed_is_down_is_filled_by_its_return(hall: FakeHall, channels: Channels) -> None:
+    """A notification that came just before the resync is not lost with it."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    channels.lost()
+    hall.change(1, "RESERVED")
+    hall.change(2, "RESERVED").tell(channel)
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1"]
+    await channels.resync()
+    await wait_all_tasks_blocked()
+    watcher.assert_sees(hall)
+    hall.change(3, "RESERVED").tell(channel)
+    assert watcher.revs == ["snapshot 1", (2, 3), 4]
+
+
+async def test_notifications_of_a_lost_feed_are_forgotten(hall: FakeHall, channels: Channels) -> None:
+    """What waited for a catch-up when the feed was lost says nothing of the database that comes back."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    hall.fault = errors.ServiceUnavailable()
+    hall.change(1, "RESERVED")
+    hall.change(2, "RESERVED").tell(channel)
+    hall.change(3, "RESERVED").tell(channel)
+    channels.lost()
+    hall.renew_epoch(rev=3)
+    hall.fault = None
+    await channels.resync()
+    hall.change(4, "OCCUPIED").tell(channel)
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1", "snapshot 3", 4]
+    watcher.assert_sees(hall)
+
+
+async def test_notifications_during_a_resync_are_published(
+    hall: FakeHall, channels: Channels, nursery: trio.Nursery
+) -> None:
+    """Whatever comes while the channels are brought up to date follows what they missed."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    channels.lost()
+    hall.change(1, "RESERVED")
+    hall.gate = trio.Event()
+    nursery.start_soon(channels.resync)
+    await wait_all_tasks_blocked()
+    hall.change(2, "RESERVED").tell(channel)
+    hall.gate.set()
+    await wait_all_tasks_blocked()
+    hall.change(3, "RESERVED").tell(channel)
+    await wait_all_tasks_blocked()
+    watcher.assert_sees(hall)
+
+
+async def test_channel_opened_during_a_resync_is_live_after_it(
+    hall: FakeHall, channels: Channels, nursery: trio.Nursery
+) -> None:
+    """A hall first asked for while the others are brought up to date is served, and caught up, like them."""
+    await joined(channels.open(HALL + 1))
+    channels.lost()
+    hall.change(4, "RESERVED")
+    hall.gate = revs = trio.Event()
+    nursery.start_soon(channels.resync)
+    await wait_all_tasks_blocked()
+    hall.gate = changes = trio.Event()
+    revs.set()
+    await wait_all_tasks_blocked()
+    channel = channels.open(HALL)
+    changes.set()
+    await wait_all_tasks_blocked()
+    watcher = await joined(channel)
+    hall.change(1, "RESERVED")
+    hall.change(2, "RESERVED").tell(channel)
+    await wait_all_tasks_blocked()
+    watcher.assert_sees(hall)
+
+
+async def test_snapshot_from_before_the_return_is_checked(
+    hall: FakeHall, channels: Channels, nursery: trio.Nursery
+) -> None:
+    """A channel whose first snapshot was read while nobody listened catches up once somebody does."""
+    channels.lost()
+    channel, watcher = channels.open(HALL), Watcher()
+    hall.gate = gate = trio.Event()
+    nursery.start_soon(watcher.join, channel)
+    await wait_all_tasks_blocked()
+    hall.change(1, "RESERVED")
+    hall.gate = None
+    await channels.resync()
+    await wait_all_tasks_blocked()
+    gate.set()
+    await wait_all_tasks_blocked()
+    watcher.assert_sees(hall)
+
+
+async def test_hall_deleted_during_the_loss_ends_its_subscriptions(hall: FakeHall, channels: Channels) -> None:
+    """The return finds that it is gone; nothing of it is served any more."""
+    watcher = await joined(channels.open(HALL))
+    channels.lost()
+    hall.gone = True
+    await channels.resync()
+    assert watcher.ended == ["HallNotFound"]
+    assert channels.find(HALL) is None
+
+
+async def test_failed_resync_raises(hall: FakeHall, channels: Channels) -> None:
+    """The listener then begins anew."""
+    await joined(channels.open(HALL))
+    channels.lost()
+    hall.change(1, "RESERVED")
+    hall.fault = errors.ServiceUnavailable()
+    with pytest.raises(errors.ServiceUnavailable):
+        await channels.resync()
+
+
+# Which channels there are
+
+
+async def test_unused_channel_is_dropped_after_a_while(
+    hall: FakeHall, channels: Channels, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It keeps its history for who comes back soon; one with a subscriber stays."""
+    watcher = await joined(channels.open(HALL))
+    await trio.sleep(2 * IDLE_S)
+    channels.evict_idle()
+    assert channels.find(HALL) is not None
+    channels.open(HALL).leave(watcher.subscriber)
+    await trio.sleep(IDLE_S - 1)
+    channels.evict_idle()
+    assert channels.find(HALL) is not None
+    await trio.sleep(2)
+    channels.evict_idle()
+    assert channels.find(HALL) is None
+
+
+async def test_hall_that_does_not_exist_leaves_no_channel(hall: FakeHall, channels: Channels) -> None:
+    """Whoever asks for one id after another fills no memory."""
+    hall.gone = True
+    with pytest.raises(errors.HallNotFound), channels.use(HALL) as channel:
+        await channel.snapshot()
+    assert channels.find(HALL) is None
+
+
+async def test_known_channel_survives_a_refusal(hall: FakeHall, channels: Channels) -> None:
+    """One subscription too many, say, costs the channel nothing."""
+    await joined(channels.open(HALL))
+    with pytest.raises(errors.SubscriptionAlreadyExists), channels.use(HALL):
+        raise errors.SubscriptionAlreadyExists
+    assert channels.find(HALL) is not None
+
+
+async def test_deleted_hall_is_forgotten(hall: FakeHall, channels: Channels) -> None:
+    """Its subscribers are told, and the next to ask hears from the database."""
+    watcher = await joined(channels.open(HALL))
+    channels.end(HALL, errors.HallNotFound())
+    channels.end(HALL, errors.HallNotFound())
+    assert watcher.ended == ["HallNotFound"]
+    assert channels.find(HALL) is None

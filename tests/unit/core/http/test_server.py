@@ -1,0 +1,227 @@
+"""The front as a whole: origins, room, addresses, faults, logs and counts."""
+
+import pytest
+import trio
+import trio.testing
+from structlog.testing import capture_logs
+
+from seatsync.core.http.upgrade import Handshake
+from seatsync.core.postgres.pool import DatabaseRejected
+from tests.support.http_front import MemoryStream, World, handshake_bytes, open_world, request_bytes, settings
+
+ABROAD = {"HOST": "0.0.0.0"}
+
+
+async def test_preflight_is_204() -> None:
+    """A page of an allowed origin learns what it may send; the answer has no body and no length."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request(
+            "OPTIONS", "/api/user/login", Origin="http://localhost:5173", Access_Control_Request_Method="POST"
+        )
+        assert reply.status == 204
+        assert reply.header("Content-Length") is None
+        assert reply.header("Access-Control-Allow-Origin") == "http://localhost:5173"
+        assert reply.header("Access-Control-Allow-Credentials") == "true"
+        assert reply.header("Access-Control-Allow-Methods") == "POST, OPTIONS"
+        assert (await client.request("OPTIONS", "/healthz")).header("Allow") == "GET, HEAD, OPTIONS"
+        assert (await client.request("OPTIONS", "/nowhere")).status == 404
+
+
+async def test_preflight_of_a_foreign_page_allows_nothing() -> None:
+    """Without the origin's echo the browser sends nothing more."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("OPTIONS", "/api/user/login", Origin="https://evil.example")
+        assert reply.status == 204
+        assert reply.header("Access-Control-Allow-Origin") is None
+        assert reply.header("Vary") == "Origin"
+
+
+@pytest.mark.parametrize("body", [b'{"id":7}', b"[]", b'{"id":0}'])
+async def test_allowed_page_may_read_every_answer(body: bytes) -> None:
+    """Errors too, or the page could not show them."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/hall/get", body, Origin="http://localhost:5173")
+        assert reply.header("Access-Control-Allow-Origin") == "http://localhost:5173"
+        assert reply.header("Access-Control-Expose-Headers") == "Retry-After"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_foreign_page_changes_nothing(origin: str) -> None:
+    """A form on a foreign page could sign its victim in as somebody else: its POST is refused, unread."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", "/api/user/login", b'{"username":"eve"}', Origin=origin)
+        assert (reply.status, reply.error) == (403, "Forbidden")
+        assert reply.header("Access-Control-Allow-Origin") is None
+        assert not world.calls
+
+
+async def test_foreign_page_may_ask_without_reading() -> None:
+    """A GET changes nothing, and its answer stays unreadable."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("GET", "/healthz", Origin="https://evil.example")
+        assert reply.status == 200
+        assert reply.header("Access-Control-Allow-Origin") is None
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/user/status"])
+async def test_foreign_host_is_403(path: str) -> None:
+    """Bound to loopback, a name that is not loopback's is refused for everything."""
+    async with open_world() as world:
+        client = await world.connect()
+        assert (await client.request("POST", path, b"", Host="rebound.example")).status == 403
+    async with open_world(**ABROAD) as world:
+        client = await world.connect()
+        assert (await client.request("POST", path, b"", Host="seats.example")).status != 403
+
+
+async def test_full_server_still_tells_its_health() -> None:
+    """Plain requests are refused like handshakes; health and metrics are how one finds out."""
+    async with open_world() as world:
+        world.has_room = False
+        client = await world.connect()
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await client.request("GET", path)).status == 200
+        reply = await client.request("POST", "/api/user/status", b"{}")
+        assert (reply.status, reply.error) == (503, "TooManyConnections")
+        assert reply.header("Retry-After") == "5"
+        assert await client.is_closed()
+
+
+async def test_address_behind_a_trusted_proxy() -> None:
+    """Methods see the client's address, not the proxy's."""
+    async with open_world(TRUSTED_PROXIES="10.0.0.0/8") as world:
+        client = await world.connect("10.0.0.1")
+        await client.request("POST", "/api/user/status", X_Forwarded_For="192.0.2.1, 198.51.100.7")
+        assert world.addresses == ["198.51.100.7"]
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/api/hall/bug", RuntimeError), ("/api/hall/rejected", DatabaseRejected)])
+async def test_bug_is_500(path: str, kind: type[Exception]) -> None:
+    """A fault of ours is told to the log and not to the client; the connection goes on."""
+    async with open_world() as world:
+        client = await world.connect()
+        with capture_logs() as logs:
+            reply = await client.request("POST", path)
+        assert (reply.status, reply.error) == (500, "InternalServerError")
+        assert b"secret" not in reply.body
+        assert isinstance(next(line for line in logs if line["event"] == "method_fault")["exc_info"], kind)
+        assert (await client.request("POST", "/api/user/status", Authorization="Bearer bug")).status == 500
+        assert (await client.request("POST", "/api/user/status")).status == 200
+
+
+async def test_failure_is_one_line_in_the_log() -> None:
+    """With the address, the type, the error and the time it took, and nothing of what was sent."""
+    async with open_world() as world:
+        client = await world.connect("127.0.0.7")
+        with capture_logs() as logs:
+            await client.request("POST", "/api/user/login?a=hush", b'{"code":"hush"}', Cookie="seatsync=hush")
+        (line,) = logs
+        assert isinstance(line.pop("ms"), float)
+        assert line == {
+            "event": "request_failed",
+            "log_level": "info",
+            "address": "127.0.0.7",
+            "type": "user.login",
+            "error": "ValidationError",
+        }
+
+
+async def test_requests_are_counted(autojump_clock: trio.testing.MockClock) -> None:
+    """By method or page and outcome; whatever does not exist counts as one."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.request("POST", "/api/hall/slow")
+        await client.request("POST", "/api/halls/get", b"{}")
+        await client.request("GET", "/healthz")
+        await client.request("POST", "/api/invented/name")
+        await client.request("GET", "/invented")
+        await client.send(b"nonsense\r\n\r\n")
+        await client.reply()
+        assert [(type_, outcome) for type_, outcome, _ in world.observed] == [
+            ("hall.slow", "success"),
+            ("hall.get", "ValidationError"),
+            ("/healthz", "success"),
+            ("", "RouteNotFound"),
+            ("", "NotFound"),
+            ("", "BadRequest"),
+        ]
+        assert world.observed[0][2] == pytest.approx(5)
+        assert world.observed[1][2] == pytest.approx(0)
+
+
+async def test_lost_peer_is_no_fault() -> None:
+    """A connection that breaks is over, and that is all."""
+    async with open_world() as world:
+        client = await world.connect()
+        with capture_logs() as logs:
+            await client.send(request_bytes("POST", "/api/hall/slow"))
+            await client.stream.aclose()
+            idle = await world.connect()
+            await idle.stream.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+        assert world.ended == [idle.server]
+        assert not logs
+
+
+async def test_peer_lost_while_upgraded_is_no_fault() -> None:
+    """A socket that breaks under the WebSocket is worth a line for whoever debugs, no more."""
+    async with open_world() as world:
+        client = await world.connect()
+        with capture_logs() as logs:
+            await client.send(handshake_bytes() + b"lost")
+            await client.reply()
+            assert await client.is_closed()
+        assert [line["log_level"] for line in logs] == ["debug"]
+
+
+class ResetStream(MemoryStream):
+    """A stream whose peer reset the connection."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Never anything."""
+        del max_bytes
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError
+
+
+async def test_reset_is_an_end() -> None:
+    """A reset while waiting for a request ends the connection like any other end."""
+    async with open_world() as world:
+        stream = ResetStream(trio.testing.memory_stream_pair()[1], "127.0.0.1")
+        with capture_logs() as logs:
+            await world.front.serve(stream)
+        assert stream.is_closed
+        assert not logs
+
+
+class GroupedFault(World):
+    """A world whose upgraded connections end with a fault in a nursery."""
+
+    async def _upgrade(self, stream: MemoryStream, handshake: Handshake) -> None:
+        del stream, handshake
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._break)
+            await trio.sleep_forever()
+
+    async def _break(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("while it was cancelled")
+
+
+async def test_fault_while_cancelled_stays_inside() -> None:
+    """A cancelled connection that fails on its way out lets nothing but the cancellation through."""
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            client = await GroupedFault(settings(), nursery).connect()
+            await client.send(handshake_bytes())
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert [line["event"] for line in logs] == ["connection_fault"]
+    assert client.server.is_closed

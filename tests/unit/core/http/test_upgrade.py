@@ -1,0 +1,202 @@
+"""Opening handshakes: what is accepted, and what each fault is answered with."""
+
+import pytest
+import trio.testing
+
+from seatsync.core.http.request import Request
+from seatsync.core.http.upgrade import check_upgrade, is_upgrade
+from tests.support.http_front import TOKENS, handshake_bytes, open_world
+
+
+@pytest.mark.parametrize("path", ["/ws", "/", "//ws", "/ws?token=x"])
+async def test_good_handshake_is_handed_on(path: str) -> None:
+    """A handshake on /ws or / becomes the upgrade's, with its key and its client; HTTP sends nothing."""
+    async with open_world() as world:
+        client = await world.connect("127.0.0.9")
+        await client.send(handshake_bytes(path))
+        assert (await client.reply()).status == 101
+        (handshake,) = world.upgraded
+        assert handshake.key == "dGhlIHNhbXBsZSBub25jZQ=="
+        assert handshake.path == path.replace("//", "/").partition("?")[0]
+        assert handshake.client.address == "127.0.0.9"
+        assert not world.observed
+
+
+async def test_handshake_after_a_request() -> None:
+    """A connection that was kept alive may still be upgraded."""
+    async with open_world() as world:
+        client = await world.connect()
+        assert (await client.request("GET", "/healthz")).status == 200
+        await client.send(handshake_bytes())
+        assert (await client.reply()).status == 101
+
+
+async def test_names_have_no_case() -> None:
+    """Header names and the tokens in Upgrade and Connection may be written as they like."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Upgrade="WebSocket", Connection="UPGRADE").replace(b"Sec-Web", b"SEC-web"))
+        assert (await client.reply()).status == 101
+
+
+async def test_foreign_cookies_do_not_matter() -> None:
+    """Another program on the same host may have set cookies that are not ASCII."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Cookie="gr\u00fc\u00dfe=\u00fc"))
+        assert (await client.reply()).status == 101
+
+
+async def test_new_visitor_gets_a_cookie() -> None:
+    """A client without a valid visitor cookie is given one with the 101."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Cookie="seatsync_visitor=forged"))
+        await client.reply()
+        (handshake,) = world.upgraded
+        (name, value) = handshake.headers[0]
+        assert name == b"Set-Cookie"
+        assert value.decode() == TOKENS.visitor_cookie(handshake.client.visitor)
+
+
+async def test_known_visitor_keeps_its_cookie() -> None:
+    """A valid visitor cookie is kept."""
+    visitor = TOKENS.new_visitor()
+    cookie = TOKENS.visitor_cookie(visitor).partition(";")[0]
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Cookie=cookie))
+        await client.reply()
+        assert world.upgraded[0].headers == []
+        assert world.upgraded[0].client.visitor == visitor
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"method": "POST"},
+        {"Connection": "keep-alive"},
+        {"Connection": ""},
+        {"Connection": "Upgrade, \u00fc"},
+        {"Upgrade": "websocket, \u00fc"},
+        {"Sec_WebSocket_Key": ""},
+        {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ"},
+        {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="},
+        {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZSE="},
+        {"Content_Length": "5"},
+        {"Transfer_Encoding": "chunked"},
+    ],
+    ids=str,
+)
+async def test_faulty_handshake_is_400(fault: dict[str, str]) -> None:
+    """RFC 6455, 4.2.2: everything that does not match, and what is not ASCII, is a bad request; then it is closed."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(**fault))
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (400, "BadRequest")
+        assert await client.is_closed()
+        assert not world.upgraded
+
+
+async def test_handshake_needs_http_1_1() -> None:
+    """A proxy that speaks 1.0 to its upstream, as nginx does by default, is told so."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        reply = await client.reply()
+        assert reply.status == 400
+        assert "HTTP/1.1" in reply.json["message"]
+
+
+@pytest.mark.parametrize("version", ["8", "", "13, 8", "+13"])
+async def test_other_versions_are_426(version: str) -> None:
+    """RFC 6455, 4.4: the answer names the one version that is spoken."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Sec_WebSocket_Version=version))
+        reply = await client.reply()
+        assert reply.status == 426
+        assert reply.header("Sec-WebSocket-Version") == "13"
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_plain_get_of_ws_is_426(method: str) -> None:
+    """Whoever opens /ws in a browser learns what it is for."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request(method, "/ws")
+        assert reply.status == 426
+        assert reply.header("Upgrade") == "websocket"
+        assert (await client.request("GET", "/healthz")).status == 200
+
+
+async def test_upgrade_elsewhere_is_an_ordinary_request() -> None:
+    """Only /ws and / speak WebSocket."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes("/nowhere"))
+        assert (await client.reply()).status == 404
+
+
+@pytest.mark.parametrize("origin", ["null", "https://evil.example", "http://localhost.evil.example"])
+async def test_foreign_origin_is_403(origin: str) -> None:
+    """A page of a foreign origin opens no socket."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Origin=origin))
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (403, "Forbidden")
+        assert not world.upgraded
+
+
+async def test_loopback_origin_is_accepted() -> None:
+    """By default a development server on any local port may connect."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Origin="http://localhost:5173"))
+        assert (await client.reply()).status == 101
+
+
+async def test_foreign_host_is_403() -> None:
+    """Bound to loopback, a name that is not loopback's is refused."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Host="rebound.example", Origin="http://rebound.example"))
+        assert (await client.reply()).status == 403
+
+
+async def test_full_server_asks_nobody() -> None:
+    """Over capacity a handshake goes through, for the close that tells when to come back: it makes no guest."""
+    async with open_world() as world:
+        world.has_room = False
+        client = await world.connect()
+        await client.send(handshake_bytes())
+        assert (await client.reply()).status == 101
+        assert not world.addresses
+        assert not world.upgraded[0].headers
+
+
+async def test_fault_of_an_upgraded_connection_is_its_own() -> None:
+    """What goes wrong after the 101 closes that connection and is not answered with HTTP."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes() + b"bug")
+        assert (await client.reply()).status == 101
+        assert await client.is_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert world.ended == [client.server]
+
+
+def test_key_is_text() -> None:
+    """The key is handed on as it came, for the accept value is a hash of it."""
+    headers = {
+        b"upgrade": b"websocket",
+        b"connection": b"Upgrade",
+        b"sec-websocket-version": b"13",
+        b"sec-websocket-key": b"AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    request = Request("GET", "/ws", "localhost", b"1.1", headers)
+    assert is_upgrade(request)
+    assert check_upgrade(request) == "AAAAAAAAAAAAAAAAAAAAAA=="

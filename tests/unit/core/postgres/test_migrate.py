@@ -1,0 +1,53 @@
+"""Which migration is next, and when a database is refused."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from seatsync.core.postgres.migrate import Migration, MigrationError, migrations, pending
+
+ONE, TWO, THREE = (Migration(name, f"select '{name}'") for name in ("0001_one", "0002_two", "0003_three"))
+
+
+def applied(*done: Migration) -> dict[str, str]:
+    """What the database says was applied."""
+    return {migration.name: migration.checksum for migration in done}
+
+
+@pytest.mark.parametrize(
+    ("done", "following"),
+    [([], ONE), ([ONE], TWO), ([ONE, TWO], THREE), ([ONE, TWO, THREE], None)],
+)
+def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], following: Migration | None) -> None:
+    """In the order of their numbers."""
+    assert pending([ONE, TWO, THREE], applied(*done)) == following
+
+
+@pytest.mark.parametrize(
+    ("done", "sentence"),
+    [
+        ([ONE, TWO, THREE], "This database has the migration 0003_three: a newer version of Seats Sync is needed."),
+        ([TWO], "The migration 0001_one is missing, although 0002_two is applied already."),
+        (
+            [Migration("0001_one", "select 2")],
+            "The migration 0001_one has changed since it was applied to this database.",
+        ),
+    ],
+)
+def test_a_database_of_another_history_is_refused(done: Sequence[Migration], sentence: str) -> None:
+    """With one sentence for the person who starts the server."""
+    with pytest.raises(MigrationError, match=f"^{re.escape(sentence)}$"):
+        pending([ONE, TWO], applied(*done))
+
+
+def test_the_migrations_of_the_package() -> None:
+    """Numbered from 1 without a gap, so that two branches cannot both add the same one unnoticed."""
+    names = [migration.name for migration in migrations()]
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+def test_a_checksum_is_of_the_text() -> None:
+    """SHA-256 in hex: one changed character is another migration."""
+    assert ONE.checksum != Migration(ONE.name, ONE.sql + " ").checksum
+    assert re.fullmatch("[0-9a-f]{64}", ONE.checksum)

@@ -1,0 +1,52 @@
+"""The loader of named queries: what a file may look like, and how it says that it does not."""
+
+from importlib.resources import files
+
+import pytest
+
+from seatsync.core.postgres.queries import Query, load, parse
+
+MODULES = [file.name for file in files("seatsync.sql").joinpath("queries").iterdir() if file.name.endswith(".sql")]
+
+
+def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
+    """Comments may stand above the first name; the semicolon at the end is not part of the statement."""
+    text = "-- About numbers.\n\n-- name: one\n-- The number one.\nselect 1;\n\n-- name: two\n-- Two.\nselect\n    2\n"
+    assert parse(text, "numbers.sql") == {
+        "one": Query("one", "The number one.", "select 1"),
+        "two": Query("two", "Two.", "select\n    2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("select 1;", r"x\.sql:1: a statement without a name"),
+        ("\n-- name: One\n-- One.\nselect 1;", r"x\.sql:2: a query's name is"),
+        ("-- name: one two\n-- One.\nselect 1;", r"x\.sql:1: a query's name is"),
+        ("-- name: one", r"x\.sql:1: one needs one line of intent"),
+        ("-- name: one\nselect 1;", r"x\.sql:1: one needs one line of intent"),
+        ("-- name: one\n--\nselect 1;", r"x\.sql:1: one needs one line of intent"),
+        ("-- name: one\n-- One.\n\n;\n", r"x\.sql:1: one has no statement"),
+        ("-- name: one\n-- One.\n-- name: two\n-- Two.\nselect 2;", r"x\.sql:1: one has no statement"),
+        ("-- name: one\n-- One.\nselect 1;\n-- name: one\n-- Uno.\nselect 1;", r"x\.sql:4: a second query named one"),
+    ],
+)
+def test_a_file_out_of_form(text: str, message: str) -> None:
+    """It is refused when it is loaded, with the file and the line."""
+    with pytest.raises(ValueError, match=message):
+        parse(text, "x.sql")
+
+
+@pytest.mark.parametrize("filename", MODULES)
+def test_the_files_of_the_package(filename: str) -> None:
+    """Each loads, and every intent is a sentence."""
+    queries = load(filename.removesuffix(".sql"))
+    assert queries
+    assert [query.name for query in queries.values() if not query.summary.endswith(".")] == []
+
+
+def test_queries_cannot_be_replaced() -> None:
+    """What is loaded is read only."""
+    with pytest.raises(TypeError):
+        load("hall")["snapshot"] = Query("snapshot", "None.", "select 1")  # type: ignore[index]  # that is the point

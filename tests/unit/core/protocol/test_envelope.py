@@ -1,0 +1,171 @@
+"""The message envelope: text in, requests out, answers as JSON text."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seatsync import errors
+from seatsync.core.protocol.envelope import (
+    MAX_EID_BYTES,
+    Request,
+    Undecodable,
+    close_reason,
+    decode,
+    envelope,
+    error_envelope,
+    normalise_eid,
+)
+
+TEXTS = st.text(st.characters(codec="utf-8"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def refusal(text: str) -> Undecodable | None:
+    """What decoding that text raises, if it does."""
+    try:
+        decode(text)
+    except Undecodable as fault:
+        return fault
+    return None
+
+
+def refused(text: str) -> Undecodable:
+    """What decoding that text raises."""
+    fault = refusal(text)
+    assert fault is not None
+    return fault
+
+
+# Requests
+
+
+def test_request_is_read() -> None:
+    """Type, data and eid; whatever else there is, is ignored."""
+    text = '{"type": "hall.get", "data": {"id": 7}, "eid": "a", "ts": 1, "more": []}'
+    assert decode(text) == Request("hall.get", {"id": 7}, "a")
+
+
+@pytest.mark.parametrize("data", ["", ',"data":null'])
+def test_data_may_be_absent(data: str) -> None:
+    """Then it is none."""
+    assert decode('{"type":"t","eid":"e"%s}' % data).data is None  # noqa: UP031 - braces
+
+
+@given(TEXTS)
+def test_any_text_is_a_request_or_undecodable(text: str) -> None:
+    """Nothing else is raised, and a refusal can always be answered."""
+    fault = refusal(text)
+    assert fault is None or json.loads(error_envelope(fault.type, fault.eid, fault.error))["eid"] == fault.eid != ""
+
+
+@given(JSON)
+def test_any_json_is_a_request_or_undecodable(value: Any) -> None:
+    """Nothing else is raised, whatever stands where."""
+    for message in (value, {"type": value}, {"type": "t", "eid": value}, {"type": "t", "data": value}):
+        fault = refusal(json.dumps(message))
+        assert fault is None or isinstance(fault.error, errors.BadInput)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", errors.BadRequest),
+        ("{", errors.BadRequest),
+        ("nonsense", errors.BadRequest),
+        ("[1]", errors.BadRequest),
+        ('"text"', errors.BadRequest),
+        ("2", errors.BadRequest),
+        ('{"a": "\\ud800"}', errors.BadRequest),
+        ("[" * 100_000, errors.BadRequest),
+        ('{"a":' * 100_000, errors.BadRequest),
+        ("{}", errors.MessageTypeRequired),
+        ('{"type": null}', errors.MessageTypeRequired),
+        ('{"type": ""}', errors.MessageTypeRequired),
+        ('{"type": 7}', errors.MessageTypeRequired),
+        ('{"type": "t", "eid": {}}', errors.ValidationError),
+        ('{"type": "t", "eid": 1e400}', errors.BadRequest),
+        ('{"type": "t", "eid": %s}' % ("1" * 5000), errors.BadRequest),
+    ],
+)
+def test_what_is_no_request_is_refused(text: str, error: type[errors.SeatSyncError]) -> None:
+    """Each with the code of its fault; the message has no more of the text than it needs."""
+    fault = refused(text)
+    assert type(fault.error) is error
+    assert len(fault.error.message) < 200
+
+
+def test_refusal_keeps_what_could_be_read() -> None:
+    """The eid where the type is missing, the type where the eid is no eid."""
+    assert refused('{"eid": 7}').eid == "7"
+    fault = refused('{"type": "hall.get", "eid": null}')
+    assert (fault.type, len(fault.eid)) == ("hall.get", 16)
+    assert fault.eid != refused('{"type": "hall.get", "eid": null}').eid
+
+
+# Eids
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=140))
+def test_eid_is_kept_or_too_long(eid: str) -> None:
+    """A string comes back as it is, up to so many bytes."""
+    expected = eid if len(eid.encode()) <= MAX_EID_BYTES else None
+    assert normalise_eid(eid) == expected
+
+
+@given(st.integers(-(10**40), 10**40))
+def test_integer_eid_comes_back_as_its_digits(eid: int) -> None:
+    """Exactly, however large: JSON parsers that make floats of them would not find their request again."""
+    assert decode(json.dumps({"type": "t", "eid": eid})).eid == str(eid)
+
+
+@pytest.mark.parametrize("eid", ["true", "false", "null", "1.5", "[]", "{}", "1" * 129, '"%s"' % ("x" * 129)])
+def test_anything_else_is_no_eid(eid: str) -> None:
+    """The request is refused under an eid of the server's."""
+    fault = refused('{"type":"t","eid":%s}' % eid)  # noqa: UP031 - braces
+    assert isinstance(fault.error, errors.ValidationError)
+    assert len(fault.eid) == 16
+
+
+@pytest.mark.parametrize("value", [None, True, 1.0, [], {}, b"x"])
+def test_only_strings_and_integers_name_a_subscription(value: Any) -> None:
+    """Also where an eid stands in the data of a request."""
+    assert normalise_eid(value) is None
+
+
+# Answers
+
+
+@given(TEXTS, TEXTS, JSON)
+def test_envelope_has_all_six_fields_in_order(type_: str, eid: str, data: Any) -> None:
+    """The data pass through as they are."""
+    raw = json.dumps(data).encode()
+    text = envelope(type_, b"update", eid, raw)
+    message = json.loads(text)
+    assert list(message) == ["type", "status", "data", "error", "eid", "ts"]
+    assert (message["type"], message["status"], message["error"], message["eid"]) == (type_, "update", None, eid)
+    assert b'"data":%b,"error"' % raw in text
+    assert isinstance(message["ts"], int)
+
+
+def test_error_has_a_sentence_and_may_say_when_to_come_back() -> None:
+    """The six fields, the message, and ``retry_after`` only where there is one."""
+    message = json.loads(error_envelope("t", "e", errors.SeatConflict("Seat 7 is taken.")))
+    assert list(message) == ["type", "status", "data", "error", "message", "eid", "ts"]
+    assert (message["status"], message["data"], message["error"]) == ("error", None, "SeatConflict")
+    assert message["message"] == "Seat 7 is taken."
+    assert json.loads(error_envelope("t", "e", errors.ServiceUnavailable(retry_after=1.5)))["retry_after"] == 1.5
+
+
+def test_close_reason_is_short_json() -> None:
+    """A close frame has room for 123 bytes; advice that is longer is replaced, not cut."""
+    assert json.loads(close_reason("drain", (0, 5000))) == {"reason": "drain", "retry_ms": [0, 5000]}
+    assert json.loads(close_reason("fault")) == {"reason": "fault"}
+    assert json.loads(close_reason("x" * 200)) == {"reason": "error"}
+    assert len(close_reason("x" * 110)) <= 123

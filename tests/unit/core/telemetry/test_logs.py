@@ -1,0 +1,130 @@
+"""Logs: where they go, what they look like, and what they never hold."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+import structlog
+import trio
+
+from seatsync.core.telemetry.logs import QUIET, REDACTED, configure_logs
+
+pytestmark = pytest.mark.usefixtures("restored_logs")
+
+
+def logged(level: str = "info", **values: Any) -> dict[str, Any]:
+    """One event as a program reads it."""
+    stream = io.StringIO()
+    configure_logs(level, "json", stream)
+    structlog.get_logger("seatsync.test").info("happened", **values)
+    line: dict[str, Any] = json.loads(stream.getvalue())
+    return line
+
+
+def test_an_event_is_one_line_of_json() -> None:
+    """Programs get a name, a level, a time in UTC and the values."""
+    line = logged(connection=7, user="ada")
+    assert (line["event"], line["level"], line["connection"], line["user"]) == ("happened", "info", 7, "ada")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_people_get_plain_lines() -> None:
+    """What is not a terminal gets no colours."""
+    stream = io.StringIO()
+    configure_logs("info", "console", stream)
+    structlog.get_logger("seatsync.test").info("happened", user="ada")
+    assert "happened" in stream.getvalue()
+    assert "user=ada" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "code", "secret", "phrase", "password", "cookie", "Authorization", "jwt_secret", "visitor_cookie"]
+)
+def test_secrets_are_taken_out(name: str) -> None:
+    """By name, at any depth, in objects and in lists of them."""
+    assert logged(**{name: "hidden"})[name] == REDACTED
+    assert "hidden" not in json.dumps(logged(data={"inner": [{name: "hidden"}], name: ["hidden"]}))
+
+
+def test_passwords_in_addresses_are_taken_out() -> None:
+    """A driver's message may repeat the address it was given."""
+    line = logged(error="cannot connect to postgresql://seats:hidden@db:5432/seats")
+    assert line["error"] == f"cannot connect to postgresql://seats:{REDACTED}@db:5432/seats"
+
+
+def test_words_that_only_contain_a_secret_word_stay() -> None:
+    """`encoded` is no code, and a close code is no secret."""
+    assert logged(encoded=1, close_code=4001)["encoded"] == 1
+    assert logged(encoded=1, close_code=4001)["close_code"] == 4001
+
+
+def test_nothing_a_client_sends_reaches_the_terminal_as_control_characters() -> None:
+    """No line breaks to forge lines with, no escape sequences, no halves of characters."""
+    assert logged(user="a\nb\x1b[31m\ud800")["user"] == r"a\nb\x1b[31m\ud800"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_shows_no_values(style: str) -> None:
+    """Local variables hold what redaction takes out."""
+    stream = io.StringIO()
+    configure_logs("info", style, stream)
+    hidden = "hid" + "den"
+    try:
+        int("bad")
+    except ValueError:
+        structlog.get_logger("seatsync.test").exception("failed")
+    assert "ValueError: invalid literal" in stream.getvalue()
+    assert hidden not in stream.getvalue()
+
+
+def test_levels() -> None:
+    """What is below the level is not written, and `debug` shows ours without everybody's."""
+    stream = io.StringIO()
+    configure_logs("warning", "json", stream)
+    structlog.get_logger("seatsync.test").info("unseen")
+    configure_logs("debug", "json", stream)
+    structlog.get_logger("seatsync.test").debug("seen")
+    logging.getLogger("library").info("unseen")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["seen"]
+
+
+def test_libraries_are_rendered_alike_and_kept_quiet() -> None:
+    """Their warnings look like our lines; those about peers that went away are dropped."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream)
+    logging.getLogger("library").warning("%d of %d", 1, 2)
+    for name in QUIET:
+        logging.getLogger(name).warning("unseen")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [("1 of 2", "warning")]
+
+
+def test_a_stream_that_cannot_be_written_does_not_stop_the_server() -> None:
+    """A log line is not worth a connection."""
+
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Broken(), closed):
+        configure_logs("info", "json", stream)
+        structlog.get_logger("seatsync.test").info("lost")
+
+
+async def test_what_a_task_binds_is_in_its_childrens_lines() -> None:
+    """A connection's id is bound once."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream)
+
+    async def child() -> None:
+        structlog.get_logger("seatsync.test").info("happened")
+
+    with structlog.contextvars.bound_contextvars(connection=7):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+    assert json.loads(stream.getvalue())["connection"] == 7

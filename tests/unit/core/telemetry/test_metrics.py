@@ -1,0 +1,89 @@
+"""Metrics: what is counted in plain attributes comes out as Prometheus expects it."""
+
+import attrs
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from seatsync.core.telemetry.metrics import SECONDS, Exposition, Histogram, Metrics
+
+
+def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample of a scrape by its name and its labels' values, the labels in order."""
+    text = Exposition(metrics).text().decode()
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_everything_that_is_counted_is_shown() -> None:
+    """Each public attribute is a metric with a sentence of help: a new one cannot be forgotten."""
+    metrics = Metrics()
+    families = {family.name: family for family in Exposition(metrics).collect()}
+    public = {field.name for field in attrs.fields(Metrics) if not field.name.startswith("_")}
+    assert set(families) == {f"seatsync_{name}" for name in public}
+    assert all(family.documentation.endswith(".") for family in families.values())
+
+
+def test_gauges_and_counters_are_read_at_the_scrape() -> None:
+    """Changing an attribute is all it takes; a scrape sees the value of its moment."""
+    metrics = Metrics()
+    assert scraped(metrics)["seatsync_frames_pushed_total", ()] == 0
+    metrics.frames_pushed += 3
+    metrics.connections += 2
+    metrics.connections -= 1
+    metrics.notification_queue_usage = 0.25
+    samples = scraped(metrics)
+    assert samples["seatsync_frames_pushed_total", ()] == 3
+    assert samples["seatsync_connections", ()] == 1
+    assert samples["seatsync_notification_queue_usage", ()] == 0.25
+
+
+def test_a_watched_gauge_is_asked_at_the_scrape() -> None:
+    """What another object knows already need not be counted again."""
+    metrics = Metrics()
+    used = [1, 2, 3]
+    metrics.watch("pool_in_use", lambda: len(used))
+    used.pop()
+    assert scraped(metrics)["seatsync_pool_in_use", ()] == 2
+
+
+@pytest.mark.parametrize("name", ["frames_pushed", "messages", "_probes"])
+def test_only_gauges_can_be_watched(name: str) -> None:
+    """A counter that goes down would break every rate."""
+    with pytest.raises(ValueError, match="is no gauge"):
+        Metrics().watch(name, lambda: 0)
+
+
+def test_answers_are_counted_by_method_and_outcome() -> None:
+    """One call counts the message and its duration."""
+    metrics = Metrics()
+    metrics.answered("hall.get", "success", 0.002)
+    metrics.answered("hall.get", "success", 0.2)
+    metrics.answered("hall.get", "HallNotFound", 0.002)
+    samples = scraped(metrics)
+    assert samples["seatsync_messages_total", ("hall.get", "success")] == 2
+    assert samples["seatsync_messages_total", ("hall.get", "HallNotFound")] == 1
+    assert samples["seatsync_request_seconds_count", ("hall.get",)] == 3
+    assert samples["seatsync_request_seconds_sum", ("hall.get",)] == pytest.approx(0.204)
+    assert samples["seatsync_request_seconds_bucket", ("0.0025", "hall.get")] == 2
+
+
+def test_a_histogram_counts_a_value_that_equals_a_bound_under_it() -> None:
+    """`le` means less or equal, and what is above every bound is still counted."""
+    histogram = Histogram((1.0, 2.0))
+    for value in (1.0, 1.5, 2.0, 99.0):
+        histogram.observe(value)
+    assert histogram.cumulative() == [("1.0", 1), ("2.0", 3), ("+Inf", 4)]
+    assert histogram.total == 103.5
+
+
+def test_bounds_ascend() -> None:
+    """A bisection needs them to."""
+    assert list(SECONDS) == sorted(set(SECONDS))
+
+
+def test_the_process_is_shown_too() -> None:
+    """Memory and descriptors are what one looks at first."""
+    assert b"process_open_fds" in Exposition(Metrics()).text()

@@ -1,0 +1,36 @@
+"""Floods of like lines are cut short, and say so."""
+
+import structlog
+import trio
+import trio.testing
+
+from seatsync.core.telemetry.sampling import FailureLog, Lines
+
+
+async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock) -> None:
+    """The next line that is written says how many were not."""
+    lines = Lines(1, 2)
+    assert [lines.next() for _ in range(5)] == [{}, {}, None, None, None]
+    await trio.sleep(1)
+    assert lines.next() == {"left_out": 3}
+    await trio.sleep(1)
+    assert lines.next() == {}
+
+
+async def test_refusals_are_one_line() -> None:
+    """Of what clients are refused by the thousand, only that it has begun."""
+    failures = FailureLog()
+    with structlog.testing.capture_logs() as logs:
+        for number in range(1000):
+            failures.write("RateLimitExceeded", connection=number)
+    assert logs == [{"event": "request_failed", "log_level": "info", "error": "RateLimitExceeded", "connection": 0}]
+
+
+async def test_other_failures_are_written_up_to_a_bound() -> None:
+    """One code's flood does not keep the others' lines out."""
+    failures = FailureLog()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(1000):
+            failures.write("BadRequest")
+        failures.write("SeatOccupied")
+    assert [line["error"] for line in logs] == ["BadRequest"] * 100 + ["SeatOccupied"]

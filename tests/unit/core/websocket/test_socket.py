@@ -1,0 +1,362 @@
+"""The server's side of a WebSocket, against wsproto's client over real sockets.
+
+The last tests hold what is relied on of wsproto: they break first when a new release does things differently.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason
+
+from seatsync.core.net import stream as transport
+from seatsync.core.net.limits import Bucket, Budget
+from seatsync.core.net.stream import SLOW_BYTES, Stream
+from seatsync.core.websocket import socket as websocket
+from seatsync.core.websocket.socket import ABNORMAL, CloseCode, WebSocket, accept_head, text_frame
+from tests.support.pairs import Peer, tcp_pair
+from tests.support.raw_socket import BINARY, CONTINUATION, TEXT, frame
+
+LIMIT = 1000
+
+
+@pytest.fixture
+async def peer(nursery: trio.Nursery) -> AsyncIterator[Peer]:
+    """The client of an open WebSocket."""
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        stream = Stream(ours, "127.0.0.1", nursery.start_soon)
+        yield Peer(stream, theirs, WebSocket(stream, max_message_bytes=LIMIT))
+
+
+# Frames and the handshake
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+def test_text_frame_is_what_a_client_reads(size: int) -> None:
+    """All three ways to say how long it is (RFC 6455, section 5.2)."""
+    client = Protocol(ConnectionType.CLIENT)
+    client.receive_data(text_frame(b"x" * size))
+    events = list(client.events())
+    assert "".join(event.data for event in events if isinstance(event, TextMessage)) == "x" * size
+    assert getattr(events[-1], "message_finished", False)
+
+
+def test_handshake_is_accepted_as_the_rfc_says() -> None:
+    """The example of RFC 6455, section 1.3, and the fields that are to be added."""
+    head = accept_head("dGhlIHNhbXBsZSBub25jZQ==", [(b"Set-Cookie", b"a=b")])
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a=b\r\n\r\n" in head
+
+
+# Messages
+
+
+async def test_messages_come_in_order_however_they_are_cut(peer: Peer) -> None:
+    """Byte by byte, all at once, and in fragments, even within a character."""
+    messages = ["one", "zwölf €", "", "🎭" * 20]
+    data = b"".join(peer.protocol.send(TextMessage(data=message)) for message in messages)
+    for byte in data:
+        await peer.send_bytes(bytes([byte]))
+    assert [await peer.socket.receive() for _ in messages] == messages
+    await peer.send_bytes(data)
+    assert [await peer.socket.receive() for _ in messages] == messages
+    euro = "€".encode()
+    await peer.send_bytes(frame(TEXT, euro[:1], last=False) + frame(CONTINUATION, euro[1:2], last=False))
+    await peer.send(Ping(payload=b"between fragments"))
+    await peer.send_bytes(frame(CONTINUATION, euro[2:]))
+    assert await peer.socket.receive() == "€"
+    assert await peer.event() == Pong(payload=b"between fragments")
+
+
+async def test_what_came_with_the_handshake_is_read(peer: Peer) -> None:
+    """A client may send its first message before it has seen the 101."""
+    peer.stream.unread(peer.protocol.send(TextMessage(data="early")))
+    assert await peer.socket.receive() == "early"
+
+
+async def test_cancelled_receive_loses_nothing(peer: Peer) -> None:
+    """Not even half a message."""
+    data = peer.protocol.send(TextMessage(data="whole"))
+    for part in (data[:4], data[4:]):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await peer.socket.receive()
+        await peer.send_bytes(part)
+    assert await peer.socket.receive() == "whole"
+
+
+async def test_heartbeat_is_answered_and_is_no_message(peer: Peer, nursery: trio.Nursery) -> None:
+    """The text ``1`` comes back; nothing else does."""
+    await peer.send(TextMessage(data="1"), TextMessage(data="11"))
+    await peer.send_bytes(frame(TEXT, b"1", last=False) + frame(CONTINUATION, b"0"))
+    assert [await peer.socket.receive() for _ in range(2)] == ["11", "10"]
+    assert await peer.event() == TextMessage(data="1")
+    nursery.start_soon(peer.socket.receive)
+    await peer.send(TextMessage(data="1"))
+    assert await peer.event() == TextMessage(data="1")
+
+
+async def test_ping_is_answered(peer: Peer, nursery: trio.Nursery) -> None:
+    """With its own payload (RFC 6455, section 5.5.3); pings of the server are empty."""
+    nursery.start_soon(peer.socket.receive)
+    await peer.send(Ping(payload=b"are you there?"))
+    assert await peer.event() == Pong(payload=b"are you there?")
+    peer.socket.ping()
+    assert await peer.event() == Ping(payload=b"")
+
+
+async def test_answers_that_nobody_reads_stop_the_reading(peer: Peer, nursery: trio.Nursery) -> None:
+    """A flood of heartbeats and pings from a peer that takes no answers fills no memory."""
+    nursery.start_soon(peer.socket.receive)
+    flood = (peer.protocol.send(TextMessage(data="1")) + peer.protocol.send(Ping(payload=b"x" * 120))) * 100
+    with trio.move_on_after(0.3):
+        while True:
+            await peer.send_bytes(flood)
+    assert SLOW_BYTES < peer.stream.unsent_bytes < 4 * SLOW_BYTES
+
+
+async def test_empty_fragments_fill_no_memory(peer: Peer) -> None:
+    """They add nothing to a message, and are kept nowhere."""
+    await peer.send_bytes(frame(TEXT, b"a", last=False) + frame(CONTINUATION, last=False) * 1000)
+    await peer.send_bytes(frame(CONTINUATION, b"b"))
+    assert await peer.socket.receive() == "ab"
+    peer.stream.unread(frame(TEXT, b"c", last=False) + frame(CONTINUATION, last=False) * 1000)
+    with trio.move_on_after(0.05):
+        await peer.socket.receive()
+    assert len(peer.socket._parts) < 5
+
+
+# The peer breaks the rules
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(BINARY, b"x"), CloseCode.UNSUPPORTED),
+        (frame(BINARY, b"1"), CloseCode.UNSUPPORTED),
+        (frame(TEXT, b"\xff"), CloseCode.INVALID_UTF8),
+        (frame(TEXT, "€".encode()[:2]), CloseCode.INVALID_UTF8),
+        (frame(TEXT, b"x", masked=False), CloseCode.PROTOCOL_ERROR),
+        (frame(TEXT, b"x", reserved=4), CloseCode.PROTOCOL_ERROR),
+        (frame(CONTINUATION, b"x"), CloseCode.PROTOCOL_ERROR),
+        (frame(0x3, b"x"), CloseCode.PROTOCOL_ERROR),
+        (frame(0x9, b"x" * 126), CloseCode.PROTOCOL_ERROR),
+        (frame(0x8, b"\x03"), CloseCode.PROTOCOL_ERROR),
+        (frame(TEXT, b"x" * (LIMIT + 1)), CloseCode.TOO_BIG),
+        (frame(TEXT, "€".encode() * (LIMIT // 3 + 1)), CloseCode.TOO_BIG),
+        (frame(TEXT, b"x" * LIMIT, last=False) + frame(CONTINUATION, b"x"), CloseCode.TOO_BIG),
+    ],
+    ids=str,
+)
+async def test_broken_rule_ends_in_a_close_frame(
+    peer: Peer, nursery: trio.Nursery, data: bytes, code: CloseCode
+) -> None:
+    """Each with its code; messages before it are still delivered, and nothing is sent after it."""
+    await peer.send_bytes(frame(TEXT, b"before") + data + frame(TEXT, b"after"))
+    assert await peer.socket.receive() == "before"
+    assert await peer.over() == code
+    peer.socket.push(b"too late")
+    nursery.start_soon(peer.socket.close, CloseCode.NORMAL, "")
+    assert (await peer.closed())[0] == code
+    peer.peer.close()
+
+
+async def test_size_is_counted_in_bytes_and_may_be_reached(peer: Peer) -> None:
+    """The limit itself is allowed, for every message anew."""
+    for message in ("x" * LIMIT, "€" * (LIMIT // 3), "x" * LIMIT):
+        await peer.send(TextMessage(data=message))
+        assert await peer.socket.receive() == message
+
+
+async def test_message_that_is_too_big_is_refused_before_it_has_come(peer: Peer) -> None:
+    """What it announces, or sends in parts, is not kept."""
+    await peer.send_bytes(frame(TEXT, b"x" * (10 * LIMIT))[: 2 * LIMIT])
+    assert await peer.over() == CloseCode.TOO_BIG
+
+
+async def test_budget_counts_frames_not_segments(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pieces the network cuts a frame into, it costs one."""
+    peer.socket.budget = Budget(Bucket(0.001, 2), Bucket(0.001, 2))
+    segments = iter(peer.protocol.send(TextMessage(data="x" * 20)) * 2)
+
+    async def receive_some(_: Stream) -> bytes:
+        return bytes([next(segments)])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, "receive_some", receive_some)
+        assert [await peer.socket.receive() for _ in range(2)] == ["x" * 20] * 2
+    assert peer.socket.over_budget_s == 0
+    await peer.send(TextMessage(data="one too many"))
+    assert await peer.socket.receive() == "one too many"
+    assert peer.socket.over_budget_s > 0
+
+
+async def test_beyond_the_budget_nothing_is_answered_and_then_closed(peer: Peer, nursery: trio.Nursery) -> None:
+    """Whoever goes on after being told is closed with 1008."""
+    peer.socket.budget = Budget(Bucket(0.001, 2), Bucket(0.001, 2))
+    await peer.send(*[TextMessage(data="1")] * 3, TextMessage(data="a message"), *[Ping()] * 2)
+    assert await peer.socket.receive() == "a message"
+    assert peer.socket.over_budget_s > 0
+    assert await peer.over() == CloseCode.POLICY
+    assert [await peer.event(), await peer.event()] == [TextMessage(data="1")] * 2
+    assert (await peer.closed())[0] == CloseCode.POLICY
+
+
+# The end
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 4999, CloseReason.NO_STATUS_RCVD])
+async def test_close_of_the_peer_is_answered(peer: Peer, nursery: trio.Nursery, code: int) -> None:
+    """With its own code; messages that came before it are still delivered, and the stream ends."""
+    await peer.send(TextMessage(data="last"), CloseConnection(code=code))
+    assert await peer.socket.receive() == "last"
+    assert await peer.over() == code
+    nursery.start_soon(peer.socket.close, CloseCode.NORMAL, "")
+    assert (await peer.closed())[0] == code
+    assert await peer.read_all() == b""
+    peer.peer.close()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_peer_that_vanishes_ends_the_connection(peer: Peer, reset: bool) -> None:
+    """Without a close frame the code is 1006, and nothing more is sent."""
+    if reset:
+        peer.reset()
+    else:
+        peer.peer.close()
+    assert await peer.over() == ABNORMAL
+    with trio.fail_after(1):
+        await peer.socket.close(CloseCode.GOING_AWAY, "")
+
+
+async def test_close_waits_for_the_peer(peer: Peer, nursery: trio.Nursery) -> None:
+    """The close frame arrives with its reason; what still comes, pings too, is passed over; then the stream ends."""
+    closed = trio.Event()
+
+    async def close() -> None:
+        await peer.socket.close(CloseCode.GOING_AWAY, '{"reason":"drain"}')
+        closed.set()
+
+    nursery.start_soon(close)
+    assert await peer.closed() == (CloseCode.GOING_AWAY, '{"reason":"drain"}')
+    peer.socket.push(b"too late")
+    await peer.send_bytes(frame(TEXT, b"x") + frame(0x9, b"late ping") + frame(TEXT, b"1"))
+    await wait_all_tasks_blocked()
+    assert not closed.is_set()
+    await peer.send_bytes(frame(0x8, (1001).to_bytes(2)))
+    assert await peer.read_all() == b""
+    peer.peer.close()
+    with trio.fail_after(1):
+        await closed.wait()
+    assert peer.socket.close_code == CloseCode.GOING_AWAY
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7, 1000, 100_000])
+async def test_frames_after_the_close_are_skipped_however_they_are_cut(
+    peer: Peer, nursery: trio.Nursery, piece: int
+) -> None:
+    """Long ones are not kept, and what looks like a close frame inside another one is none."""
+    closed = trio.Event()
+
+    async def close() -> None:
+        await peer.socket.close(CloseCode.GOING_AWAY, "")
+        closed.set()
+
+    deceptive = frame(0x8, (1000).to_bytes(2))
+    late = frame(TEXT, deceptive, masked=False) + frame(BINARY, deceptive * 20) + frame(TEXT, b"x" * 70_000)
+    late = late[: 3000 if piece < 100 else None]  # byte by byte, the last one is left unfinished
+    nursery.start_soon(close)
+    await peer.closed()
+    for start in range(0, len(late), piece):
+        await peer.send_bytes(late[start : start + piece])
+        await wait_all_tasks_blocked()
+    assert not closed.is_set()
+    if piece >= 100:
+        await peer.send_bytes(frame(0x8, (1001).to_bytes(2)))
+    peer.peer.close()
+    with trio.fail_after(1):
+        await closed.wait()
+
+
+@pytest.mark.parametrize("noise", [b"", frame(BINARY, b"x"), frame(TEXT, b"\xff"), frame(0x3)])
+async def test_close_does_not_wait_for_ever(peer: Peer, monkeypatch: pytest.MonkeyPatch, noise: bytes) -> None:
+    """Neither for a peer that says nothing nor for one that says nonsense; the close frame still arrives."""
+    monkeypatch.setattr(websocket, "CLOSE_S", 0.05)
+    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    await peer.send_bytes(noise)
+    with trio.fail_after(1):
+        await peer.socket.close(CloseCode.GOING_AWAY, "")
+    assert (await peer.closed())[0] == CloseCode.GOING_AWAY
+
+
+async def test_close_reaches_a_peer_that_is_still_sending(peer: Peer, nursery: trio.Nursery) -> None:
+    """A message that is too big is read out after the close frame: a reset would eat that."""
+    huge = frame(TEXT, b"x" * 1_000_000)
+    nursery.start_soon(peer.send_bytes, huge)
+    assert await peer.over() == CloseCode.TOO_BIG
+    nursery.start_soon(peer.socket.close, CloseCode.NORMAL, "")
+    await wait_all_tasks_blocked(0.05)
+    assert (await peer.closed())[0] == CloseCode.TOO_BIG
+    assert await peer.read_all() == b""
+    peer.peer.close()
+
+
+# What is relied on of wsproto
+
+
+def test_wsproto_starts_open_after_our_handshake() -> None:
+    """No handshake of its own, no compression, nothing to send first."""
+    server = Protocol(ConnectionType.SERVER)
+    assert server.state is ConnectionState.OPEN
+    assert list(server.events()) == []
+    server.receive_data(frame(TEXT, b"x"))
+    assert list(server.events()) == [TextMessage(data="x")]
+
+
+@pytest.mark.parametrize("size", [0, 200, 70_000])
+def test_wsproto_tells_a_whole_frame_once(size: int) -> None:
+    """So a frame is one event, and costs one of the budget."""
+    server = Protocol(ConnectionType.SERVER)
+    for last in (False, True):
+        server.receive_data(frame(CONTINUATION if last else TEXT, b"x" * size, last=last))
+        (event,) = server.events()
+        assert isinstance(event, TextMessage)
+        assert (event.data, event.frame_finished, event.message_finished) == ("x" * size, True, last)
+
+
+def test_wsproto_tells_a_broken_rule_as_a_close_while_open() -> None:
+    """That is how it differs from a close of the peer; messages before it come first."""
+    server = Protocol(ConnectionType.SERVER)
+    server.receive_data(frame(TEXT, b"x") + frame(TEXT, b"\xff"))
+    text, close = server.events()
+    assert isinstance(text, TextMessage)
+    assert isinstance(close, CloseConnection)
+    assert (close.code, server.state) == (CloseReason.INVALID_FRAME_PAYLOAD_DATA, ConnectionState.OPEN)
+    assert server.send(CloseConnection(code=1007)) == b"\x88\x02\x03\xef"
+    server.receive_data(b"more")
+    assert list(server.events()) == []
+
+
+def test_wsproto_tells_the_peer_s_close_by_its_state() -> None:
+    """And has the answer to it ready."""
+    server = Protocol(ConnectionType.SERVER)
+    server.receive_data(frame(0x8, (4999).to_bytes(2) + b"bye"))
+    (close,) = server.events()
+    assert isinstance(close, CloseConnection)
+    assert (close.code, close.reason, server.state) == (4999, "bye", ConnectionState.REMOTE_CLOSING)
+    assert server.send(close.response()) == b"\x88\x05\x13\x87bye"
+
+
+def test_wsproto_ends_a_close_of_ours_with_the_peer_s() -> None:
+    """What comes between them is still told; a binary message is one like any other."""
+    server = Protocol(ConnectionType.SERVER)
+    server.send(CloseConnection(code=1001))
+    assert server.state.name == "LOCAL_CLOSING"
+    server.receive_data(frame(BINARY, b"x") + frame(0x9) + frame(0x8, (1001).to_bytes(2)))
+    assert [type(event) for event in server.events()] == [BytesMessage, Ping, CloseConnection]
+    assert server.state.name == "CLOSED"
