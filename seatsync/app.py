@@ -20,8 +20,8 @@ from seatsync.core.connections.table import Connections
 from seatsync.core.http.server import HttpFront
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever, make_room
-from seatsync.core.net.gate import Gate
-from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.gate import SocketLimits
+from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.listener import Follower, Listener
@@ -150,14 +150,14 @@ class _Server:
         hall_feed = HallFeed(self._channels, halls)
         self._writer: GroupCommit[Write] = GroupCommit(hall_feed.commit, halls.unlocked, metrics)
         self._cinemas = CinemaFeed(CinemaStore(database), spawn, metrics)
-        self.gate = Gate(
+        self.gate = SocketLimits(
             connections=settings.max_connections,
             connections_per_address=settings.max_connections_per_address,
             requests_per_s=settings.requests_per_s,
             trusted_proxies=settings.trusted_proxies,
         )
         self._failures = FailureLog()
-        addresses = AddressLimits(
+        addresses = ClientLimits(
             requests_per_s=settings.requests_per_s,
             messages_per_s=settings.messages_per_s,
             connections=settings.max_connections_per_address,

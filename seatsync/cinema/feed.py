@@ -14,7 +14,7 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.cinema.store import CinemaStore
-from seatsync.core.channels.broadcast import Audience, Subscriber
+from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.singleflight import SingleFlight
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
@@ -54,13 +54,13 @@ class CinemaFeed:
     def __init__(self, store: CinemaStore, spawn: Callable[..., object], metrics: Metrics) -> None:
         self._store = store
         self._spawn = spawn
-        self._audience = Audience(SUBSCRIBE, metrics)
+        self._audience = Broadcast(SUBSCRIBE, metrics)
         self._lists: SingleFlight[Json] = SingleFlight(spawn)
         self._news = _News()
         self._arrived = trio.Event()
-        self._joining: set[Subscriber] = set()
-        self._just_joined: set[Subscriber] = set()
-        self._owed_the_list: set[Subscriber] = set()
+        self._joining: set[Subscription] = set()
+        self._just_joined: set[Subscription] = set()
+        self._owed_the_list: set[Subscription] = set()
         self._lists_told = 0
         self._shape: dict[int, set[int]] = {}
         """The halls of each cinema as the audience was told; a joiner may know of newer ones."""
@@ -72,7 +72,7 @@ class CinemaFeed:
         """All cinemas, as of now or later; raises `ServiceUnavailable`."""
         return await self._lists.fetch_anew("list", self._store.all)
 
-    async def subscribe(self, subscriber: Subscriber) -> None:
+    async def subscribe(self, subscriber: Subscription) -> None:
         """Send the list, then what changes; raises `ServiceUnavailable`, and then the subscriber is not in."""
         self._joining.add(subscriber)
         try:
@@ -89,19 +89,19 @@ class CinemaFeed:
             self._audience.add(subscriber)
             self._tell_stale(subscriber)
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """Forget the subscriber."""
         self._joining.discard(subscriber)
         self._just_joined.discard(subscriber)
         self._owed_the_list.discard(subscriber)
         self._audience.discard(subscriber)
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """Its connection has drained: tell it everything anew."""
         if subscriber in self._audience.behind:
             self._spawn(self._refresh, subscriber)
 
-    async def _refresh(self, subscriber: Subscriber) -> None:
+    async def _refresh(self, subscriber: Subscription) -> None:
         """The whole list for one subscriber; as updates unless it missed a list, for a list moves its user away."""
         while self._can_catch_up(subscriber):
             self._just_joined.add(subscriber)
@@ -122,7 +122,7 @@ class CinemaFeed:
                     subscriber.send(b"snapshot" if owed else b"update", data)
                 self._tell_stale(subscriber)
 
-    def _can_catch_up(self, subscriber: Subscriber) -> bool:
+    def _can_catch_up(self, subscriber: Subscription) -> bool:
         """It has neither left nor filled up again, after which `caught_up` follows."""
         return subscriber in self._audience.behind and subscriber.sink.has_room
 
@@ -162,7 +162,7 @@ class CinemaFeed:
             if subscriber not in self._audience.behind:
                 self._tell_stale(subscriber)
 
-    def _tell_stale(self, subscriber: Subscriber) -> None:
+    def _tell_stale(self, subscriber: Subscription) -> None:
         if subscriber.told_stale != self._stale:
             subscriber.told_stale = self._stale
             subscriber.send(b"update", b'{"stale":%b}' % (b"true" if self._stale else b"false"))

@@ -1,7 +1,7 @@
 """One worker of ``serve --workers``: ``python -m seatsync.serve.worker INDEX CONTROL LISTENING…``.
 
-CONTROL and LISTENING are descriptors inherited from `seatsync.serve.supervisor`. The worker drains and ends when told by
-a signal, and also when the supervisor is gone. Exit status 1 when it cannot start; the supervisor is told why.
+CONTROL and LISTENING are descriptors inherited from `seatsync.serve.supervisor`. The worker drains and ends when told
+by a signal, and also when the supervisor is gone. Exit status 1 when it cannot start; the supervisor is told why.
 
 Its settings come from the environment, where the supervisor has put what is decided, and from ``.env`` as it is now.
 """

@@ -3,7 +3,7 @@
 import time
 
 from seatsync.config import Settings
-from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.connections.table import USER_SUBSCRIBE
 from seatsync.core.postgres.pool import Database
@@ -34,10 +34,10 @@ from seatsync.user.store import UserStore
 class _LoginFeed:
     """What a `user.subscribe` belongs to: `Connections` sends it its one update, and closes the connection after."""
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """Nothing is kept."""
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """Nothing was missed."""
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import trio
 from attrs import define, field, frozen
 
-from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.connection import Connection
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol.call import Call, Client, Identity
@@ -57,13 +57,13 @@ class Hall:
     """A feed that sends its subscribers a snapshot and an update, and does the writes."""
 
     writes: list[Write] = field(factory=list)
-    subscribers: set[Subscriber] = field(factory=set)
+    subscribers: set[Subscription] = field(factory=set)
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """Forget the subscriber."""
         self.subscribers.discard(subscriber)
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """It has missed nothing that matters."""
 
     def write(self, _: Call, __: Any) -> Write:

@@ -72,7 +72,7 @@ async def test_every_fault_of_a_stream_is_found(tokens: Any, spoil: Any, kind: K
     assert loaded.status == 1
     assert f"3 {kind}" in loaded.text
     for number in (1, 2, 3):
-        assert f"Subscriber {number} {words}" in loaded.text
+        assert f"Subscription {number} {words}" in loaded.text
 
 
 async def test_a_lost_write_is_found(tokens: Any) -> None:

@@ -8,7 +8,7 @@ import trio
 from attrs import define, field, frozen
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Feed, Subscriber
+from seatsync.core.channels.broadcast import Feed, Subscription
 from seatsync.core.channels.channel import Channel
 from seatsync.core.channels.source import Changes, Snapshot
 from tests.support.outlets import FakeOutlet
@@ -149,7 +149,7 @@ class Watcher(FakeOutlet):
     """What did not follow, for a channel may survive what a sink raises."""
     ended: list[str] = field(factory=list)
     """The codes that it was told the subscription has ended with."""
-    subscriber: Subscriber = field(init=False)
+    subscriber: Subscription = field(init=False)
 
     @property
     def has_room(self) -> bool:
@@ -205,11 +205,11 @@ class Watcher(FakeOutlet):
         else:
             await channel.subscribe(self.subscriber, None, None)
 
-    def belongs_to(self, feed: Feed) -> Subscriber:
+    def belongs_to(self, feed: Feed) -> Subscription:
         """A subscription of this client."""
-        return Subscriber(self, METHOD, self.eid, feed, self._ended)
+        return Subscription(self, METHOD, self.eid, feed, self._ended)
 
-    def _ended(self, _: Subscriber, error: errors.SeatSyncError) -> None:
+    def _ended(self, _: Subscription, error: errors.SeatSyncError) -> None:
         self.ended.append(error.code)
 
     def drain(self) -> None:

@@ -17,7 +17,7 @@ from seatsync import errors
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.server import HttpFront
 from seatsync.core.http.upgrade import Handshake
-from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.limits import ClientLimits
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.call import Call, Client
 from seatsync.core.protocol.registry import Id, Json, Kind, Method, NoParams, Registry
@@ -189,11 +189,11 @@ class World:
     calls: list[Call] = field(factory=list)
     addresses: list[str] = field(factory=list)
     ended: list[MemoryStream] = field(factory=list)
-    limits: AddressLimits = field(init=False)
+    limits: ClientLimits = field(init=False)
     front: HttpFront[MemoryStream] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.limits = AddressLimits(
+        self.limits = ClientLimits(
             requests_per_s=self.settings.requests_per_s,
             messages_per_s=self.settings.messages_per_s,
             connections=self.settings.max_connections_per_address,

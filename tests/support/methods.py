@@ -6,7 +6,7 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.registry import Json, Kind, Method, NoParams, Pending, Registry
@@ -50,7 +50,7 @@ class Domain:
     answer: bytes = b'"done"'
     called: list[str] = field(factory=list)
     writes: list[FakeWrite] = field(factory=list)
-    subscribers: list[Subscriber] = field(factory=list)
+    subscribers: list[Subscription] = field(factory=list)
     caught: list[str] = field(factory=list)
     missed: bytes | None = None
     """What a subscriber is sent that has caught up."""
@@ -96,11 +96,11 @@ class Domain:
         self.subscribers.append(subscriber)
         subscriber.send(b"snapshot", b"[]")
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """The subscriber goes."""
         self.subscribers.remove(subscriber)
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """Its connection has drained."""
         self.caught.append(subscriber.eid)
         if self.fault is not None:

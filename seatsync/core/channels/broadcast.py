@@ -31,15 +31,15 @@ class Sink(Protocol):
 class Feed(Protocol):
     """What a subscriber belongs to."""
 
-    def leave(self, subscriber: "Subscriber") -> None:
+    def leave(self, subscriber: "Subscription") -> None:
         """Forget the subscriber."""
 
-    def caught_up(self, subscriber: "Subscriber") -> None:
+    def caught_up(self, subscriber: "Subscription") -> None:
         """Its connection has taken everything that was sent: it can have what it missed."""
 
 
 @define(eq=False)
-class Subscriber:
+class Subscription:
     """One subscription of one connection."""
 
     sink: Sink
@@ -47,7 +47,7 @@ class Subscriber:
     """The subscribing method: the ``type`` of its updates."""
     eid: str
     feed: Feed
-    ended: Callable[["Subscriber", errors.SeatSyncError], None]
+    ended: Callable[["Subscription", errors.SeatSyncError], None]
     """Tells the connection that the subscription is over, and why."""
     rev: int = -1
     """The last revision it was sent, while it is not live; -1 before its first frame."""
@@ -60,17 +60,17 @@ class Subscriber:
 
 
 @define(eq=False)
-class Audience:
+class Broadcast:
     """The subscribers that are up to date, by eid, and those that fell behind."""
 
     method: str
     """The subscribing method: the ``type`` of every frame."""
     metrics: Metrics
-    live: dict[bytes, dict[Outlet, Subscriber]] = field(factory=dict)
+    live: dict[bytes, dict[Outlet, Subscription]] = field(factory=dict)
     """By eid, as JSON, then by where their frames go: a connection has an eid once."""
-    behind: set[Subscriber] = field(factory=set)
+    behind: set[Subscription] = field(factory=set)
 
-    def __iter__(self) -> Iterator[Subscriber]:
+    def __iter__(self) -> Iterator[Subscription]:
         for group in self.live.values():
             yield from group.values()
         yield from self.behind
@@ -81,22 +81,22 @@ class Audience:
     def __len__(self) -> int:
         return sum(map(len, self.live.values())) + len(self.behind)
 
-    def add(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: Subscription) -> None:
         """The subscriber is up to date: it gets every broadcast from now on."""
         self.behind.discard(subscriber)
         self.live.setdefault(encode_eid(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
 
-    def fall_behind(self, subscriber: Subscriber) -> None:
+    def fall_behind(self, subscriber: Subscription) -> None:
         """Keep the subscriber out of broadcasts until its feed brings it up to date."""
         self._remove_live(subscriber)
         self.behind.add(subscriber)
 
-    def discard(self, subscriber: Subscriber) -> None:
+    def discard(self, subscriber: Subscription) -> None:
         """Forget the subscriber, if it is known."""
         self._remove_live(subscriber)
         self.behind.discard(subscriber)
 
-    def _remove_live(self, subscriber: Subscriber) -> None:
+    def _remove_live(self, subscriber: Subscription) -> None:
         eid = encode_eid(subscriber.eid)
         group = self.live.get(eid)
         if group is not None and group.get(subscriber.sink.outlet) is subscriber:
@@ -104,14 +104,14 @@ class Audience:
             if not group:
                 del self.live[eid]
 
-    def broadcast(self, status: bytes, data: bytes) -> list[Subscriber]:
+    def broadcast(self, status: bytes, data: bytes) -> list[Subscription]:
         """Send to everyone who is live; returns those whose connection is full now.
 
         The frame was taken for them too; whoever calls decides what they had and moves them with `fall_behind`.
         """
         return push_each(self._frames(status, data))
 
-    def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Outlet, Subscriber]]]:
+    def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Outlet, Subscription]]]:
         """The frame of each eid, and who gets it. Eids of one length have all but themselves in common."""
         head, tail = envelope_around_eid(self.method, status, data)
         starts: dict[int, bytes] = {}

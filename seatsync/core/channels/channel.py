@@ -6,7 +6,7 @@ and publishes it as one merged update; what is notified meanwhile waits and foll
 runs in a nursery behind ``spawn``.
 
 A subscriber is in one of three places: *live* (has everything the channel published), *ahead* (waits for its first
-frame, or was given a snapshot newer than the channel) or *behind* (its connection is full; `Audience` keeps both).
+frame, or was given a snapshot newer than the channel) or *behind* (its connection is full; `Broadcast` keeps both).
 """
 
 import time
@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Audience, Subscriber
+from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.history import MAX_UPDATES, History, Update
 from seatsync.core.channels.singleflight import SingleFlight
 from seatsync.core.channels.source import Changes, Snapshot, Source
@@ -36,7 +36,7 @@ logger = structlog.get_logger(__name__)
 class Channel:
     """The subscribers of one hall and what they have seen."""
 
-    def __init__(self, key: int, audience: Audience, source: Source, spawn: Spawn) -> None:
+    def __init__(self, key: int, audience: Broadcast, source: Source, spawn: Spawn) -> None:
         self.key = key
         self.audience = audience
         self.rev = -1
@@ -52,7 +52,7 @@ class Channel:
         self._snapshots: SingleFlight[Snapshot] = SingleFlight(spawn)
         self._changes: SingleFlight[Changes] = SingleFlight(spawn)
         self._history = History()
-        self._ahead: set[Subscriber] = set()
+        self._ahead: set[Subscription] = set()
         self._heard = -1
         self._notified = -1
         self._cached: Snapshot | None = None
@@ -74,7 +74,7 @@ class Channel:
 
     # Joining and leaving
 
-    async def subscribe(self, subscriber: Subscriber, since: int | None, epoch: str | None) -> None:
+    async def subscribe(self, subscriber: Subscription, since: int | None, epoch: str | None) -> None:
         """Send the first frame: what was missed after ``since``, or a snapshot. Every later revision follows it.
 
         Raises what the source raises, unless the subscriber has been told of it by `end`; then, and when cancelled,
@@ -91,7 +91,7 @@ class Channel:
             self._ahead.discard(subscriber)
             raise
 
-    async def _resume(self, subscriber: Subscriber, since: int, epoch: str) -> bool:
+    async def _resume(self, subscriber: Subscription, since: int, epoch: str) -> bool:
         """Send what came after ``since``; ``False`` if that cannot be had in full."""
         update = self._missed_in_memory(since) if epoch == self.epoch and self._current else None
         if update is None:
@@ -111,13 +111,13 @@ class Channel:
             return Update(since, since, b'{"id":%d,"rev":%d,"seats":[],"seat_types":[]}' % (self.key, since))
         return self._history.after(since)
 
-    def _first_frame(self, subscriber: Subscriber, status: bytes, data: bytes, rev: int, epoch: str) -> None:
+    def _first_frame(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> None:
         if subscriber not in self._ahead:  # it left, or the hall was deleted, while it waited
             return
         self._send_state(subscriber, status, data, rev, epoch)
         self._settle(subscriber)
 
-    def _send_state(self, subscriber: Subscriber, status: bytes, data: bytes, rev: int, epoch: str) -> None:
+    def _send_state(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> None:
         subscriber.rev, subscriber.epoch = rev, epoch
         subscriber.told_stale = self.stale
         subscriber.send(status, mark_stale(data) if self.stale else data)
@@ -132,7 +132,7 @@ class Channel:
             self._new_layout = True
             self._sync_soon()
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """Forget the subscriber."""
         self._ahead.discard(subscriber)
         self.audience.discard(subscriber)
@@ -140,7 +140,7 @@ class Channel:
 
     # Bringing one subscriber up to date
 
-    def _settle(self, subscriber: Subscriber) -> None:
+    def _settle(self, subscriber: Subscription) -> None:
         """Put a subscriber that has had its first frame where it belongs, sending what it misses; never waits."""
         if self._is_ahead(subscriber):
             self.audience.discard(subscriber)
@@ -153,13 +153,13 @@ class Channel:
         else:
             self.audience.fall_behind(subscriber)
 
-    def _is_ahead(self, subscriber: Subscriber) -> bool:
+    def _is_ahead(self, subscriber: Subscription) -> bool:
         """Whether the channel has yet to come to where the subscriber is; of two epochs, a resync finds the newer."""
         if subscriber.epoch == self.epoch:
             return subscriber.rev > self.rev
         return self._new_layout
 
-    def _bring_up(self, subscriber: Subscriber) -> bool:
+    def _bring_up(self, subscriber: Subscription) -> bool:
         """Send what it misses; ``False`` while it has to wait, for room or for a snapshot."""
         if (subscriber.rev, subscriber.epoch) == (self.rev, self.epoch):
             return True
@@ -171,12 +171,12 @@ class Channel:
         subscriber.rev = missed.rev
         return subscriber.send(b"update", missed.data)
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """A subscriber's connection has drained: send it what it missed meanwhile, as one frame."""
         if subscriber in self.audience.behind:
             self._settle(subscriber)
 
-    async def _catch_up(self, subscriber: Subscriber) -> None:
+    async def _catch_up(self, subscriber: Subscription) -> None:
         """A snapshot for who missed more than the history has, or more than a snapshot is long."""
         while self._can_catch_up(subscriber):
             try:
@@ -189,7 +189,7 @@ class Channel:
                 self._settle(subscriber)
             return
 
-    def _can_catch_up(self, subscriber: Subscriber) -> bool:
+    def _can_catch_up(self, subscriber: Subscription) -> bool:
         """It has neither left nor filled up again, after which `caught_up` follows."""
         return subscriber in self.audience.behind and subscriber.sink.has_room
 
@@ -234,7 +234,7 @@ class Channel:
             subscriber.rev, subscriber.epoch = self.rev, self.epoch
             self.audience.fall_behind(subscriber)
 
-    def _waiting(self) -> list[Subscriber]:
+    def _waiting(self) -> list[Subscription]:
         """Those ahead that have had their first frame."""
         return [subscriber for subscriber in self._ahead if subscriber.rev >= 0] if self._ahead else []
 
@@ -341,7 +341,7 @@ class Channel:
         for subscriber in [*self.audience, *self._waiting()]:
             self._tell_stale(subscriber)
 
-    def _tell_stale(self, subscriber: Subscriber) -> None:
+    def _tell_stale(self, subscriber: Subscription) -> None:
         if subscriber.told_stale != self.stale and subscriber not in self.audience.behind:
             subscriber.told_stale = self.stale
             subscriber.send(b"update", b'{"id":%d,"stale":%b}' % (self.key, b"true" if self.stale else b"false"))

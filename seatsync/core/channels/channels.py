@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import trio
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Audience
+from seatsync.core.channels.broadcast import Broadcast
 from seatsync.core.channels.channel import Channel, Spawn
 from seatsync.core.channels.source import Source
 from seatsync.core.telemetry.metrics import Metrics
@@ -31,7 +31,7 @@ class Channels:
         """The channel of that key."""
         channel = self._channels.get(key)
         if channel is None:
-            channel = Channel(key, Audience(self._method, self._metrics), self._source, self._spawn)
+            channel = Channel(key, Broadcast(self._method, self._metrics), self._source, self._spawn)
             channel.live, channel.stale = self._live, self._stale
             self._channels[key] = channel
         return channel

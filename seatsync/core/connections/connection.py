@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Feed, Subscriber
+from seatsync.core.channels.broadcast import Feed, Subscription
 from seatsync.core.net.stream import SLOW_BYTES, Outlet
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client
@@ -56,7 +56,7 @@ class Connection:
         self._registry = registry
         self._metrics = metrics
         self._failures = failures
-        self._subscriptions: dict[tuple[str, str], Subscriber] = {}
+        self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._writes = 0
         self._ahead: list[str] = []
         self._next_written: trio.CancelScope | None = None
@@ -225,7 +225,7 @@ class Connection:
 
     # Subscriptions
 
-    def subscribe(self, method: str, eid: str, feed: Feed) -> Subscriber:
+    def subscribe(self, method: str, eid: str, feed: Feed) -> Subscription:
         """A new subscription, not yet in its feed.
 
         Raises `SubscriptionAlreadyExists` for an eid in use with the same method, and `TooManySubscriptions`.
@@ -234,7 +234,7 @@ class Connection:
             raise errors.SubscriptionAlreadyExists
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise errors.TooManySubscriptions(f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
-        subscriber = Subscriber(self, method, eid, feed, self._feed_ended)
+        subscriber = Subscription(self, method, eid, feed, self._feed_ended)
         self._subscriptions[method, eid] = subscriber
         self._metrics.subscriptions += 1
         return subscriber
@@ -247,16 +247,16 @@ class Connection:
         self.forget(subscriber)
         subscriber.feed.leave(subscriber)
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Subscription) -> None:
         """Drop a subscription whose feed has let it go already, or never had it."""
         if self._subscriptions.pop((subscriber.method, subscriber.eid), None) is not None:
             self._metrics.subscriptions -= 1
 
-    def subscribers(self, method: str) -> list[Subscriber]:
+    def subscribers(self, method: str) -> list[Subscription]:
         """The connection's subscriptions made with that method."""
         return [subscriber for subscriber in self._subscriptions.values() if subscriber.method == method]
 
-    def _feed_ended(self, subscriber: Subscriber, error: errors.SeatSyncError) -> None:
+    def _feed_ended(self, subscriber: Subscription, error: errors.SeatSyncError) -> None:
         self.forget(subscriber)
         self.outlet.push(text_frame(protocol.error_envelope(subscriber.method, subscriber.eid, error)))
 

@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from seatsync.core.connections.connection import Connection
-from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.websocket.socket import CloseCode
@@ -50,7 +50,7 @@ class Connections:
         self,
         spawn: Callable[..., object],
         metrics: Metrics,
-        addresses: AddressLimits,
+        addresses: ClientLimits,
         *,
         limit: int,
         public_view: bool,

@@ -21,7 +21,7 @@ from seatsync.core.http.pages import Pages
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import Response, failure
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
-from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.networks import client_address
 from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Registry
@@ -61,7 +61,7 @@ class HttpFront(Generic[_StreamT]):
         health: Callable[[], Mapping[str, Any]],
         metrics: Callable[[], Awaitable[bytes]],
         has_room: Callable[[], bool],
-        addresses: AddressLimits,
+        addresses: ClientLimits,
         failures: FailureLog,
         observe: Callable[[str, str, float], None],
     ) -> None:

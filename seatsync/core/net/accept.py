@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address
 import structlog
 import trio
 
-from seatsync.core.net.gate import SPARE_SOCKETS, Gate
+from seatsync.core.net.gate import SPARE_SOCKETS, SocketLimits
 from seatsync.core.net.stream import Stream
 from seatsync.core.telemetry.sampling import REFUSALS, Lines
 
@@ -132,7 +132,11 @@ def make_room(connections: int) -> int:
 
 
 async def accept_forever(
-    listening: socket.socket, gate: Gate, serve: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery, burst: int
+    listening: socket.socket,
+    gate: SocketLimits,
+    serve: Callable[[Stream], Awaitable[None]],
+    nursery: trio.Nursery,
+    burst: int,
 ) -> None:
     """Serve every connection that the gate lets in, in a task of its own in ``nursery``, until cancelled.
 
@@ -162,7 +166,7 @@ async def accept_forever(
             nursery.start_soon(_serve_and_leave, gate, serve, Stream(accepted, peer, nursery.start_soon))
 
 
-async def _serve_and_leave(gate: Gate, serve: Callable[[Stream], Awaitable[None]], stream: Stream) -> None:
+async def _serve_and_leave(gate: SocketLimits, serve: Callable[[Stream], Awaitable[None]], stream: Stream) -> None:
     try:
         await serve(stream)
     finally:

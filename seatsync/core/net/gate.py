@@ -38,7 +38,7 @@ class _Peer:
         return not self.sockets and self.opened.has(1.0)
 
 
-class Gate:
+class SocketLimits:
     """Counts the open sockets of this process. Loopback peers and trusted proxies may have any share of them."""
 
     def __init__(

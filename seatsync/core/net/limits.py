@@ -133,7 +133,7 @@ class _AddressShare:
         return not self.connections and all(bucket.has(1.0) for bucket in (self.requests, self.pages, self.messages))
 
 
-class AddressLimits:
+class ClientLimits:
     """What each client address has used of its share."""
 
     def __init__(self, *, requests_per_s: float, messages_per_s: float, connections: int) -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
-from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
@@ -70,7 +70,7 @@ class Watcher(FakeOutlet):
     frames: list[str] = field(factory=list)
     """Of each frame: its status, or what it says of staleness."""
     cinemas: dict[int, dict[int, int]] = field(factory=dict)
-    subscriber: Subscriber = field(init=False)
+    subscriber: Subscription = field(init=False)
 
     @property
     def has_room(self) -> bool:
@@ -94,7 +94,7 @@ class Watcher(FakeOutlet):
 
     async def join(self, feed: CinemaFeed) -> None:
         """Subscribe."""
-        self.subscriber = Subscriber(self, SUBSCRIBE, "e1", feed, lambda *_: None)
+        self.subscriber = Subscription(self, SUBSCRIBE, "e1", feed, lambda *_: None)
         await feed.subscribe(self.subscriber)
 
     def drain(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from seatsync.core.channels.broadcast import Audience
+from seatsync.core.channels.broadcast import Broadcast
 from seatsync.core.channels.channel import Channel
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall
@@ -18,4 +18,4 @@ def hall() -> FakeHall:
 @pytest.fixture
 def channel(hall: FakeHall, nursery: trio.Nursery) -> Channel:
     """A channel of it that nobody has asked yet."""
-    return Channel(HALL, Audience(METHOD, Metrics()), hall, nursery.start_soon)
+    return Channel(HALL, Broadcast(METHOD, Metrics()), hall, nursery.start_soon)

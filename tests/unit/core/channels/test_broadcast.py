@@ -8,7 +8,7 @@ from attrs import define, field
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from seatsync.core.channels.broadcast import Audience, Subscriber
+from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.outlets import FakeOutlet
 
@@ -25,31 +25,31 @@ class Pipe(FakeOutlet):
         self.frames.append(frame)
         return self.has_room
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscription) -> None:
         """Not asked here."""
 
-    def caught_up(self, subscriber: Subscriber) -> None:
+    def caught_up(self, subscriber: Subscription) -> None:
         """Not asked here."""
 
 
 @pytest.fixture
-def audience() -> Audience:
+def audience() -> Broadcast:
     """One that nobody has joined."""
-    return Audience("hall.subscribe", Metrics())
+    return Broadcast("hall.subscribe", Metrics())
 
 
-def subscriber(eid: str, pipe: Pipe | None = None) -> Subscriber:
+def subscriber(eid: str, pipe: Pipe | None = None) -> Subscription:
     """A subscription with that eid."""
     pipe = pipe or Pipe()
-    return Subscriber(pipe, "hall.subscribe", eid, pipe, lambda *_: None)
+    return Subscription(pipe, "hall.subscribe", eid, pipe, lambda *_: None)
 
 
-def pipes(subscribers: Iterable[Subscriber]) -> list[Pipe]:
+def pipes(subscribers: Iterable[Subscription]) -> list[Pipe]:
     """Where their frames went."""
     return [one.sink for one in subscribers if isinstance(one.sink, Pipe)]
 
 
-def test_everybody_gets_a_frame_with_their_own_eid(audience: Audience) -> None:
+def test_everybody_gets_a_frame_with_their_own_eid(audience: Broadcast) -> None:
     """Type, status and data are the same for all."""
     members = [subscriber(eid) for eid in ("a", "b", "b")]
     for one in members:
@@ -62,7 +62,7 @@ def test_everybody_gets_a_frame_with_their_own_eid(audience: Audience) -> None:
         assert message["data"] == {"rev": 1}
 
 
-def test_broadcast_is_put_together_once_for_each_eid(audience: Audience) -> None:
+def test_broadcast_is_put_together_once_for_each_eid(audience: Broadcast) -> None:
     """Subscribers that share an eid share the very bytes."""
     members = [subscriber(eid) for eid in ("a", "b") for _ in range(50)]
     for one in members:
@@ -72,7 +72,7 @@ def test_broadcast_is_put_together_once_for_each_eid(audience: Audience) -> None
 
 
 @pytest.mark.parametrize("size", [1, 200, 70_000])
-def test_frames_are_well_formed_whatever_their_length(audience: Audience, size: int) -> None:
+def test_frames_are_well_formed_whatever_their_length(audience: Broadcast, size: int) -> None:
     """Each has the head of its own length, also among eids of different lengths."""
     members = [subscriber(eid) for eid in ("a", "bb", "cc", '\u20ac"', "x" * 128)]
     for one in members:
@@ -87,7 +87,7 @@ def test_frames_are_well_formed_whatever_their_length(audience: Audience, size: 
         assert (message["eid"], message["data"]) == (one.eid, "d" * size)
 
 
-def test_broadcast_names_those_that_are_full_now(audience: Audience) -> None:
+def test_broadcast_names_those_that_are_full_now(audience: Broadcast) -> None:
     """They have had the frame; it is for the feed to keep them out of the next."""
     free, full = subscriber("a"), subscriber("a", Pipe(has_room=False))
     audience.add(free)
@@ -96,7 +96,7 @@ def test_broadcast_names_those_that_are_full_now(audience: Audience) -> None:
     assert [len(pipe.frames) for pipe in pipes([free, full])] == [1, 1]
 
 
-def test_who_fell_behind_gets_no_broadcast(audience: Audience) -> None:
+def test_who_fell_behind_gets_no_broadcast(audience: Broadcast) -> None:
     """Until it is added again; it belongs to the audience all the same."""
     one = subscriber("a")
     audience.add(one)
@@ -110,7 +110,7 @@ def test_who_fell_behind_gets_no_broadcast(audience: Audience) -> None:
     assert (list(audience), len(audience)) == ([one], 1)
 
 
-def test_who_leaves_is_forgotten(audience: Audience) -> None:
+def test_who_leaves_is_forgotten(audience: Broadcast) -> None:
     """From wherever it was, and twice does no harm; no empty group is left."""
     live, behind = subscriber("a"), subscriber("b")
     audience.add(live)
@@ -121,7 +121,7 @@ def test_who_leaves_is_forgotten(audience: Audience) -> None:
     assert audience.live == {}
 
 
-def test_broadcast_is_counted(audience: Audience) -> None:
+def test_broadcast_is_counted(audience: Broadcast) -> None:
     """Frames and bytes, for all subscribers."""
     for one in (subscriber("a"), subscriber("b")):
         audience.add(one)

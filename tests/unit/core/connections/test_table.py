@@ -18,7 +18,7 @@ from attrs import define, field
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seatsync.core.channels.broadcast import Subscriber
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections import table as module
 from seatsync.core.connections.table import (
     DROP_AFTER_S,
@@ -31,7 +31,7 @@ from seatsync.core.connections.table import (
     Connections,
     spread_ms,
 )
-from seatsync.core.net.limits import AddressLimits
+from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
@@ -82,10 +82,10 @@ class FakeConnection(FakeOutlet):
         self.advice = retry_ms
         self.over.set()
 
-    def subscribers(self, method: str) -> list[Subscriber]:
+    def subscribers(self, method: str) -> list[Subscription]:
         """One subscription to the login state."""
         assert method == "user.subscribe"
-        return [Subscriber(self, method, "e1", None, lambda *_: None)]  # type: ignore[arg-type]  # no feed is asked
+        return [Subscription(self, method, "e1", None, lambda *_: None)]  # type: ignore[arg-type]  # no feed is asked
 
     def push(self, frame: bytes) -> bool:
         """Told something."""
@@ -116,7 +116,7 @@ class Node:
 def node_in(nursery: trio.Nursery, *, limit: int = 100, public_view: bool = True) -> Node:
     """A node whose deadlines are watched."""
     metrics = Metrics()
-    addresses = AddressLimits(requests_per_s=10, messages_per_s=10, connections=100)
+    addresses = ClientLimits(requests_per_s=10, messages_per_s=10, connections=100)
     connections = Connections(nursery.start_soon, metrics, addresses, limit=limit, public_view=public_view)
     nursery.start_soon(connections.watch)
     return Node(connections, nursery, metrics)

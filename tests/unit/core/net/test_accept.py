@@ -10,16 +10,16 @@ import structlog
 import trio
 
 from seatsync.core.net.accept import accept_forever, bind, make_room
-from seatsync.core.net.gate import SPARE_SOCKETS, Gate
+from seatsync.core.net.gate import SPARE_SOCKETS, SocketLimits
 from seatsync.core.net.stream import Stream
 from tests.support.waiting import eventually
 
 MEBIBYTE = 1024 * 1024
 
 
-def make_gate(connections: int = 10) -> Gate:
+def make_gate(connections: int = 10) -> SocketLimits:
     """A gate that lets in so many."""
-    return Gate(connections=connections, connections_per_address=10, requests_per_s=1000, trusted_proxies=())
+    return SocketLimits(connections=connections, connections_per_address=10, requests_per_s=1000, trusted_proxies=())
 
 
 def test_the_kernel_keeps_little_for_a_peer_that_does_not_read() -> None:

@@ -8,15 +8,15 @@ import trio
 import trio.testing
 
 from seatsync.core.net import limits
-from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER, Gate
+from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER, SocketLimits
 from seatsync.core.net.limits import BURST_S
 
 HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 
 
-def make_gate(*, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000) -> Gate:
+def make_gate(*, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000) -> SocketLimits:
     """A gate behind a trusted proxy."""
-    return Gate(
+    return SocketLimits(
         connections=connections,
         connections_per_address=per_address,
         requests_per_s=requests_per_s,
@@ -24,7 +24,7 @@ def make_gate(*, connections: int = 1000, per_address: int = 1000, requests_per_
     )
 
 
-def fits(gate: Gate, peer: str) -> int:
+def fits(gate: SocketLimits, peer: str) -> int:
     """How many sockets of a peer are let in."""
     count = 0
     while gate.enter(peer):

@@ -6,7 +6,7 @@ import trio.testing
 
 from seatsync import errors
 from seatsync.core.net import limits
-from seatsync.core.net.limits import BURST_S, BUSY_CONNECTIONS, AddressLimits, Bucket, Budget, owner_of
+from seatsync.core.net.limits import BURST_S, BUSY_CONNECTIONS, Bucket, Budget, ClientLimits, owner_of
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 
@@ -73,7 +73,7 @@ async def test_who_never_waits_is_ignoring_it(mock_clock: trio.testing.MockClock
 
 async def test_an_address_has_its_share_for_all_connections() -> None:
     """Past it each of them is refused, however little it sent itself, and the one that goes on is ignoring it."""
-    addresses = AddressLimits(requests_per_s=1, messages_per_s=5, connections=1000)
+    addresses = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
     budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := addresses.opened(HERE))]
     assert len(budgets) == 3 * BUSY_CONNECTIONS
     granted = sum(took(budget, 20) for budget in budgets)
@@ -86,7 +86,7 @@ async def test_an_address_has_its_share_for_all_connections() -> None:
     assert budgets[-1].is_ignored
 
 
-def refused_request(addresses: AddressLimits, address: str) -> float:
+def refused_request(addresses: ClientLimits, address: str) -> float:
     """How many requests, of a thousand, are granted before one is refused."""
     for count in range(1000):
         try:
@@ -98,7 +98,7 @@ def refused_request(addresses: AddressLimits, address: str) -> float:
 
 async def test_requests_are_counted_by_address(mock_clock: trio.testing.MockClock) -> None:
     """One address's requests are not another's; loopback has any number."""
-    addresses = AddressLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    addresses = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     assert refused_request(addresses, HERE) == 2 * BURST_S
     assert refused_request(addresses, HERE) == 0
     assert refused_request(addresses, THERE) == 2 * BURST_S
@@ -108,7 +108,7 @@ async def test_requests_are_counted_by_address(mock_clock: trio.testing.MockCloc
 
 async def test_pages_have_a_share_of_their_own(mock_clock: trio.testing.MockClock) -> None:
     """Health can be asked for when other requests are refused, but not without limit either."""
-    addresses = AddressLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    addresses = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     refused_request(addresses, HERE)
     for _ in range(8):
         addresses.request(HERE, is_page=True)
@@ -118,7 +118,7 @@ async def test_pages_have_a_share_of_their_own(mock_clock: trio.testing.MockCloc
 
 async def test_connections_are_counted_by_address() -> None:
     """So many at the same time: one that has closed makes room."""
-    addresses = AddressLimits(requests_per_s=1, messages_per_s=1, connections=2)
+    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
     for _ in range(2):
         addresses.check_connections(HERE)
         addresses.opened(HERE)
@@ -132,7 +132,7 @@ async def test_connections_are_counted_by_address() -> None:
 
 async def test_loopback_may_send_anything() -> None:
     """It has no budget."""
-    addresses = AddressLimits(requests_per_s=1, messages_per_s=1, connections=0)
+    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
     addresses.check_connections("127.0.0.1")
     assert addresses.opened("127.0.0.1") is None
     addresses.closed("127.0.0.1")
@@ -160,7 +160,7 @@ async def test_unused_addresses_are_forgotten(
 ) -> None:
     """Not those with a connection, and not those that have just been asking."""
     monkeypatch.setattr(limits, "_MANY_ADDRESSES", 10)
-    addresses = AddressLimits(requests_per_s=1, messages_per_s=1, connections=5)
+    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=5)
     addresses.opened(HERE)
     for number in range(200):
         addresses.request(f"203.0.113.{number}")
@@ -182,7 +182,7 @@ async def test_forgetting_is_no_work_of_its_own(monkeypatch: pytest.MonkeyPatch)
         return False
 
     monkeypatch.setattr(limits._AddressShare, "is_unused", property(unused))
-    addresses = AddressLimits(requests_per_s=1, messages_per_s=1, connections=5)
+    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=5)
     for number in range(1024):
         addresses.request(f"10.0.{number // 256}.{number % 256}")
     assert looked <= 2 * 1024
