@@ -17,11 +17,12 @@ from seatsync import errors
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.cli import main as cli
 from seatsync.config import SETTINGS, load_settings
+from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
 from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
 from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
-from seatsync.core.net.limits import BURST_S, BUSY_CONNECTIONS
+from seatsync.core.net.limits import BUSY_CONNECTIONS
 from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.postgres import group_commit as writer
 from seatsync.core.postgres import pool as db

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 import structlog
 from attrs import define
 
-from seatsync.core.net.limits import Bucket, Shares, owner_of
+from seatsync.core.bucket import Bucket
+from seatsync.core.net.limits import Shares, owner_of
 from seatsync.core.net.networks import Network
 from seatsync.core.telemetry.sampling import REFUSALS, Lines
 

@@ -9,13 +9,10 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Protocol, TypeVar
 
-import trio
-from attrs import define, field
+from attrs import define
 
 from seatsync import errors
-
-#: A bucket holds this many seconds' worth.
-BURST_S = 4.0
+from seatsync.core.bucket import Bucket
 
 #: One address may send what so many connections may.
 BUSY_CONNECTIONS = 10
@@ -28,36 +25,6 @@ _CONNECTIONS_RETRY_S = 10.0
 
 #: Bits of an IPv6 address that its owner chooses.
 _OWN_BITS = 64
-
-
-@define(eq=False)
-class Bucket:
-    """A token bucket: ``rate`` tokens a second, at most ``capacity`` kept, `BURST_S` seconds' worth unless given."""
-
-    rate: float
-    capacity: float = 0.0
-    _level: float = field(init=False)
-    _at: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.capacity = self.capacity or self.rate * BURST_S
-        self._level = self.capacity
-        self._at = trio.current_time()
-
-    def take(self) -> float:
-        """Take one token: 0, or the seconds until there is one."""
-        now = trio.current_time()
-        level = self._level + (now - self._at) * self.rate
-        self._at = now
-        if level >= 1.0:
-            self._level = min(self.capacity, level) - 1.0
-            return 0.0
-        self._level = level
-        return (1.0 - level) / self.rate
-
-    def has(self, fraction: float) -> bool:
-        """At least so much of the capacity is there."""
-        return self._level + (trio.current_time() - self._at) * self.rate >= self.capacity * fraction
 
 
 @define(eq=False)

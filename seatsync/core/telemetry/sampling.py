@@ -6,7 +6,7 @@ import structlog
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.net.limits import Bucket
+from seatsync.core.bucket import Bucket
 
 #: Of what is refused by the thousand, one line when it begins and one a minute while it goes on.
 REFUSALS = (1 / 60, 1.0)

@@ -7,9 +7,9 @@ import structlog
 import trio
 import trio.testing
 
+from seatsync.core.bucket import BURST_S
 from seatsync.core.net import limits
 from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER, SocketLimits
-from seatsync.core.net.limits import BURST_S
 
 HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 

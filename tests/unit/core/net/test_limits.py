@@ -5,8 +5,9 @@ import trio
 import trio.testing
 
 from seatsync import errors
+from seatsync.core.bucket import BURST_S, Bucket
 from seatsync.core.net import limits
-from seatsync.core.net.limits import BURST_S, BUSY_CONNECTIONS, Bucket, Budget, ClientLimits, owner_of
+from seatsync.core.net.limits import BUSY_CONNECTIONS, Budget, ClientLimits, owner_of
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 

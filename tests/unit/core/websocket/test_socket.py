@@ -13,8 +13,9 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 
+from seatsync.core.bucket import Bucket
 from seatsync.core.net import stream as transport
-from seatsync.core.net.limits import Bucket, Budget
+from seatsync.core.net.limits import Budget
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.websocket import socket as websocket
 from seatsync.core.websocket.socket import ABNORMAL, CloseCode, WebSocket, accept_head, text_frame

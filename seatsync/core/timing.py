@@ -1,0 +1,84 @@
+"""Every wait, interval and deadline of a server that is not a setting, in one frozen object.
+
+`seatsync.app` passes one `Timing` to all parts; tests pass one with shorter waits. All values are in seconds.
+"""
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Timing:
+    """The defaults are those of a server in production."""
+
+    # HTTP
+    head_s: float = 10.0
+    """From a connection's start to its first request, and from a head's first byte to its last."""
+    last_head_s: float = 1.0
+    """The same while the server drains."""
+    body_s: float = 30.0
+    response_s: float = 30.0
+    keep_alive_s: float = 75.0
+    """Silence between two requests of a connection."""
+    announce_delay_s: float = 0.05
+    """From a login to its announcement: a page notified before it has the cookie would reconnect as a guest."""
+
+    # WebSocket connections
+    close_s: float = 2.0
+    """To flush, to receive the peer's close frame, and to read the rest, each."""
+    last_writes_s: float = 2.5
+    """From a close's begin until its connection's writes are answered."""
+    ping_after_s: float = 25.0
+    """Silence before a ping."""
+    drop_after_s: float = 60.0
+    """Silence before the connection is dropped."""
+    slow_for_s: float = 120.0
+    """Backpressure before the connection is closed with 4008."""
+    login_close_s: float = 1.0
+    """From the announcement of a new login state to the close that makes the client reconnect."""
+    revoked_wait_s: float = 0.5
+    """From the end of a session to its announcement as a logout: a login that replaces it is announced first."""
+    handshake_s: float = 10.0
+    """From the check of a handshake's session until its connection is indexed, at most."""
+    tick_s: float = 0.5
+    """Between two looks at the connections' deadlines."""
+
+    # Channels
+    retry_s: float = 0.25
+    """Before a channel asks an unreachable database again."""
+    idle_channel_s: float = 60.0
+    """For how long a channel without subscribers keeps its history and snapshot."""
+    evict_s: float = 10.0
+    """Between two searches for idle channels."""
+    gather_s: float = 0.1
+    """Between two updates of what is coalesced by time."""
+
+    # PostgreSQL
+    query_s: float = 2.0
+    """To acquire a connection and to run a query, together."""
+    rollback_s: float = 2.0
+    cancel_s: float = 1.0
+    """To cancel the statement of an abandoned connection."""
+    recheck_s: float = 0.5
+    """Between two checks of a database that was found unreachable."""
+    connect_s: float = 2.0
+    probe_s: float = 2.0
+    """For a LISTEN, and for a probe to come back."""
+    beat_s: float = 1.0
+    """Between two beats of the feed, and for the answer to one."""
+    stale_after_s: float = 1.0
+    """How long the feed is lost before subscribers are notified."""
+    first_backoff_s: float = 0.05
+    last_backoff_s: float = 0.5
+    """Reconnect backoff of the feed: first and maximum delay."""
+    feed_start_s: float = 10.0
+    """Until the feed is live at the start."""
+
+    # Writes
+    write_s: float = 2.0
+    """From a change's arrival in the queue to its outcome."""
+    commit_s: float = 1.5
+    """For one batch, at most."""
+    least_commit_s: float = 0.5
+    """For one batch at least, however close a deadline in it is."""
+    blocked_poll_s: float = 0.05
+    """Between two checks whether blocked groups are free again."""
