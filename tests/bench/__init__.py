@@ -1,4 +1,4 @@
-"""The server beside the field: the same load for everyone, in one run, on one machine.
+"""The server beside the field: the same load for each, in one run, on one machine.
 
     python -m tests.bench                    every measure, then RESULTS.md
     python -m tests.bench join --rounds 1    one measure
@@ -13,7 +13,7 @@ How it is done, so that anyone can judge the figures:
   median over the rounds, a ratio the median of the ratios within each round.
 - CPU time is the kernel's account of the process (`/proc/PID/task/*/schedstat`, in nanoseconds), from just before the
   load to the moment the last client has the last frame. What the kernel does to deliver a frame on loopback happens
-  inside the sender's `send` and is in it, for everyone.
+  inside the sender's `send` and is in it, for every entrant.
 - The payloads are Seats Sync's own, byte for byte. Revisions are in them, and every client checks that none is
   missing, repeated or out of order.
 """

@@ -21,7 +21,7 @@ _ROUNDS = 5
 
 
 def main() -> int:
-    """Take the measures asked for and print them; note them down if they were full ones, of the usual entrants."""
+    """Run the measures of the command line and print them; save them if they were full, of the usual entrants."""
     options = _arguments()
     _allow_descriptors()
     chosen = [measure for measure in MEASURES if not options.measures or measure.name in options.measures]

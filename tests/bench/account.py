@@ -1,4 +1,4 @@
-"""What processes have used, as the kernel accounts for it."""
+"""CPU time and memory of processes, as the kernel accounts for them."""
 
 import os
 from collections.abc import Iterable

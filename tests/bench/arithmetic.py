@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 Values = Mapping[str, float]
-"""What one entrant measured in one round, by the name of the figure."""
+"""The figures of one entrant in one round, by name."""
 
 
 @define
@@ -41,14 +41,14 @@ class Rounds:
 
 
 def rotated(entrants: Sequence[str], turn: int) -> list[str]:
-    """The order of a round: each goes first once, and follows everybody else in turn."""
+    """The order of a round: each entrant goes first once, and after each other one once."""
     start = turn % len(entrants) if entrants else 0
     return [*entrants[start:], *entrants[:start]]
 
 
 @frozen
 class Bound:
-    """What a figure should be: at most, or at least, so much."""
+    """A bound for a figure: at most, or at least."""
 
     limit: float
     at_most: bool
@@ -62,7 +62,7 @@ class Bound:
 
 
 def verdict(figure: float | None, goal: Bound, least: Bound | None) -> str:
-    """How a figure stands to its goal and to the least that is asked."""
+    """Compare a figure with its goal and its least acceptable value."""
     if figure is None:
         return "not measured"
     if goal.holds(figure):

@@ -114,7 +114,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        listening.accept()[0].close()  # the load generator looks whether somebody is here
+        listening.accept()[0].close()  # the load generator probes the port first
         clients = [accept(listening) for _ in range(subscribers)]
         eids = [read_request(client)["eid"].encode() for client in clients]
         for client, eid in zip(clients, eids, strict=True):

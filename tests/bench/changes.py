@@ -2,7 +2,7 @@
 
     python -m tests.bench.changes DSN HALL PACE COUNT [SEATS]
 
-Prints ``ready``, waits for a line, changes ``SEATS`` seats (1 unless told) of the hall ``COUNT`` times, ``PACE`` times
+Prints ``ready``, waits for a line, changes ``SEATS`` seats (1 by default) of the hall ``COUNT`` times, ``PACE`` times
 a second, and prints a JSON list of pairs of times on `time.monotonic`, which all processes of the machine share: when
 the statement was sent, and when PostgreSQL's answer came. The commit was in between. The schedule does not wait for
 answers that come late; a statement is sent when it is due or, if the one before it has no answer yet, just after it.

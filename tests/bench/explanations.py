@@ -19,7 +19,7 @@ EXPLANATIONS: dict[str, str] = {
         "the snapshot, which the kernel copies, and two fifths the handshake; its query is one of many in a statement."
     ),
     "workers": (
-        "Both workers accept from the same sockets, and whoever wakes first takes what waits, so 64 connections do not "
+        "Both workers accept from the same sockets, and the first to wake takes what waits, so 64 connections do not "
         "always fall 32 and 32; a worker with fewer of them is idle part of its quota, which shows as less than twice "
         "the share of a core. What an answer costs stays the same."
     ),

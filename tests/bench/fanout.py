@@ -1,4 +1,4 @@
-"""Broadcasts at one pace for everybody: what a delivered frame costs the server, and how long it takes."""
+"""Broadcasts at one pace for every entrant: what a delivered frame costs the server, and how long it takes."""
 
 import gc
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class Load:
 
 @frozen
 class Watched:
-    """What came of the broadcasts."""
+    """The result of the broadcasts."""
 
     spent: Spent
     seconds: float
@@ -113,7 +113,7 @@ def _settled(followers: Herd) -> Iterator[None]:
 
 
 def _entrants(bench: Bench) -> list[str]:
-    return [*bench.everybody, *(name + OWN_EIDS for name in bench.ours)]
+    return [*bench.all_entrants, *(name + OWN_EIDS for name in bench.ours)]
 
 
 def _run(bench: Bench, entrant: str, load: Load) -> Values:
@@ -142,11 +142,11 @@ def _measure(subscribers: int) -> Measure:
     return Measure(
         f"fanout-{subscribers}",
         f"A frame to {subscribers:,} subscribers",
-        f"{FRAMES_PER_S / subscribers:g} broadcasts a second, the same for everyone, of the {{update}} bytes that "
+        f"{FRAMES_PER_S / subscribers:g} broadcasts a second, the same for every entrant, of the {{update}} bytes that "
         "Seats Sync sends for one changed seat. CPU is the server process's, for each frame that arrived. Ours "
-        "includes hearing of the change from PostgreSQL and making the frame; the field gets it ready-made on standard "
-        "input. The times run from the commit (ours) or the line on standard input to each client's reading of the "
-        "frame; the reading of one client after the other is in them. `own eids`: every subscriber uses an eid of its "
+        "includes receiving the notification from PostgreSQL and building the frame; the field gets it ready-made on "
+        "standard input. The times run from the commit (ours) or the line on standard input to each client's reading of "
+        "the frame; the reading of one client after the other is in them. `own eids`: every subscriber uses an eid of its "
         "own, so every frame is encoded separately; else all use the same. Pace held: below 100 % where the server did "
         "not keep up.",
         (

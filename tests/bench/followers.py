@@ -18,7 +18,7 @@ _SNAPSHOT, _HEAD_BYTES = b'"status":"snapshot"', 80
 
 @define(eq=False)
 class Stream:
-    """What all followers of one hall have seen, and whether they have seen it all."""
+    """Revisions that the followers of one hall have received."""
 
     last: int = 0
     """The revision that ends the stream; 0 while it is not known."""

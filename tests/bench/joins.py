@@ -1,4 +1,4 @@
-"""Everybody comes at once: connect, sign in by token, take the snapshot."""
+"""All clients join at once: connect, sign in by token, take the snapshot."""
 
 from time import monotonic
 

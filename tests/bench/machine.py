@@ -17,7 +17,7 @@ _PACKAGES = ("trio", "wsproto", "asyncpg", "psycopg", "orjson", "uvloop", "webso
 
 @frozen
 class Cores:
-    """Who runs where."""
+    """The cores that each part runs on."""
 
     server: int
     client: int

@@ -1,4 +1,4 @@
-"""What a measure is, and what it needs."""
+"""A measure, and what it needs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,13 +32,13 @@ class Bench:
         return quick if self.quick else full
 
     @property
-    def everybody(self) -> list[str]:
+    def all_entrants(self) -> list[str]:
         """The field and ours."""
         return [*self.field.programs, *self.ours]
 
     @contextmanager
     def server(self, entrant: str, answer: bytes = b"{}") -> Iterator[Server]:
-        """A server of any of `everybody`; one of the field answers all with ``answer``. Raises `BenchError`."""
+        """A server of any of `all_entrants`; one of the field answers all with ``answer``. Raises `BenchError`."""
         if entrant in self.ours:
             with self.site.run(self.ours[entrant]) as server:
                 yield server
@@ -62,7 +62,7 @@ class Measure:
     """One comparison."""
 
     name: str
-    """What it is called on the command line."""
+    """Its name on the command line."""
     title: str
     about: str
     """How it is measured, and what its figures mean."""

@@ -1,4 +1,4 @@
-"""What an idle connection takes of the server's memory."""
+"""Memory of an idle connection in the server."""
 
 import time
 
@@ -48,7 +48,7 @@ MEMORY = Measure(
     "have a subscription to a hall and have been sent its snapshot; the field's have done nothing. What the kernel "
     "keeps for a socket is not in it, for anybody.",
     (Figure("kib", "KiB per connection", 1), Figure("total_mib", "whole process MiB", 0)),
-    lambda bench: [name for name in bench.everybody if name != FLOOR],
+    lambda bench: [name for name in bench.all_entrants if name != FLOOR],
     _run,
     compared="kib",
     baseline=SEATS_SYNC,

@@ -45,7 +45,7 @@ class Server:
         return family(self.process.pid)
 
     def tell(self, line: bytes) -> None:
-        """Write a line to its standard input: for the field, a frame for everybody."""
+        """Write a line to its standard input: for the field, a frame to broadcast."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
@@ -63,7 +63,7 @@ def started(
 ) -> Iterator[Server]:
     """A server, from the moment it prints ``ready``, whose first group is its port, until the block ends.
 
-    Its standard error goes to ``log``. It is asked to end by the end of its input and SIGTERM, then killed. Raises
+    Its standard error goes to ``log``. It is ended by the end of its input and SIGTERM, then killed. Raises
     `BenchError`.
     """
     with log.open("ab") as errors, running_on(cores):
@@ -100,7 +100,7 @@ def _wait_ready(name: str, process: "subprocess.Popen[bytes]", ready: Pattern[by
 def _last_words(log: Path) -> str:
     """The last line that begins with a word: of a traceback the error, of a framed one too."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line[:1].isalnum()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

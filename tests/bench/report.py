@@ -90,7 +90,7 @@ def _sensible(figure: float) -> str:
 
 
 def _shortfalls(results: Results) -> str:
-    """What keeps the targets that do not reach their goal from it."""
+    """Explanations of the targets that are missed."""
     lines = [
         f"- **{target.text}**: {EXPLANATIONS.get(target.key, 'not explained yet.')}\n"
         for target in TARGETS

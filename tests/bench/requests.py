@@ -19,7 +19,7 @@ _TS = b',"ts":'
 
 @define(eq=False)
 class Exchange:
-    """What all askers send, what they have to be answered with, and how often they were."""
+    """The request of all clients, the answer it must have, and how often it had it."""
 
     request: bytes
     expected: bytes
@@ -35,7 +35,7 @@ class Asker(Member):
         self._exchange = exchange
 
     def text(self, data: bytes, start: int, end: int, now: float) -> None:
-        """Check an answer and ask again."""
+        """Check an answer and send the next request."""
         exchange = self._exchange
         exchange.answers += 1
         if not data.startswith(exchange.expected, start):
@@ -44,7 +44,7 @@ class Asker(Member):
 
 
 def ask(server: Server, request: bytes, answer: bytes, seconds: float) -> Values:
-    """Keep every connection asking for a while. Raises `BenchError`."""
+    """Keep a request in flight on every connection for so many seconds. Raises `BenchError`."""
     exchange = Exchange(request, answer[: answer.rindex(_TS)])
     with herd(server.url) as askers:
         askers.open(Asker(exchange) for _ in range(CONNECTIONS))
@@ -74,7 +74,7 @@ REQUESTS = Measure(
     "requests",
     "Requests and answers",
     f"{CONNECTIONS} connections, each with one request under way: `hall.get` of a hall of 8 seats. Ours reads the "
-    "request, checks it and answers with the hall; the field sends the same {hall} bytes back whatever it is asked, so "
+    "request, checks it and answers with the hall; the field sends the same {hall} bytes back to any message, so "
     "this is our work against a bare echo. Where the server is not at 100 % of its core the client was the bottleneck: "
     "compare answers per CPU second there.",
     (
@@ -84,7 +84,7 @@ REQUESTS = Measure(
         Figure("busy", "server's core %", 0),
         Figure("faults", "wrong answers", 0),
     ),
-    lambda bench: bench.everybody,
+    lambda bench: bench.all_entrants,
     _run,
     compared="per_cpu",
     baseline=TRIO,

@@ -1,4 +1,4 @@
-"""What was measured, kept beside the report: a measure taken again replaces its own figures alone."""
+"""Results, kept beside the report: a measure taken again replaces its own figures alone."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Results:
 
     @classmethod
     def load(cls) -> "Results":
-        """What was saved last; nothing if nothing was."""
+        """Load the saved results; empty if there are none."""
         if not FILE.is_file():
             return cls()
         saved: dict[str, Any] = json.loads(FILE.read_text())

@@ -1,4 +1,4 @@
-"""What Seats Sync really sends, byte for byte: the payloads of the whole field."""
+"""Payloads of the whole field: what Seats Sync really sends, byte for byte."""
 
 import json
 
@@ -26,7 +26,7 @@ class Samples:
 
     @property
     def hall_request(self) -> bytes:
-        """What is answered with `hall`."""
+        """The request whose answer is `hall`."""
         return request("hall.get", {"id": self.hall_id})
 
     def update_at(self, rev: int) -> bytes:
@@ -35,13 +35,13 @@ class Samples:
 
 
 class _Listener(Member):
-    """Keeps what it is sent."""
+    """Keeps the messages it receives."""
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
 
     def text(self, data: bytes, start: int, end: int, now: float) -> None:
-        """Keep it, and let whoever waits look."""
+        """Keep it, and wake the waiting loop."""
         self.received.append(data[start:end])
         self.herd.loop.stop()
 
@@ -54,7 +54,7 @@ def take_samples(site: Site) -> Samples:
         listeners.open([listener])
 
         def receive() -> bytes:
-            listeners.run_until(lambda: bool(listener.received), "nothing was sent")
+            listeners.run_until(lambda: bool(listener.received), "nothing was received")
             return listener.received.pop(0)
 
         listener.connection.send(request("hall.get", {"id": small.id}))

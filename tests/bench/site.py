@@ -91,9 +91,9 @@ class Site:
 
     @contextmanager
     def run(self, tree: Path = ROOT, *, workers: int = 1, cores: frozenset[int] = frozenset()) -> Iterator[Server]:
-        """A server as ``seatsync serve`` starts it, with the settings everybody gets.
+        """A server as ``seatsync serve`` starts it, with the default settings.
 
-        ``tree`` is the project it is started from; it runs on the server's core unless told. Raises `BenchError`.
+        ``tree`` is the project it is started from; it runs on the server's core by default. Raises `BenchError`.
         """
         environment = {
             "DATABASE_URL": self.dsn,

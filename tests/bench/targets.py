@@ -1,4 +1,4 @@
-"""What the server is to reach, as a table; and where it falls short, why."""
+"""The targets, as a table."""
 
 from collections.abc import Callable, Iterable
 

@@ -19,8 +19,8 @@ def test_what_was_not_measured_has_no_figure() -> None:
     """An entrant that is missing, or a figure it does not have, is no zero."""
     rounds = Rounds({"pgbench": [{"rate": 1.0}]})
     assert rounds.median("pgbench", "cpu") is None
-    assert rounds.median("nobody", "rate") is None
-    assert rounds.ratio("pgbench", "nobody", "rate") is None
+    assert rounds.median("absent", "rate") is None
+    assert rounds.ratio("pgbench", "absent", "rate") is None
     assert verdict(None, Bound(1, at_most=True), None) == "not measured"
 
 
@@ -29,7 +29,7 @@ def test_spread_is_relative_to_the_median() -> None:
     assert Rounds({"ours": [{"cpu": 9.0}, {"cpu": 10.0}, {"cpu": 12.0}]}).spread("ours", "cpu") == pytest.approx(0.3)
 
 
-def test_everybody_goes_first_once() -> None:
+def test_every_entrant_goes_first_once() -> None:
     """Rounds rotate, so that no entrant always follows the same one."""
     assert [rotated("abc", turn)[0] for turn in range(4)] == ["a", "b", "c", "a"]
     assert rotated([], 1) == []
@@ -44,7 +44,7 @@ def test_verdict(figure: float, expected: str) -> None:
 
 
 def test_verdict_without_a_least() -> None:
-    """Where nothing is asked at the least, a figure that misses the goal is not short of anything."""
+    """Without a least bound, a figure that misses the goal is not short of anything."""
     assert verdict(0.5, Bound(0.8, at_most=False), None) == "measured"
 
 

@@ -39,7 +39,7 @@ where id = :id;
 
 @define(eq=False)
 class Ledger:
-    """What all writers have been answered."""
+    """The answers to all writers."""
 
     answers: int = 0
     faults: int = 0

@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def main() -> int:
-    """Run the drills that were asked for; 1 if one has found a fault or was late."""
+    """Run the drills of the command line; 1 if one found a fault or was late."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Fault drills on real processes.")
     parser.add_argument("drills", metavar="DRILL", nargs="*", help="which to run (default: all)")
     parser.add_argument("--list", action="store_true", help="list the drills")

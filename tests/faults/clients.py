@@ -59,7 +59,7 @@ class Link:
         self.begin()
 
     def begin(self) -> None:
-        """Say what there is to say first."""
+        """Send the first messages."""
 
     def text(self, data: bytes, start: int, end: int, now: float) -> None:
         """A message."""
@@ -106,9 +106,9 @@ class Watcher(Link):
 
     judge: Judge = field(kw_only=True)
     stale: bool = False
-    """It was last told that what it sees may be old."""
+    """Its last notification said ``stale``."""
     stale_at: list[tuple[float, bool]] = field(factory=list)
-    """When it was told so, and when that it no longer is."""
+    """When each ``stale`` notification came, and which it was."""
     merged: list[bytes] = field(factory=list)
     """Frames that stand for more than one revision: updates with ``from``, and snapshots."""
     first_frame_at: float = float("inf")
@@ -133,9 +133,9 @@ class Watcher(Link):
         head = data[start : min(end, start + _HEAD_BYTES)]
         is_snapshot = _SNAPSHOT in head
         if data.find(_STALE, start, end) >= 0:
-            self._told(now, data.find(_IS_STALE, start, end) >= 0)
+            self._note_stale(now, data.find(_IS_STALE, start, end) >= 0)
         elif self.stale and (is_snapshot or self.first_frame_at > now) and end - start > len(HEARTBEAT):
-            self._told(now, False)
+            self._note_stale(now, False)
         if is_snapshot or _MERGED in head:
             self.merged.append(head)
         self.judge.text(data, start, end, now)
@@ -144,7 +144,7 @@ class Watcher(Link):
         """How many frames were snapshots, or updates past that revision of more than a batch or two make."""
         return sum(_makes_up_for_much(head, since) for head in self.merged)
 
-    def _told(self, now: float, stale: bool) -> None:
+    def _note_stale(self, now: float, stale: bool) -> None:
         if stale != self.stale:
             self.stale = stale
             self.stale_at.append((now, stale))
@@ -153,7 +153,7 @@ class Watcher(Link):
         self.first_frame_at = now
 
     def _refused(self, _: str, retry_after_s: float | None) -> None:
-        """The database is away, say: ask again."""
+        """Try again, for example while the database is away."""
         self.crowd.loop.after(min(retry_after_s or 1.0, 0.5), self._again)
 
     def _again(self) -> None:

@@ -13,7 +13,7 @@ from seatsync.load.frames import Closing
 from tests.faults.clients import Link
 from tests.faults.drill import Outcome, Skipped, Stage, drill
 from tests.faults.postgres import running_postgres
-from tests.faults.processes import is_alive, tell, wait_until
+from tests.faults.processes import is_alive, send_signal, wait_until
 from tests.faults.readiness import Readiness
 from tests.faults.scene import Scene, embedded_dsn, on_own_postgres, scene
 from tests.faults.server import Server, running_server
@@ -21,7 +21,7 @@ from tests.faults.server import Server, running_server
 #: A server that is killed leaves nothing behind after so many seconds.
 ORPHANS_S = 10.0
 
-#: A server that is told to end says that it is not ready within so many seconds.
+#: A stopping server reports within this many seconds that it is not ready.
 NOT_READY_S = 0.5
 
 _SETTLE_S = 30.0
@@ -37,7 +37,7 @@ def worker_killed(stage: Stage) -> Outcome:
         slowest = 0.0
         for pid in scene.server.worker_pids():
             at = time.monotonic()
-            tell([pid], signal.SIGKILL)
+            send_signal([pid], signal.SIGKILL)
             wait_until(lambda pid=pid: not is_alive(pid), 5, "the worker is dead")  # type: ignore[misc]
             back_at = _all_back(scene)
             replaced_at = wait_until(lambda: _workers_ready(scene.server, 2), _SETTLE_S, "there are two workers again")
@@ -72,7 +72,7 @@ def _killed_and_started(stage: Stage, *, workers: int) -> Outcome:
             time.sleep(1.5)
             pids = server.all_pids()
             at = time.monotonic()
-            tell([server.pid], signal.SIGKILL)
+            send_signal([server.pid], signal.SIGKILL)
             assert server.process is not None
             server.process.wait()
             gone_at = wait_until(lambda: not any(map(is_alive, pids)), ORPHANS_S, "no process is left")  # noqa: B023
@@ -119,7 +119,7 @@ def restart_at_once(stage: Stage) -> Outcome:
 
 @drill
 def drain(stage: Stage) -> Outcome:
-    """SIGTERM under load: writes in flight are answered, everybody hears 1001, exit status 0; then a start."""
+    """SIGTERM under load: writes in flight are answered, every client receives 1001, exit status 0; then a start."""
     outcome = Outcome()
     with (
         running_postgres(stage.directory) as postgres,
@@ -131,9 +131,9 @@ def drain(stage: Stage) -> Outcome:
         status = server.end(signal.SIGTERM)
         outcome.measure("drain", time.monotonic() - at, 10.0)
         outcome.require(status == 0, f"the exit status was {status}")
-        told_at = the_scene.readiness.first(lambda said: not said.ready, at)
-        outcome.require(told_at is not None, "/readyz did not fail")
-        outcome.detection_s = (told_at or at) - at
+        reported_at = the_scene.readiness.first(lambda state: not state.ready, at)
+        outcome.require(reported_at is not None, "/readyz did not fail")
+        outcome.detection_s = (reported_at or at) - at
         outcome.measure("not ready", outcome.detection_s, NOT_READY_S)
         closings = [_closing(link.closings, at) for link in (*the_scene.crowd.watchers, *the_scene.crowd.writers)]
         outcome.require(
@@ -164,7 +164,7 @@ def second_signal(stage: Stage) -> Outcome:
         the_scene.crowd.resting = True
         wait_until(lambda: the_scene.crowd.is_quiet, 5.0, "writers rest")
         the_scene.crowd.each(Link.pause, the_scene.crowd.watchers)
-        tell([server.pid], signal.SIGTERM)
+        send_signal([server.pid], signal.SIGTERM)
         time.sleep(0.5)
         outcome.require(is_alive(server.pid), "nothing held up the drain")
         pids = server.all_pids()
@@ -181,7 +181,7 @@ def second_signal(stage: Stage) -> Outcome:
 
 @drill
 def rolling_replacement(stage: Stage) -> Outcome:
-    """SIGHUP replaces two workers under load, twice, once while one of them is killed; nobody is refused."""
+    """SIGHUP replaces two workers under load, twice, once while one of them is killed; no connection is refused."""
 
     def run(scene: Scene, _: object, outcome: Outcome) -> None:
         server = scene.server
@@ -193,7 +193,7 @@ def rolling_replacement(stage: Stage) -> Outcome:
             codes = {code for code, count in scene.crowd.closings(at).items() if count}
             outcome.require(codes == {1001}, f"connections ended with {scene.crowd.closings(at)}")
             last = server.worker_pids()[-1]
-            threading.Timer(0.2, tell, ([last], signal.SIGKILL)).start()
+            threading.Timer(0.2, send_signal, ([last], signal.SIGKILL)).start()
             _replace(server)
             time.sleep(2.0)
             wait_until(lambda: _workers_ready(server, 2), _SETTLE_S, "there are two workers, no more and no less")
@@ -206,7 +206,7 @@ def rolling_replacement(stage: Stage) -> Outcome:
 def _replace(server: Server) -> float:
     """Replace all workers; the time at which none of the old ones is left."""
     old = server.worker_pids()
-    tell([server.pid], signal.SIGHUP)
+    send_signal([server.pid], signal.SIGHUP)
     return wait_until(lambda: not any(map(is_alive, old)), _SETTLE_S, "the old workers are gone")
 
 
@@ -265,13 +265,13 @@ def clock_step(stage: Stage) -> Outcome:
             the_scene.live_from(at)
             outcome.require(abs(_clock(server) - time.time() - to) < 5, f"the clock was not stepped by {to} s")
         outcome.require(not the_scene.crowd.closings(at), f"connections ended: {the_scene.crowd.closings(at)}")
-        outcome.require(the_scene.readiness.first(lambda said: not said.ready, at) is None, "it was not ready")
+        outcome.require(the_scene.readiness.first(lambda state: not state.ready, at) is None, "it was not ready")
         the_scene.judge(outcome)
     return outcome
 
 
 def _clock(server: Server) -> float:
-    """What time the server thinks it is, by the head of an answer."""
+    """The server's clock, from the Date field of a response."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     try:
         connection.request("GET", "/healthz")

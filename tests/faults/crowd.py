@@ -1,6 +1,7 @@
 """The clients of a drill: watchers that verify every frame, and writers that send again until they are answered.
 
-They run in one thread, on the load generator's loop and connections. Whoever loses a connection comes back and resumes.
+They run in one thread, on the load generator's loop and connections. A client that loses its connection reconnects and
+resumes.
 """
 
 import threading
@@ -19,7 +20,7 @@ from tests.faults.clients import Link, Watcher
 from tests.faults.ledger import Ledger
 from tests.faults.writers import Writer
 
-#: How often what other threads ask for is looked at, and how often clients send a heartbeat, in seconds.
+#: Intervals between two looks at other threads' requests, and between two heartbeats of a client, in seconds.
 _TICK_S, _HEARTBEAT_S = 0.01, 4.0
 
 
@@ -132,10 +133,10 @@ class Crowd:
         links = (*self.watchers, *self.writers)
         return Counter(closing.code for link in links for at, closing in link.closings if at >= after)
 
-    def told_stale(self, after: float, *, stale: bool = True) -> list[float]:
-        """When each watcher that was there then was first told so; shorter than the watchers if some were not."""
+    def notified_stale(self, after: float, *, stale: bool = True) -> list[float]:
+        """When each watcher of that time was first notified; shorter than the watchers if some were not."""
         firsts = (
-            next((at for at, told in watcher.stale_at if at >= after and told is stale), None)
+            next((at for at, notified in watcher.stale_at if at >= after and notified is stale), None)
             for watcher in self.watchers
             if watcher.opened_at[0] < after
         )
@@ -144,7 +145,7 @@ class Crowd:
 
 @contextmanager
 def running_crowd(url: str, hall: int, *, pause_s: float = 0.0) -> Iterator[Crowd]:
-    """A crowd, nobody in it yet, for the length of the block."""
+    """An empty crowd for the length of the block."""
     crowd = Crowd(url, hall, pause_s=pause_s)
     crowd._thread.start()
     try:

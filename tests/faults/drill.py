@@ -1,4 +1,4 @@
-"""What a drill is, and what comes out of one."""
+"""A drill, and its outcome."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 
 class Skipped(Exception):
-    """The drill cannot be run on this machine; the message is one sentence that says what is missing."""
+    """The drill cannot be run on this machine; the message is one sentence that names what is missing."""
 
 
 @frozen
@@ -46,7 +46,7 @@ class Measure:
 
 @define
 class Outcome:
-    """What a drill has found."""
+    """The findings of a drill."""
 
     detection_s: float | None = None
     """From the fault to the server's saying that it is not ready."""
@@ -62,7 +62,7 @@ class Outcome:
     reordered: int = 0
     measures: list[Measure] = field(factory=list)
     faults: list[str] = field(factory=list)
-    """What must not be, in words."""
+    """Faults, in words."""
 
     def measure(self, name: str, value: float, limit: float | None = None, unit: str = "s") -> None:
         """Note a figure."""

@@ -7,7 +7,7 @@ from tests.faults.drill import Outcome, Stage, drill
 from tests.faults.postgres import Postgres
 from tests.faults.scene import WATCHERS, Scene, on_own_postgres
 
-#: What the issue asks for, in seconds.
+#: Limits, in seconds.
 DEAD_DETECTION_S, FROZEN_DETECTION_S, RECOVERY_S, STALE_S, ANSWER_S = 0.2, 2.5, 1.0, 5.0, 2.5
 
 
@@ -32,7 +32,7 @@ def feed_killed(stage: Stage) -> Outcome:
         outcome.measure("recovery", max(recovered), RECOVERY_S)
         outcome.require(
             not any(watcher.stale_at for watcher in scene.crowd.watchers),
-            "watchers were told of a loss shorter than a second",
+            "watchers were notified of a loss shorter than a second",
         )
 
     return on_own_postgres(stage, run)
@@ -70,12 +70,12 @@ def measure_loss(
 
 
 def measure_stale(scene: Scene, outcome: Outcome, at: float) -> None:
-    """Every client was told of a loss that began at ``at``, neither too soon nor too late."""
-    told = scene.crowd.told_stale(at)
-    outcome.require(len(told) >= WATCHERS, f"only {len(told)} of {WATCHERS} watchers were told of the loss")
-    if told:
-        outcome.measure("clients are told", max(told) - at, STALE_S)
-        outcome.require(min(told) - at >= 0.9, "clients were told before the loss had lasted a second")
+    """Every client was notified of a loss that began at ``at``, neither too soon nor too late."""
+    notified = scene.crowd.notified_stale(at)
+    outcome.require(len(notified) >= WATCHERS, f"only {len(notified)} of {WATCHERS} watchers were notified of the loss")
+    if notified:
+        outcome.measure("clients are notified", max(notified) - at, STALE_S)
+        outcome.require(min(notified) - at >= 0.9, "clients were notified before the loss had lasted a second")
 
 
 @drill
@@ -123,7 +123,7 @@ def postgres_gone(stage: Stage) -> Outcome:
 
 
 def _ask_while_away(scene: Scene, outcome: Outcome) -> None:
-    """Reads say within 2 s that the database is away, and never answer with something empty."""
+    """Reads fail within 2 s while the database is away, and never return an empty result."""
     slowest = 0.0
     for method, data in (
         ("hall/get", {"id": scene.hall + 1000}),

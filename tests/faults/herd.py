@@ -12,7 +12,7 @@ from tests.faults.processes import wait_until
 from tests.faults.scene import Scene, scene
 from tests.faults.server import running_server
 
-#: What the issue asks for, in seconds.
+#: Limits, in seconds.
 BACK_S, DRAIN_S = 3.0, 3.0
 
 _BATCH = 500
@@ -74,12 +74,12 @@ def drain_many(stage: Stage) -> Outcome:
         outcome.measure("drain", time.monotonic() - at, DRAIN_S)
         outcome.require(status == 0, f"the exit status was {status}")
         wait_until(lambda: all(watcher.closings for watcher in watchers), 5.0, "all connections have ended")
-        outcome.measure("the last client heard", max(watcher.closings[0][0] for watcher in watchers) - at, DRAIN_S)
+        outcome.measure("last client notified", max(watcher.closings[0][0] for watcher in watchers) - at, DRAIN_S)
         clean = [watcher for watcher in watchers if watcher.closings[0][1].code == 1001]
         advised = [watcher.closings[0][1].retry_ms for watcher in clean]
         outcome.measure("closed with 1001", len(clean), unit="clients")
         outcome.require(len(clean) == count, f"connections ended with {the_scene.crowd.closings(at)}")
-        outcome.require(None not in advised, "not everybody was told when to come back")
+        outcome.require(None not in advised, "some clients got no advice on when to reconnect")
         outcome.measure("retry window", max(window[1] for window in advised if window) / 1000)
     return outcome
 

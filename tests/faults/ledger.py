@@ -1,4 +1,4 @@
-"""What the writers of a drill were answered, and whether the database says the same."""
+"""The replies to the writers of a drill, compared with the database."""
 
 import threading
 from collections import defaultdict
@@ -35,7 +35,7 @@ class Ledger:
     refused: list[str] = field(factory=list)
     """Answers that no request of a writer's should get."""
     unavailable: int = 0
-    """Answers that said ``ServiceUnavailable``."""
+    """Replies with the error ``ServiceUnavailable``."""
     resent: int = 0
     slowest_s: float = 0.0
     """The longest that an open connection waited for an answer, of whatever kind."""

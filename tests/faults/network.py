@@ -15,7 +15,7 @@ from attrs import frozen
 from tests.faults.drill import Outcome, Skipped, Stage, drill
 from tests.faults.feed import FROZEN_DETECTION_S, measure_loss, measure_stale
 from tests.faults.postgres import Postgres, running_postgres
-from tests.faults.processes import tell, wait_until
+from tests.faults.processes import send_signal, wait_until
 from tests.faults.scene import scene
 from tests.faults.server import SECRET, Server, free_port, running_server
 
@@ -52,7 +52,7 @@ class Wires:
         return f"{self.namespace}d"
 
     def cut(self) -> None:
-        """Drop every packet between the server and the database, both ways; nobody is told."""
+        """Drop every packet between the server and the database, both ways, without an error to either."""
         self._filter("-I")
 
     def mend(self) -> None:
@@ -176,7 +176,7 @@ def running_pgbouncer(directory: Path, postgres: Postgres, mode: str) -> Iterato
         wait_until(Postgres(place, address=dsn).accepts, _START_S, "pgbouncer accepts connections")
         yield Pooler(dsn, process)
     finally:
-        tell([process.pid], signal.SIGCONT)
+        send_signal([process.pid], signal.SIGCONT)
         process.kill()
         process.wait()
 
@@ -200,9 +200,9 @@ def pooler_of_transactions(stage: Stage) -> Outcome:
                     check=False,
                 )
                 outcome.measure("refused after", time.monotonic() - began, _START_S)
-                said = refused.stderr.strip().rpartition("\n")[2]
+                printed = refused.stderr.strip().rpartition("\n")[2]
                 outcome.require(refused.returncode == 1, f"the exit status was {refused.returncode}")
-                outcome.require("DATABASE_URL" in said and "pooler" in said, f"the last words were {said!r}")
+                outcome.require("DATABASE_URL" in printed and "pooler" in printed, f"the last words were {printed!r}")
     return outcome
 
 
@@ -219,10 +219,10 @@ def pooler_frozen(stage: Stage) -> Outcome:
         ):
             time.sleep(1.0)
             at = time.monotonic()
-            tell([pooler.process.pid], signal.SIGSTOP)
+            send_signal([pooler.process.pid], signal.SIGSTOP)
             time.sleep(stage.choose(10, 5))
             the_scene.sql_change()
-            tell([pooler.process.pid], signal.SIGCONT)
+            send_signal([pooler.process.pid], signal.SIGCONT)
             measure_loss(the_scene, outcome, at, time.monotonic(), detection_limit_s=FROZEN_DETECTION_S)
             measure_stale(the_scene, outcome, at)
             the_scene.judge(outcome)
@@ -231,7 +231,7 @@ def pooler_frozen(stage: Stage) -> Outcome:
 
 @drill
 def feed_frozen(stage: Stage) -> Outcome:
-    """Only the feed is frozen for 10 s: writes are answered, snapshots are served and say that they may be old."""
+    """Only the feed is frozen for 10 s: writes are answered, snapshots are served and marked stale."""
     outcome = Outcome()
     with running_postgres(stage.directory) as postgres:
         postgres.open_to_all()
@@ -242,18 +242,18 @@ def feed_frozen(stage: Stage) -> Outcome:
         ):
             time.sleep(1.0)
             at = time.monotonic()
-            tell([pooler.process.pid], signal.SIGSTOP)
+            send_signal([pooler.process.pid], signal.SIGSTOP)
             time.sleep(stage.choose(9, 4))
             answered = len(the_scene.crowd.ledger.answers)
-            outcome.require(the_scene.fetch_hall().get("stale") is True, "a snapshot does not say that it may be old")
+            outcome.require(the_scene.fetch_hall().get("stale") is True, "a snapshot is not marked stale")
             (late,) = the_scene.crowd.add_watchers(1)
             wait_until(lambda: late.is_live, 2.0, "a new watcher has a snapshot")
-            outcome.require(late.stale, "the snapshot of a new watcher does not say that it may be old")
+            outcome.require(late.stale, "the snapshot of a new watcher is not marked stale")
             outcome.require(server.readiness().database == "ok", "the database counts as unreachable")
             time.sleep(1.0)
             outcome.measure("meanwhile", len(the_scene.crowd.ledger.answers) - answered, unit="answers a second")
             outcome.require(len(the_scene.crowd.ledger.answers) > answered, "no write was answered meanwhile")
-            tell([pooler.process.pid], signal.SIGCONT)
+            send_signal([pooler.process.pid], signal.SIGCONT)
             measure_loss(the_scene, outcome, at, time.monotonic(), detection_limit_s=FROZEN_DETECTION_S)
             measure_stale(the_scene, outcome, at)
             outcome.require(not the_scene.crowd.ledger.unavailable, "some writes were not possible")

@@ -14,7 +14,7 @@ from attrs import define
 from seatsync.core.embedded.cluster import DATABASE, USER, create_cluster, parameters
 from seatsync.core.embedded.files import PORT
 from seatsync.core.embedded.programs import Programs, find_programs
-from tests.faults.processes import children, tell, wait_until
+from tests.faults.processes import children, send_signal, wait_until
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
@@ -69,18 +69,18 @@ class Postgres:
 
     def freeze(self) -> None:
         """Stop it and its backends where they are; connections stay open, and nothing answers."""
-        tell(self._pids(), signal.SIGSTOP)
+        send_signal(self._pids(), signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        tell(self._pids(), signal.SIGCONT)
+        send_signal(self._pids(), signal.SIGCONT)
 
     def _pids(self) -> list[int]:
         assert self._process is not None
         return [self._process.pid, *children(self._process.pid)]
 
     def admit(self, host: str) -> str:
-        """Let everybody in who reaches that address of this machine; returns the address for clients."""
+        """Accept connections at that address of this machine from anyone; returns the address for clients."""
         with (self._cluster / "pg_hba.conf").open("a") as rules:
             rules.write(f"host all all {host}/24 trust\n")
         self.sql("select pg_reload_conf()")

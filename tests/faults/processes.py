@@ -1,4 +1,4 @@
-"""What the kernel says of processes that a drill has started, and signals to them. Linux only."""
+"""The kernel's view of processes that a drill has started, and signals to them. Linux only."""
 
 import os
 import resource
@@ -37,7 +37,7 @@ def command(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process is there and has not ended: one that nobody has waited for yet counts as ended."""
+    """Return whether the process runs; a zombie counts as ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -54,14 +54,14 @@ def memory_kib(pid: int) -> int:
 
 
 def tcp_memory_kib() -> int:
-    """What the kernel keeps in the buffers of all TCP connections of the machine."""
+    """Bytes in the kernel's buffers of all TCP connections of the machine."""
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             return int(line.split()[-1]) * resource.getpagesize() // 1024
     return 0
 
 
-def tell(pids: list[int], number: signal.Signals) -> None:
+def send_signal(pids: list[int], number: signal.Signals) -> None:
     """Send a signal to each process that is still there."""
     for pid in pids:
         with suppress(ProcessLookupError):

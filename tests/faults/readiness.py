@@ -1,4 +1,4 @@
-"""``/readyz``, asked again and again: when the server noticed what, as a load balancer would see it."""
+"""``/readyz``, polled: when the server noticed what, as a load balancer would see it."""
 
 import http.client
 import json
@@ -43,7 +43,7 @@ class Readiness:
 
 
 class ReadinessLog:
-    """What ``/readyz`` has said, change by change."""
+    """The answers of ``/readyz``, change by change."""
 
     def __init__(self, port: int, host: str) -> None:
         self._place = (host, port)
@@ -77,11 +77,11 @@ class ReadinessLog:
         return at
 
     def wait_lost(self, after: float, timeout_s: float = 15.0) -> float:
-        """When the feed was first said to be lost."""
+        """When the feed was first reported lost."""
         return self.wait(lambda answer: answer.feed == "lost", after, timeout_s, "the loss of the feed is noticed")
 
     def wait_ready(self, after: float, timeout_s: float = 30.0) -> float:
-        """When the server was first said to be ready."""
+        """When the server was first reported ready."""
         return self.wait(lambda answer: answer.ready, after, timeout_s, "the server is ready")
 
 

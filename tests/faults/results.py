@@ -15,7 +15,7 @@ from tests.faults.drill import Drill, Outcome
 
 @frozen
 class Result:
-    """What became of one drill."""
+    """The result of one drill."""
 
     drill: Drill
     outcome: Outcome
@@ -106,5 +106,5 @@ def _postgres_version() -> str:
     program = find_program("postgres")
     if program is None:
         return "PostgreSQL"
-    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
-    return f"PostgreSQL {said.rpartition(' ')[2].strip()}"
+    printed = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    return f"PostgreSQL {printed.rpartition(' ')[2].strip()}"

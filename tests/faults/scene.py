@@ -1,4 +1,4 @@
-"""What most drills set up: a PostgreSQL, a server on it, a hall, and a crowd; and the verdict at the end."""
+"""The set-up of most drills (a PostgreSQL, a server on it, a hall and a crowd), and the verdict at the end."""
 
 import http.client
 import time
@@ -89,7 +89,7 @@ class Scene:
         table = {row["id"]: (row["status"], row["note"]) for row in rows(self.dsn, SEATS_NOW, self.hall)}
         outcome.require(
             {seat["id"]: (seat["status"], seat["note"]) for seat in truth["seats"]} == table,
-            "a fresh snapshot is not what the table says",
+            "a fresh snapshot differs from the table",
         )
 
         def compare() -> None:
@@ -129,7 +129,7 @@ def post(server: Server, path: str, data: dict[str, Any]) -> bytes:
 def scene(
     server: Server, dsn: str, *, watchers: int = WATCHERS, writers: int = WRITERS, pause_s: float = 0.01
 ) -> Iterator[Scene]:
-    """The hall and the crowd, once everybody in it is live; the server runs already."""
+    """The hall and the crowd, once all of it is live; the server runs already."""
     hall = int(server.run("seed", "hall", "--seats", str(SEATS), "--name", "Drill"))
     seats = [row["id"] for row in rows(dsn, "select id from seat where hall_id = $1 order by id", hall)]
     tokens = server.run("token", "drill", "--create", "--count", str(max(1, writers))).split()

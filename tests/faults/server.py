@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from tests.faults.processes import children, command, descendants, is_alive, tell, wait_until
+from tests.faults.processes import children, command, descendants, is_alive, send_signal, wait_until
 from tests.faults.readiness import Readiness
 
 SECRET = "drills only: " + 32 * "s"
@@ -21,7 +21,7 @@ _END_S = 20.0
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -37,7 +37,7 @@ class Server:
     environment: Mapping[str, str]
     workers: int = 1
     prefix: Sequence[str] = ()
-    """What the command is run by, if anything."""
+    """A command that runs the server's, if any."""
     host: str = "127.0.0.1"
     port: int = field(factory=free_port)
     ws_port: int = field(factory=free_port)
@@ -111,7 +111,7 @@ class Server:
         return self.log_path.read_text(errors="replace").strip().rpartition("\n")[2]
 
     def readiness(self) -> Readiness:
-        """What it says of itself now."""
+        """Its readiness now."""
         return Readiness.ask(self.port, self.host)
 
     def worker_pids(self) -> list[int]:
@@ -136,7 +136,7 @@ class Server:
             return
         pids = self.all_pids()
         if self.process.poll() is None:
-            tell([self.pid], signal.SIGTERM)
+            send_signal([self.pid], signal.SIGTERM)
             try:
                 self.process.wait(_END_S)
             except subprocess.TimeoutExpired:

@@ -18,7 +18,7 @@ from tests.faults.processes import memory_kib, tcp_memory_kib, wait_until
 from tests.faults.scene import Scene, on_own_postgres, scene
 from tests.faults.server import running_server
 
-#: What the issue asks for.
+#: Limits.
 P99_RATIO, MEMORY_MIB = 1.2, 32
 
 #: Changes a second: for the memory, and for the latency, where this side must not be what is measured.
@@ -49,7 +49,7 @@ def stalled_reader(stage: Stage) -> Outcome:
         outcome.recovery_s = scene.live_from(at) - at
         outcome.require(not slow.closings, f"it was closed: {slow.closings}")
         outcome.measure("behind by", behind, unit="revisions")
-        # While the kernel's buffers still grew the server may have sent one that waited there: it tells old news.
+        # While the kernel's buffers still grew the server may have sent one that waited there: it is out of date.
         outcome.measure("frames that made up for it", slow.makes_up_for_much(midway), 1, unit="")
 
     return on_own_postgres(stage, run)
@@ -97,16 +97,16 @@ def stalled_beside_healthy(stage: Stage) -> Outcome:
 
 @frozen
 class _Stall:
-    """What came of one stall."""
+    """The result of one stall."""
 
     without: Histogram
     """The latency of healthy clients alone."""
     beside: Histogram
     """The same beside as many that have stalled."""
     memory_mib: float
-    """What the server took more for them."""
+    """Memory that the server took for them, in bytes."""
     buffers_mib: float
-    """What the kernel did."""
+    """Memory that the kernel took."""
     changes_per_s: float
 
 

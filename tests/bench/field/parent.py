@@ -1,4 +1,4 @@
-"""What the asyncio servers of the field have in common: their argument, ``ready``, and the lines to broadcast."""
+"""The common part of the asyncio servers of the field: their argument, ``ready``, and the lines to broadcast."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ _LONGEST_LINE = 1 << 20
 
 
 def canned_answer() -> bytes:
-    """What every message is answered with."""
+    """The answer to every message."""
     return Path(sys.argv[1]).read_bytes()
 
 

@@ -35,7 +35,7 @@ class Peer(WSListener):
 
 
 def broadcast(payload: bytes) -> None:
-    """Send one frame to everybody."""
+    """Send one frame to every connection."""
     buffer = bytearray(_HEAD) + payload
     for transport in connected:
         transport.send_reuse_external_bytearray(WSMsgType.TEXT, buffer, _HEAD)

@@ -26,7 +26,7 @@ async def answer(request: WebSocketRequest) -> None:
 
 
 async def broadcast(payload: str) -> None:
-    """Send one frame to everybody."""
+    """Send one frame to every connection."""
     for connection in list(connected):
         try:
             await connection.send_message(payload)
