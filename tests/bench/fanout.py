@@ -145,10 +145,10 @@ def _measure(subscribers: int) -> Measure:
         f"{FRAMES_PER_S / subscribers:g} broadcasts a second, the same for every entrant, of the {{update}} bytes that "
         "Seats Sync sends for one changed seat. CPU is the server process's, for each frame that arrived. Ours "
         "includes receiving the notification from PostgreSQL and building the frame; the field gets it ready-made on "
-        "standard input. The times run from the commit (ours) or the line on standard input to each client's reading of "
-        "the frame; the reading of one client after the other is in them. `own eids`: every subscriber uses an eid of its "
-        "own, so every frame is encoded separately; else all use the same. Pace held: below 100 % where the server did "
-        "not keep up.",
+        "standard input. The times run from the commit (ours) or the line on standard input to each client's reading "
+        "of the frame; the reading of one client after the other is in them. `own eids`: every subscriber uses an eid "
+        "of its own, so every frame is encoded separately; else all use the same. Pace held: below 100 % where the "
+        "server did not keep up.",
         (
             Figure("cpu_us", "CPU µs/frame", 2),
             Figure("postgres_us", "PostgreSQL µs/frame", 2),

@@ -128,7 +128,7 @@ def test_a_snapshot_is_one_moment(world: World, hall: int) -> None:
 
 
 async def retried(connection: asyncpg.Connection, query: str, *args: object) -> None:
-    """Run a statement again until nobody is in its way."""
+    """Run a statement again until it meets no conflict."""
     while True:
         try:
             await connection.fetch(query, *args)
@@ -165,7 +165,7 @@ async def maintain(dsn: str, halls: dict[int, list[int]], choose: random.Random)
 
 
 def replay(seats: list[int], announced: list[dict[str, Any]]) -> dict[int, str]:
-    """The status of each seat in the end, for somebody who hears every update; each has to count right by itself."""
+    """The final status of each seat for a client that receives every update, each with the right counts."""
     held = dict.fromkeys(seats, "VACANT")
     for update in announced:
         held |= {seat["id"]: seat["status"] for seat in update["seats"]}
@@ -175,12 +175,12 @@ def replay(seats: list[int], announced: list[dict[str, Any]]) -> dict[int, str]:
 
 
 def test_many_writers_lose_nothing(world: World, alice: User) -> None:
-    """Servers and people on the same halls: revisions follow one another, each told once, every count exact."""
+    """Servers and people on the same halls: revisions follow one another, each announced once, every count exact."""
     halls = {hall: world.seats(hall) for hall in (world.hall(5, 8) for _ in range(3))}
     world.notifications()
     chance = [random.Random(seed) for seed in range(4)]  # noqa: S311 - the same choices in every run
 
-    async def everybody() -> None:
+    async def all_at_once() -> None:
         await asyncio.gather(
             serve(world.dsn, alice, halls, chance[0]),
             serve(world.dsn, alice, halls, chance[1]),
@@ -188,16 +188,16 @@ def test_many_writers_lose_nothing(world: World, alice: User) -> None:
             maintain(world.dsn, halls, chance[3]),
         )
 
-    world.run(everybody())
+    world.run(all_at_once())
     announced = updates(world.notifications())
     for hall, seats in halls.items():
-        heard = [update for update in announced if update["id"] == hall]
-        assert [update["rev"] for update in heard] == list(range(2, world.rev(hall) + 1))
+        of_hall = [update for update in announced if update["id"] == hall]
+        assert [update["rev"] for update in of_hall] == list(range(2, world.rev(hall) + 1))
         now = {
             row["id"]: row["status"] for row in world.rows("select id, status::text from seat where hall_id = $1", hall)
         }
-        assert replay(seats, heard) == now
+        assert replay(seats, of_hall) == now
         epoch = world.value("select wire_epoch(epoch) from hall where id = $1", hall)
         missed = json.loads(world.row(CHANGES, hall, 1, epoch)["data"])
         assert {seat["id"]: seat["status"] for seat in missed["seats"]}.items() <= now.items()
-        assert missed["seat_types"] == heard[-1]["seat_types"]
+        assert missed["seat_types"] == of_hall[-1]["seat_types"]

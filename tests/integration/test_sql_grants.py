@@ -1,4 +1,4 @@
-"""A role that may change seats and nothing else: what the README tells a maintainer to grant."""
+"""A role that may change seats and nothing else: the grants that the documentation recommends."""
 
 import os
 from collections.abc import Iterator

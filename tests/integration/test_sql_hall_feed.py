@@ -1,4 +1,4 @@
-"""Changing cinemas, halls and seat types by SQL: what servers are told, and what a revision is proof against."""
+"""Changing cinemas, halls and seat types by SQL: the notifications, and the protection of revisions."""
 
 import asyncpg
 import pytest
@@ -57,7 +57,7 @@ def test_an_update_of_a_hall_that_changes_nothing(world: World, hall: int) -> No
     ["update hall set rev = 0", "update hall set rev = rev + 5", "update hall set rev = rev + 1, name = 'Blue Hall'"],
 )
 def test_rev_is_not_for_sql_to_set(world: World, hall: int, change: str) -> None:
-    """Lowered or skipped, it would make clients take old news for new, or wait for what never comes."""
+    """Lowered or skipped, clients would take an old revision for a new one, or wait for one that never comes."""
     before = world.rev(hall)
     with pytest.raises(asyncpg.RestrictViolationError, match=r"hall\.rev is kept by triggers"):
         world.do(change)
@@ -65,7 +65,7 @@ def test_rev_is_not_for_sql_to_set(world: World, hall: int, change: str) -> None
 
 
 def test_an_added_hall_is_news_for_its_cinema(world: World, cinema: int) -> None:
-    """The cinema has an update; nobody watches the hall yet."""
+    """The cinema has an update; the hall has no subscribers yet."""
     world.do("insert into hall (cinema_id, name, rows, places) values ($1, 'New', 1, 1)", cinema)
     assert world.notifications() == [f"cinema {cinema}"]
 
@@ -91,7 +91,7 @@ def test_a_deleted_cinema_takes_its_halls_along(world: World, hall: int, cinema:
 
 @pytest.mark.parametrize("statement", ["truncate hall cascade", "truncate cinema cascade"])
 def test_truncated_halls_are_announced(world: World, hall: int, statement: str) -> None:
-    """TRUNCATE tells of each hall that it is gone, and leaves no history."""
+    """TRUNCATE announces the end of each hall, and leaves no history."""
     other = world.hall()
     world.notifications()
     world.do(statement)
@@ -126,7 +126,7 @@ def test_a_changed_cinema_is_an_update(world: World, cinema: int, change: str) -
 
 
 def test_an_added_or_removed_cinema_changes_the_list(world: World, hall: int) -> None:
-    """Both are told; a statement without rows is not."""
+    """Both are announced; a statement without rows is not."""
     lumen = world.cinema("Lumen")
     assert world.notifications() == ["cinemas"]
     world.do("delete from cinema where id = $1", lumen)
@@ -136,7 +136,7 @@ def test_an_added_or_removed_cinema_changes_the_list(world: World, hall: int) ->
 
 
 def test_what_was_done_with_triggers_disabled(world: World, hall: int) -> None:
-    """Nobody hears of it until the epoch of the halls concerned is renewed."""
+    """It is not announced until the epoch of the halls concerned is renewed."""
     before = world.rev(hall)
     world.do("alter table seat disable trigger user")
     world.do("update seat set status = 'OCCUPIED'")
@@ -168,7 +168,7 @@ def test_what_was_done_with_triggers_disabled(world: World, hall: int) -> None:
     ],
 )
 def test_rows_out_of_their_domain_are_refused(world: World, hall: int, statement: str) -> None:
-    """Constraints hold the domain against everybody."""
+    """Constraints hold for any writer."""
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         world.do(statement)
     assert world.notifications() == []
@@ -193,7 +193,7 @@ def test_every_walked_foreign_key_has_an_index(world: World) -> None:
 
 
 def test_every_table_and_view_is_described(world: World) -> None:
-    """A maintainer reads the schema in psql: \\d+ tells what each table is for."""
+    """A maintainer reads the schema in psql: \\d+ shows the purpose of each table."""
     assert (
         world.values(
             """

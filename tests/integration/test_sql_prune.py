@@ -40,7 +40,7 @@ def test_old_events_go_in_whole_revisions(world: World, hall: int) -> None:
 
 
 def test_events_go_in_batches(world: World, hall: int) -> None:
-    """Each call removes about as many as it was told, until nothing is left to remove."""
+    """Each call removes about the number it was given, until nothing is left to remove."""
     world.do("update seat_event set at = now() - interval '31 days'")
     removed = []
     while count := world.value(EVENTS, 30, 4):

@@ -90,7 +90,7 @@ def test_a_statement_that_changes_nothing_is_no_revision(world: World, hall: int
     ],
 )
 def test_a_changed_layout_is_a_revision_without_data(world: World, hall: int, change: str) -> None:
-    """Clients load the hall anew; updated_at tells of status and note only."""
+    """Clients load the hall anew; updated_at reflects status and note only."""
     seat = world.seats(hall)[0]
     before = world.rev(hall)
     updated_at = world.value("select updated_at from seat where id = $1", seat)
@@ -259,7 +259,7 @@ def test_a_row_of_seats_can_be_shifted(world: World, hall: int) -> None:
     ],
 )
 def test_a_seat_out_of_its_domain_is_refused(world: World, hall: int, change: str) -> None:
-    """Constraints hold the domain against everybody."""
+    """Constraints hold for any writer."""
     before = world.rows("select * from seat where hall_id = $1 order by id", hall)
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         world.do(change)

@@ -26,7 +26,7 @@ def snapshot(world: World, hall: int) -> dict[str, Any]:
 
 
 def changes(world: World, hall: int, since: int, epoch: str | None = None) -> dict[str, Any] | None:
-    """What came after a revision, or ``None`` when that cannot be told wholly."""
+    """The changes after a revision; ``None`` when they are incomplete."""
     epoch = epoch or world.value("select wire_epoch(epoch) from hall where id = $1", hall)
     row = world.row(HALL["changes"].sql, hall, since, epoch)
     assert row["whole"] == (row["data"] is not None)
@@ -126,7 +126,7 @@ def test_another_epoch(world: World, hall: int, epoch: str) -> None:
 
 
 def test_a_layout_in_between(world: World, hall: int) -> None:
-    """What came after it can be resumed from, it cannot."""
+    """A client can resume from the revision after it, not from the one before it."""
     world.do("update seat set x = 5 where id = $1", world.seats(hall)[0])
     world.do("update seat set status = 'OCCUPIED' where id = $1", world.seats(hall)[0])
     assert changes(world, hall, 1) is None
@@ -134,7 +134,7 @@ def test_a_layout_in_between(world: World, hall: int) -> None:
 
 
 def test_missing_history(world: World, hall: int) -> None:
-    """A revision without its events, whoever took them away, is never passed over in silence."""
+    """A revision whose events are missing, for any reason, is never skipped in silence."""
     for status in ("OCCUPIED", "VACANT", "RESERVED"):
         world.do("update seat set status = $1::text::seat_status where id = $2", status, world.seats(hall)[0])
     world.do("delete from seat_event where rev = 3")

@@ -28,13 +28,13 @@ def bob(world: World) -> User:
 
 @pytest.mark.parametrize(("before", "after"), list(product(STATUSES, STATUSES)))
 def test_the_table_of_changes(world: World, hall: int, alice: User, bob: User, *, before: str, after: str) -> None:
-    """Every cell, for a seat that is one's own, another user's, and nobody's."""
-    own, others, nobodys, *_ = world.seats(hall)
+    """Every cell, for a seat of the user's own, of another user's, and without a user."""
+    own, others, unowned, *_ = world.seats(hall)
     for user, seat in ((alice, own), (bob, others)):
         assert write_seat(world, user, hall, seat, before).code is None
-    world.do("update seat set status = $1::text::seat_status where id = $2", before, nobodys)
+    world.do("update seat set status = $1::text::seat_status where id = $2", before, unowned)
     mine, theirs = REFUSED.get((before, after), (None, None))
-    for seat, code in ((own, mine), (others, theirs), (nobodys, theirs)):
+    for seat, code in ((own, mine), (others, theirs), (unowned, theirs)):
         rev = world.rev(hall)
         outcome = write_seat(world, alice, hall, seat, after)
         assert outcome.code == code
@@ -172,7 +172,7 @@ def test_a_session_that_has_ended(world: World, hall: int, alice: User, end: str
     assert write_seat(world, alice, hall, world.seats(hall)[0], "OCCUPIED").code == "SessionExpired"
 
 
-def test_the_session_of_somebody_else(world: World, hall: int, alice: User, bob: User) -> None:
+def test_the_session_of_another_user(world: World, hall: int, alice: User, bob: User) -> None:
     """A session speaks for its own user alone."""
     mixed = User(alice.id, bob.session)
     assert write_seat(world, mixed, hall, world.seats(hall)[0], "OCCUPIED").code == "SessionExpired"
@@ -207,7 +207,7 @@ def test_plain_sql_after_a_write_is_plain_again(world: World, hall: int, alice: 
 
 
 def test_a_batch_does_not_go_through_the_hall_for_each_seat(world: World, alice: User) -> None:
-    """What it reads grows with the seats it changes, also before PostgreSQL has any statistics."""
+    """The rows it reads grow with the seats it changes, also before PostgreSQL has any statistics."""
     hall = world.hall(20, 20)
     seats = world.seats(hall)
     world.do("begin")

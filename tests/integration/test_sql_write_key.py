@@ -68,7 +68,7 @@ def test_keys_belong_to_users(world: World, hall: int, alice: User, key: UUID) -
 
 
 def test_old_and_new_keys_in_one_batch(world: World, hall: int, alice: User, key: UUID) -> None:
-    """What was asked before is answered, what is new is done, what has no key as well."""
+    """A known key is answered from memory; a new key, and a write without one, is executed."""
     seats = world.seats(hall)
     again = Request(alice, hall, [Item(seats[0], "OCCUPIED")], key)
     (first,) = write(world, again)

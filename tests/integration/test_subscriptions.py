@@ -1,4 +1,4 @@
-"""Subscriptions: made, ended, told apart by type and eid, and limited in number."""
+"""Subscriptions: made, ended, distinguished by type and eid, and limited in number."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ async def test_same_eid_twice_for_the_same_type(server: RunningServer, method: s
 
 
 async def test_same_eid_for_different_types(server: RunningServer) -> None:
-    """Subscriptions of different types may share an eid, and updates are told apart by their type."""
+    """Subscriptions of different types may share an eid, and their updates differ by type."""
     hall = await make_hall(server)
     async with server.client() as client:
         for method in METHODS:

@@ -19,7 +19,7 @@ SEATS = 3
 
 @frozen
 class Item:
-    """What somebody wants of one seat."""
+    """A change of one seat."""
 
     place: int
     status: str

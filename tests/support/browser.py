@@ -13,12 +13,12 @@ from tests.support.server import RunningServer
 
 @define
 class Browser:
-    """Nobody has used it yet."""
+    """A browser without cookies."""
 
     server: RunningServer
     cookies: dict[str, str] = field(factory=dict)
     secret: str = ""
-    """What its user's authenticator holds."""
+    """The secret in its user's authenticator."""
 
     async def post(self, method: str, **data: Any) -> Answer:
         """Call a method over HTTP."""

@@ -14,7 +14,7 @@ ROOM_BYTES = 1_000_000_000
 def scratch_directory() -> Iterator[Path]:
     """A directory that goes at the end; in memory where there is room, as databases are made ten times faster there.
 
-    Its path is short enough for sockets, and everybody may pass through it.
+    Its path is short enough for sockets, and every account may pass through it.
     """
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
     with tempfile.TemporaryDirectory(prefix="seatsync-", dir=MEMORY if roomy else "/tmp") as name:

@@ -13,7 +13,7 @@ _CHUNK_BYTES = 65536
 
 @define
 class Proxy:
-    """Passes connections on to PostgreSQL until it is told otherwise."""
+    """Passes connections on to PostgreSQL until it is set otherwise."""
 
     target: str
     port: int = 0

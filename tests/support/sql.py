@@ -24,7 +24,7 @@ class Session:
 
     _runner: asyncio.Runner
     connection: asyncpg.Connection
-    _heard: "asyncio.Queue[str]" = field(factory=asyncio.Queue)
+    _received: "asyncio.Queue[str]" = field(factory=asyncio.Queue)
 
     def rows(self, query: str, *args: Any) -> list[Row]:
         """All rows."""
@@ -62,14 +62,16 @@ class Session:
 
     def listen(self) -> None:
         """Collect the notifications of the server's channel from now on."""
-        self._runner.run(self.connection.add_listener("seatsync", lambda *told: self._heard.put_nowait(told[3])))
+        self._runner.run(
+            self.connection.add_listener("seatsync", lambda *arguments: self._received.put_nowait(arguments[3]))
+        )
 
     def heard_until(self, last: str) -> list[str]:
         """The notifications up to one with the payload ``last``, without it."""
 
         async def collect() -> list[str]:
             payloads = []
-            while (payload := await self._heard.get()) != last:
+            while (payload := await self._received.get()) != last:
                 payloads.append(payload)
             return payloads
 
@@ -108,7 +110,7 @@ class World(Session):
         return session
 
     def notifications(self) -> list[str]:
-        """What was announced since this was asked last, in order."""
+        """Notifications since the last call, in order."""
         probe = f"probe {next(self._probes)}"
         self._runner.run(self.connection.execute("select pg_notify('seatsync', $1)", probe))
         return self._listener.heard_until(probe)
@@ -140,7 +142,7 @@ class World(Session):
         return cinema
 
     def hall(self, rows: int = 2, places: int = 3, *, cinema: int | None = None, kind: str = "Standard") -> int:
-        """Add a hall full of vacant seats of one type, in a cinema of its own unless told; its id."""
+        """Add a hall full of vacant seats of one type, in a cinema of its own by default; its id."""
         hall: int = self.value(
             "insert into hall (cinema_id, name, rows, places) values ($1, 'Hall', $2, $3) returning id",
             self.cinema() if cinema is None else cinema,

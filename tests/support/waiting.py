@@ -1,4 +1,4 @@
-"""Waiting for what tests cannot be told of: asked again and again, with a limit."""
+"""Polling, with a limit, for conditions that send no event."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
