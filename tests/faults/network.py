@@ -17,7 +17,8 @@ from tests.faults.feed import FROZEN_DETECTION_S, measure_loss, measure_stale
 from tests.faults.postgres import Postgres, running_postgres
 from tests.faults.processes import send_signal, wait_until
 from tests.faults.scene import scene
-from tests.faults.server import SECRET, Server, free_port, running_server
+from tests.faults.server import SECRET, Server, running_server
+from tests.support.places import free_port
 
 #: Room for all clients of a drill at one address that is not loopback.
 LIMITS = {"MAX_CONNECTIONS_PER_ADDRESS": "1000", "REQUESTS_PER_SECOND": "10000", "MESSAGES_PER_SECOND": "10000"}

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +12,12 @@ from attrs import define, field
 
 from tests.faults.processes import children, command, descendants, is_alive, send_signal, wait_until
 from tests.faults.readiness import Readiness
+from tests.support.places import free_port
 
 SECRET = "drills only: " + 32 * "s"
 
 _START_S = 40.0
 _END_S = 20.0
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @define

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from tests.support.client import http
+from tests.support.places import free_port
 from tests.support.raw_socket import TEXT, raw_tcp, raw_websocket
 from tests.support.server import RunningServer, running_server
 
@@ -19,13 +20,6 @@ def exists(host: str) -> bool:
         probe.bind((host, 0))
         return True
     return False
-
-
-def free_port() -> int:
-    """A port that nobody uses just now, on either loopback address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("host", [host for host in LOOPBACKS if exists(host)])

@@ -1,6 +1,7 @@
-"""Where tests keep what need not last."""
+"""Where tests keep temporary files, and on which ports they listen."""
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,3 +22,10 @@ def scratch_directory() -> Iterator[Path]:
         directory = Path(name)
         directory.chmod(0o711)
         yield directory
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
