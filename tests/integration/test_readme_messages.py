@@ -1,4 +1,4 @@
-"""The examples of the README's "Messages", sent in their order to a real server with the demo cinemas.
+"""The examples of the protocol page's "Messages", sent in their order to a real server with the demo cinemas.
 
 What differs from one run to the next (codes, phrases, tokens, times, ids of sessions) is filled in; everything else is
 sent as it is printed, and what comes back has the keys and types that are printed.
@@ -13,17 +13,18 @@ from attrs import define, field
 
 from seatsync.cinema import seed
 from tests.support.client import Client, Frame, http
-from tests.support.readme import read_page
+from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer
 
-EXAMPLES = read_page().examples()
+PAGE = read_page(PROTOCOL)
+EXAMPLES = PAGE.examples()
 NUMBERS = (int, float)
 ENVELOPE = ["type", "status", "data", "error", "eid", "ts"]
 
 
 @define
 class Reader:
-    """Somebody who follows the page from top to bottom."""
+    """A reader who follows the page from top to bottom."""
 
     server: RunningServer
     token: str | None = None
@@ -89,10 +90,10 @@ async def test_http_answers_the_same(server: RunningServer, name: str) -> None:
     assert_like(found.json()["data"], answer["data"])
 
 
-async def test_the_conflict_is_told_as_printed(server: RunningServer) -> None:
+async def test_the_conflict_reads_as_printed(server: RunningServer) -> None:
     """The one example of an error: the same keys, and the message word for word."""
     await seed.demo(server.db)
-    (printed,) = [block for block in read_page().blocks if '"status": "error"' in block.text]
+    (printed,) = [block for block in PAGE.blocks if '"status": "error"' in block.text]
     message = re.findall(r'"message": "(.*?)"', printed.text)
     await server.sql("update seat set status = 'OCCUPIED' where id = 613")
     async with server.client(await server.token("ada")) as client:

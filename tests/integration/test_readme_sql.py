@@ -1,4 +1,4 @@
-"""The README's "Seats by SQL": its statements run exactly as printed, and do what it says."""
+"""The SQL page: its statements run exactly as printed, and do what it says."""
 
 import re
 from collections.abc import AsyncIterator
@@ -8,17 +8,17 @@ import pytest
 
 from seatsync.cinema import seed
 from seatsync.core.postgres.pool import DatabaseRejected
-from tests.support.readme import Page, names, read_page
+from tests.support.readme import PROTOCOL, SQL, Page, names, read_page
 from tests.support.server import RunningServer
-from tests.support.sql import open_world
+from tests.support.sql import World
 
 HALL = 3
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    """The README."""
-    return read_page()
+    """The page."""
+    return read_page(SQL)
 
 
 @pytest.fixture
@@ -34,21 +34,16 @@ async def demo(server: RunningServer) -> AsyncIterator[RunningServer]:
         )
 
 
-def blocks(page: Page, heading: str) -> list[str]:
-    """The SQL under a heading."""
-    return [block.text for block in page.code("sql") if block.heading == heading]
-
-
 async def test_every_statement_runs(demo: RunningServer, page: Page) -> None:
     """All of them, from top to bottom, on the demo data."""
     await demo.token("eve")
-    for block in page.code("sql"):
-        await demo.sql(block.text)
+    for statements in page.code("sql"):
+        await demo.sql(statements)
 
 
 async def test_each_statement_is_one_update(demo: RunningServer, page: Page) -> None:
-    """However many seats it changes; and everybody who watches the hall gets it."""
-    (printed,) = blocks(page, "Change a seat and watch")
+    """However many seats it changes; every subscriber of the hall gets it."""
+    (printed,) = page.code("sql", "Change a seat and watch")
     async with demo.client() as client:
         hall = await client.data("hall.subscribe", {"id": HALL}, "h")
         for number, statement in enumerate(printed.split("\n\n"), start=1):
@@ -56,9 +51,9 @@ async def test_each_statement_is_one_update(demo: RunningServer, page: Page) -> 
             assert (await client.update("h"))["rev"] == hall["rev"] + number
 
 
-async def test_a_new_cinema_is_told(demo: RunningServer, page: Page) -> None:
-    """Who watches the list hears of it, and its hall has the seats that were asked for."""
-    made, moved = blocks(page, "A new cinema")
+async def test_a_new_cinema_is_live(demo: RunningServer, page: Page) -> None:
+    """Subscribers of the list get it, and its hall has the seats that the page describes."""
+    made, moved = page.code("sql", "A new cinema")
     async with demo.client() as client:
         await client.data("cinemas.subscribe", eid="list")
         await demo.sql(made)
@@ -73,7 +68,7 @@ async def test_a_new_cinema_is_told(demo: RunningServer, page: Page) -> None:
 
 async def test_an_usher_may_change_seats_and_nothing_else(demo: RunningServer, page: Page) -> None:
     """The grants are enough for a live change, and no more than that."""
-    (grants,) = blocks(page, "A role that may only change seats")
+    (grants,) = page.code("sql", "A role that may only change seats")
     await demo.sql(grants)
     as_usher = "begin; set local role usher; {}; commit"
     async with demo.client() as client:
@@ -86,8 +81,9 @@ async def test_an_usher_may_change_seats_and_nothing_else(demo: RunningServer, p
 
 
 async def test_triggers_may_be_disabled(demo: RunningServer, page: Page) -> None:
-    """Clients then get the hall anew, which the last statement before the commit sees to."""
-    disabled, restored = blocks(page, "What to know")
+    """The new epoch in the same transaction sends clients the hall anew."""
+    (disabled,) = page.code("sql", "Disabled triggers")
+    (restored,) = page.code("sql", "Restoring a dump")
     async with demo.client() as client:
         hall = await client.data("hall.subscribe", {"id": HALL}, "h")
         await demo.sql(disabled)
@@ -98,37 +94,110 @@ async def test_triggers_may_be_disabled(demo: RunningServer, page: Page) -> None
         assert (await client.answer("h"))["data"]["epoch"] != relaid["epoch"]
 
 
-async def test_the_end_of_all_sessions_is_told(demo: RunningServer, page: Page) -> None:
-    """What one runs after a restore closes the sockets of those who were signed in."""
-    _, restored = blocks(page, "What to know")
+async def test_a_restore_ends_all_sessions(demo: RunningServer, page: Page) -> None:
+    """The statements for after a restore close the sockets of users."""
+    (restored,) = page.code("sql", "Restoring a dump")
     async with demo.client(await demo.token("eve")) as client:
         await client.heartbeat()
         await demo.sql(restored)
         assert (await client.closed())[0] == 4001
 
 
-def test_the_table_of_changes_is_that_of_the_schema(database_url: str, page: Page) -> None:
-    """What the protocol allows is decided in SQL; the page shows the same, for one's own seats and for others'."""
-    statuses = [names(row[0])[0] for row in page.rows("Methods", 1)]
-    with open_world(database_url) as world:
-        for status, *cells in ((names(row[0])[0], *row[1:]) for row in page.rows("Methods", 1)):
-            for wanted, cell in zip(statuses, cells, strict=True):
-                code = (*names(cell), None)[0]
-                refusals = [world.value(f"select seat_refusal('{status}', '{wanted}', {own})") for own in (True, False)]
-                assert refusals == [None if "one's own" in cell else code, code], (status, wanted)
+def test_the_table_of_changes_is_that_of_the_schema(world: World) -> None:
+    """The rules are in SQL; the protocol page has the same, for one's own seats and for others'."""
+    rows = [(names(row[0])[0], *row[1:]) for row in read_page(PROTOCOL).rows("Methods", 1)]
+    statuses = [status for status, *_ in rows]
+    for status, *cells in rows:
+        for wanted, cell in zip(statuses, cells, strict=True):
+            code = (*names(cell), None)[0]
+            refusals = [world.value(f"select seat_refusal('{status}', '{wanted}', {own})") for own in (True, False)]
+            assert refusals == [None if "one's own" in cell else code, code], (status, wanted)
 
 
-def test_repeatable_read_fails_beside_others(database_url: str, page: Page) -> None:
+def test_repeatable_read_fails_beside_others(world: World, hall: int, page: Page) -> None:
     """With the SQLSTATE that the page names."""
-    assert "40001" in page.prose("What to know")
-    with open_world(database_url) as world:
-        hall = world.hall()
-        world.do("begin isolation level repeatable read")
-        world.value("select count(*) from seat")
-        world.session().do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 1", hall)
-        with pytest.raises(asyncpg.SerializationError) as failed:
-            world.do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 2", hall)
-        assert failed.value.sqlstate == "40001"
+    world.do("begin isolation level repeatable read")
+    world.value("select count(*) from seat")
+    world.session().do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 1", hall)
+    with pytest.raises(asyncpg.SerializationError) as failed:
+        world.do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 2", hall)
+    assert f"`{failed.value.sqlstate}`" in page.prose("Transactions and locks")
+
+
+@pytest.mark.parametrize(
+    ("statement", "revisions"),
+    [
+        (
+            "merge into seat using (values (1, null), (2, 'OCCUPIED'), (9, 'VACANT')) as w (place, status)"
+            " on seat.row = 1 and seat.place = w.place and seat.hall_id = {hall}"
+            " when matched and w.status is null then delete"
+            " when matched then update set status = w.status::seat_status"
+            " when not matched then insert (hall_id, seat_type_id, row, place)"
+            " values ({hall}, (select id from seat_type), 1, w.place)",
+            3,
+        ),
+        (
+            "insert into seat (id, hall_id, seat_type_id, row, place)"
+            " select id, hall_id, seat_type_id, row, place from seat where row = 1 and place = 1"
+            " union all select 999, {hall}, id, 9, 9 from seat_type"
+            " on conflict (id) do update set status = 'OCCUPIED'",
+            2,
+        ),
+    ],
+    ids=["merge", "on conflict"],
+)
+def test_a_statement_of_several_kinds_is_several_revisions(
+    world: World, hall: int, statement: str, revisions: int
+) -> None:
+    """As the table says: one for inserts, one for updates, one for deletes."""
+    before = world.rev(hall)
+    world.do(statement.format(hall=hall))
+    assert world.rev(hall) - before == revisions
+
+
+def test_on_conflict_needs_the_id(world: World, hall: int) -> None:
+    """The other unique constraint of a seat is deferrable, which PostgreSQL does not take."""
+    insert = "insert into seat (hall_id, seat_type_id, row, place) select $1, id, 1, 1 from seat_type"
+    for target in ("(hall_id, row, place) ", ""):
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+            world.do(f"{insert} on conflict {target}do nothing", hall)
+
+
+def test_every_notification_is_in_the_table(world: World, hall: int, page: Page) -> None:
+    """The payloads of all triggers, with ids and the like replaced by the words of the page."""
+    big = world.hall(rows=30, places=30)
+    other = world.cinema("Roxy")
+    user = world.user("eve")
+    world.notifications()
+    for statement in (
+        f"update seat set status = 'OCCUPIED' where hall_id = {hall}",
+        f"update seat set status = 'OCCUPIED' where hall_id = {big}",
+        f"update seat set x = x + 1 where hall_id = {hall}",
+        f"update hall set name = 'Another' where id = {hall}",
+        f"update hall set cinema_id = {other} where id = {hall}",
+        f"delete from hall where id = {hall}",
+        f"delete from session where user_id = {user.id}",
+    ):
+        world.do(statement)
+    assert {_shape(payload) for payload in world.notifications()} | {
+        "visitor <id> <JSON>",
+        "probe <nonce>",
+    } == {names(payload)[0] for payload, _ in page.rows("Notifications")}
+
+
+def _shape(payload: str) -> str:
+    shape = re.sub(r"\{.*\}$", "<JSON>", payload)
+    shape = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "<uuid>", shape)
+    return re.sub(r"\d+", "<rev>", re.sub(r"\d+", "<id>", shape, count=1))
+
+
+def test_every_function_has_the_printed_arguments(world: World, page: Page) -> None:
+    """Their names, in order."""
+    for cell, _ in page.rows("Functions"):
+        function, _, arguments = names(cell)[0].rstrip(")").partition("(")
+        printed = world.value("select proargnames[1:pronargs] from pg_proc where proname = $1", function)
+        required = world.value("select pronargs - pronargdefaults from pg_proc where proname = $1", function)
+        assert arguments.split(", ") == printed[:required]
 
 
 async def test_every_table_is_named(demo: RunningServer, page: Page) -> None:

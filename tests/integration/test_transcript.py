@@ -20,7 +20,7 @@ from attrs import define, field
 from seatsync.cinema import seed
 from tests.support.client import PATIENCE_S
 from tests.support.raw_socket import CLOSE, RawSocket, raw_tcp, raw_websocket
-from tests.support.readme import read_page
+from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer
 
 RECORDED = Path(__file__).with_name("transcript.txt")
@@ -191,7 +191,7 @@ async def test_the_wire_is_as_recorded(server: RunningServer) -> None:
     await seed.demo(server.db)
     recorder = Recorder()
     visitor = Visitor(server, recorder)
-    examples = iter([(name, frames[0]) for name, frames in read_page().examples().items()])
+    examples = iter([(name, frames[0]) for name, frames in read_page(PROTOCOL).examples().items()])
     while await visitor.go_through(examples):
         pass
     for method, path, body in HTTP:

@@ -1,4 +1,4 @@
-"""README.md as data: the tables, examples and code blocks that stand under its headings."""
+"""The README pages as data: the tables, examples and code blocks that stand under their headings."""
 
 import json
 import re
@@ -9,7 +9,16 @@ from typing import Any
 from attrs import frozen
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+
+FRONT = "README.md"
+PROTOCOL = "seatsync/core/protocol/README.md"
+SQL = "sql/README.md"
+LOAD = "seatsync/load/README.md"
+SERVE = "seatsync/serve/README.md"
+TESTS = "tests/README.md"
+
+PAGES = (FRONT, PROTOCOL, SQL, LOAD, SERVE, TESTS)
+"""Every page, one for each reader."""
 
 _HEADING = re.compile(r"(#+) (.+)")
 _FENCE = re.compile(r"```(\w*)")
@@ -27,13 +36,14 @@ class Block:
 
 @frozen
 class Page:
-    """The lines of each section, by heading, without those of its subsections."""
+    """One page: the lines of each section, by heading, without those of its subsections."""
 
+    text: str
     sections: dict[str, list[str]]
     blocks: list[Block]
 
     def rows(self, heading: str, number: int = 0) -> list[list[str]]:
-        """The cells of a table under a heading, the first unless told, without its head."""
+        """The cells of the table of that number under a heading, without its head."""
         tables: list[list[list[str]]] = [[]]
         for line in self.sections[heading]:
             if line.startswith("|"):
@@ -50,23 +60,58 @@ class Page:
         """The text of a section on one line."""
         return " ".join(self.sections[heading])
 
-    def code(self, language: str) -> list[Block]:
-        """The blocks in a language, in order."""
-        return [block for block in self.blocks if block.language == language]
+    def code(self, language: str, heading: str | None = None) -> list[str]:
+        """The blocks in a language, in order; all of the page, or those directly under a heading."""
+        return [block.text for block in self.blocks if block.language == language and heading in {None, block.heading}]
+
+    def anchors(self) -> set[str]:
+        """The anchors that GitHub gives the headings."""
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in self.sections}
+
+    def links(self) -> list[str]:
+        """Where the links lead, images included."""
+        return re.findall(r"\]\(([^)\s]+)\)", self.text)
 
     def examples(self) -> dict[str, list[dict[str, Any]]]:
         """The JSON blocks by the method they stand under: a request, its answer, and what may follow."""
-        return {block.heading.strip("`"): list(_values(block.text)) for block in self.code("json")}
+        found = [block for block in self.blocks if block.language == "json"]
+        return {block.heading.strip("`"): list(_values(block.text)) for block in found}
 
 
-def read_page() -> Page:
-    """The README, taken apart."""
+@frozen
+class Pages:
+    """All pages, by path from the root. A table or a section is found on whichever page it stands."""
+
+    by_path: dict[str, Page]
+
+    def with_heading(self, heading: str) -> Page:
+        """The one page that has the heading."""
+        (page,) = (page for page in self.by_path.values() if heading in page.sections)
+        return page
+
+    def rows(self, heading: str, number: int = 0) -> list[list[str]]:
+        """See `Page.rows`."""
+        return self.with_heading(heading).rows(heading, number)
+
+    def prose(self, heading: str) -> str:
+        """See `Page.prose`."""
+        return self.with_heading(heading).prose(heading)
+
+
+def read_pages() -> Pages:
+    """All of `PAGES`."""
+    return Pages({name: read_page(name) for name in PAGES})
+
+
+def read_page(name: str) -> Page:
+    """One of `PAGES`, taken apart."""
+    text = (ROOT / name).read_text(encoding="utf-8")
     sections: dict[str, list[str]] = {}
     blocks: list[Block] = []
     heading, language = "", ""
     lines: list[str] = []
     inside = False
-    for line in README.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if fence := _FENCE.fullmatch(line):
             if inside:
                 blocks.append(Block(heading, language, "\n".join(lines)))
@@ -75,12 +120,12 @@ def read_page() -> Page:
             lines.append(line)
         elif found := _HEADING.fullmatch(line):
             heading = found[2]
-            assert heading not in sections, f"two headings are called {heading}"
+            assert heading not in sections, f"two headings of {name} are called {heading}"
             sections[heading] = []
         elif heading:
             sections[heading].append(line)
-    assert not inside, "a block of code has no end"
-    return Page(sections, blocks)
+    assert not inside, f"a block of code of {name} has no end"
+    return Page(text, sections, blocks)
 
 
 def names(cell: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The README against the code: every table is complete, every name exists, every link leads somewhere."""
+"""The pages against the code: every table is complete, every name exists, every link leads somewhere."""
 
 import argparse
 import ast
@@ -6,6 +6,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from configparser import ConfigParser
 from itertools import pairwise
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
 from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
+from seatsync.core.net.accept import BACKLOG
 from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.limits import BUSY_CONNECTIONS
 from seatsync.core.net.stream import SLOW_BYTES
@@ -33,11 +35,14 @@ from seatsync.core.tokens import SESSION_LIFETIME_S, Tokens
 from seatsync.core.websocket.socket import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
+from seatsync.load.faults import Kind
+from seatsync.load.stats import Timing
+from seatsync.load.totals import BUSY
 from seatsync.user.methods import UserMethods
 from seatsync.user.totp import STEP_S
 from tests.faults import crashes, feed, herd, network, slow
 from tests.faults.drill import DRILLS
-from tests.support.readme import README, ROOT, Page, names, read_page
+from tests.support.readme import FRONT, PAGES, PROTOCOL, ROOT, Pages, names, read_pages
 
 WHO = {Access.ANYONE: "anyone", Access.READ: "reader", Access.USER: "user", Access.WRITE: "writer"}
 
@@ -45,38 +50,50 @@ NOT_SETTINGS = {"PYTHON", "ARGS", "TEST_DATABASE_URL", "POSTGRES_PASSWORD", "TOK
 """Variables of make, of the tests, of Compose and of shells."""
 
 LIMITS = [
-    ("Limits", f"may have {MAX_SUBSCRIPTIONS} subscriptions, and {MAX_WRITES} writes under way"),
-    ("Limits", f"An eid has at most {MAX_EID_BYTES} bytes, a note at most {MAX_NOTE_CHARACTERS} characters"),
-    ("Limits", f"at most {MAX_SEATS:,} seats, the head of an HTTP request at most {MAX_HEAD_BYTES // 1024} KiB"),
-    ("Limits", f"no outcome after {db.DEADLINE_S:g} s"),
-    ("Limits", f"no outcome after {writer.DEADLINE_S:g} s"),
-    ("Limits", f"once {SLOW_BYTES // 1024} KiB wait for it"),
-    ("Limits", f"after {SLOW_FOR_S:g} s it is closed with {CloseCode.TOO_SLOW}"),
-    ("Limits", f"did not use in the last {BURST_S:g} s"),
-    ("Limits", f"closed with {CloseCode.POLICY}"),
-    ("Limits", f"what {BUSY_CONNECTIONS} connections may"),
-    ("Limits", f"closed with {CloseCode.TRY_LATER}"),
+    ("a message", "`MAX_MESSAGE_BYTES`", f"closed with {CloseCode.TOO_BIG}"),
+    ("an eid", f"{MAX_EID_BYTES} bytes", ""),
+    ("a note", f"{MAX_NOTE_CHARACTERS} characters", ""),
+    ("the seats of one `hall.update_seats`", f"{MAX_SEATS:,}", ""),
+    ("the head of an HTTP request", f"{MAX_HEAD_BYTES // 1024} KiB", ""),
+    ("subscriptions of a connection", f"{MAX_SUBSCRIPTIONS}", ""),
+    ("writes in flight of a connection", f"{MAX_WRITES}", ""),
+    ("from a request to its outcome", f"{max(db.DEADLINE_S, writer.DEADLINE_S):g} s", ""),
+    ("frames a second of a connection", "`MESSAGES_PER_SECOND`", f"closed with {CloseCode.POLICY}"),
+    ("frames a second of an address", f"as many as {BUSY_CONNECTIONS} connections", ""),
+    ("HTTP requests and handshakes a second of an address", "`REQUESTS_PER_SECOND`", ""),
+    ("connections", "`MAX_CONNECTIONS`", f"closed with {CloseCode.TRY_LATER}"),
+    ("connections of an address", "`MAX_CONNECTIONS_PER_ADDRESS`", ""),
+    ("from connecting to the first request", f"{HEAD_S:g} s", ""),
+]
+"""The rows of the table of limits: what is limited, the limit, and what the third column has in it."""
+
+NUMBERS = [
+    ("Limits", f"a token bucket that holds {BURST_S:g} s of them"),
     ("Limits", f"{SPARE_SOCKETS} sockets more, {SPARE_SOCKETS_PER_PEER} more of one address"),
     ("Limits", f"beyond {SOCKETS_PER_REQUEST} for each request it may send"),
-    ("Limits", f"no request begins within {HEAD_S:g} s"),
+    ("Limits", f"once {SLOW_BYTES // 1024} KiB wait for it"),
+    ("Limits", f"After {SLOW_FOR_S:g} s without that, it is closed with {CloseCode.TOO_SLOW}"),
+    ("Connections", f"silent for {PING_AFTER_S:g} s"),
+    ("Connections", f"nothing at all for {DROP_AFTER_S:g} s"),
     ("Messages in, messages out", f"a string of at most {MAX_EID_BYTES} bytes"),
     ("Messages in, messages out", f"up to {MAX_WRITES} of them"),
-    ("Messages in, messages out", f"silent for {PING_AFTER_S:g} s"),
-    ("Messages in, messages out", f"nothing at all for {DROP_AFTER_S:g} s"),
     ("Methods", f"1 to {MAX_SEATS:,} different seats"),
     ("Signing in", f"a session, for {SESSION_LIFETIME_S // 86_400} days"),
     ("Signing in", f"{STEP_S} s, one step of drift"),
     ("Behind nginx", f"every {PING_AFTER_S:g} s"),
+    ("The times", f"more than {BUSY:.0%} of a core".replace("%", " %")),
+    ("The kernel", f"{BACKLOG:,} at most are used"),
 ]
+"""Sentences with a number that is a constant of the code."""
 
 MOST_ARGUMENTS = 5
-"""Of a command with more the page says no more than that."""
+"""The arguments of a command with more are not listed."""
 
 
 @pytest.fixture(scope="module")
-def page() -> Page:
-    """The README."""
-    return read_page()
+def pages() -> Pages:
+    """All pages."""
+    return read_pages()
 
 
 def methods() -> dict[str, Method]:
@@ -94,11 +111,11 @@ def methods() -> dict[str, Method]:
     return {method.name: method for method in registry}
 
 
-def test_every_method_is_in_the_table(page: Page) -> None:
+def test_every_method_is_in_the_table(pages: Pages) -> None:
     """With its aliases, who may call it, and the names of its parameters."""
     documented = {
         tuple(names(name)): (who, {parameter.rstrip("?") for parameter in names(data)})
-        for name, who, data, _ in page.rows("Methods")
+        for name, who, data, _ in pages.rows("Methods")
     }
     assert documented == {
         (method.name, *method.aliases): (WHO[method.access], {field.name for field in attrs.fields(method.params)})
@@ -106,50 +123,50 @@ def test_every_method_is_in_the_table(page: Page) -> None:
     }
 
 
-def test_every_parameter_of_a_seat_is_named(page: Page) -> None:
+def test_every_parameter_of_a_seat_is_named(pages: Pages) -> None:
     """What an item of `hall.update_seats` may hold."""
-    (listed,) = re.findall(r"different seats, each with (.*?);", page.prose("Methods"))
+    (listed,) = re.findall(r"different seats, each with (.*?);", pages.prose("Methods"))
     assert [name.rstrip("?") for name in names(listed)] == [field.name for field in attrs.fields(SeatChange)]
-    assert all(f"`{status}`" in page.prose("Methods") for status in STATUSES)
+    assert all(f"`{status}`" in pages.prose("Methods") for status in STATUSES)
 
 
-def test_every_method_has_an_example(page: Page) -> None:
+def test_every_method_has_an_example(pages: Pages) -> None:
     """Under a heading of its own, a request for it first."""
-    examples = page.examples()
+    examples = pages.by_path[PROTOCOL].examples()
     assert set(examples) == set(methods())
     assert {name: frames[0]["type"] for name, frames in examples.items()} == {name: name for name in examples}
     assert all(len(frames) >= 2 for frames in examples.values())
 
 
-def test_every_setting_is_in_the_table(page: Page) -> None:
+def test_every_setting_is_in_the_table(pages: Pages) -> None:
     """Name, default and meaning, in the order of `.env.example`."""
-    rows = [(*names(name), "".join(names(default)), meaning) for name, default, meaning in page.rows("Settings")]
+    rows = [(*names(name), "".join(names(default)), meaning) for name, default, meaning in pages.rows("Settings")]
     assert rows == [(setting.name, setting.default, setting.help) for setting in SETTINGS]
 
 
-def test_every_error_is_in_the_table(page: Page) -> None:
-    """Code, HTTP statuses, the sentence it is told with, and something to do about it; or it is called reserved."""
+def test_every_error_is_in_the_table(pages: Pages) -> None:
+    """Code, HTTP statuses, the default message, and something to do about it; or it is called reserved."""
     statuses: defaultdict[str, set[int]] = defaultdict(set)
     for error in _every_error(errors.SeatSyncError):
         statuses[error.code].add(error.http_status)
-    rows = page.rows("Errors")
-    reserved = _reserved_errors(page)
+    rows = pages.rows("Errors")
+    reserved = _reserved_errors(pages)
     assert {
         names(code)[0]: ({int(number) for number in status.split(", ")}, meaning) for code, status, meaning, _ in rows
     } == {code: (statuses[code], error.sentence()) for code, error in errors.BY_CODE.items() if code not in reserved}
     assert all(todo for _, _, _, todo in rows)
 
 
-def test_reserved_is_what_nothing_sends(page: Page) -> None:
-    """Nobody should have to write code for it, and nobody should miss what is sent after all."""
+def test_reserved_is_what_nothing_sends(pages: Pages) -> None:
+    """A client need not handle it, and the page misses no code that is sent."""
     source = _source()
     sent = {code for code in errors.BY_CODE if re.search(rf"(raise |errors\.|'){code}\b|\b{code}\(", source)}
-    assert set(errors.BY_CODE) - sent == _reserved_errors(page)
+    assert set(errors.BY_CODE) - sent == _reserved_errors(pages)
 
 
-def test_every_close_code_is_in_the_table(page: Page) -> None:
+def test_every_close_code_is_in_the_table(pages: Pages) -> None:
     """Meaning and advice are the words of the code."""
-    rows = {int(names(code)[0]): (meaning, advice) for code, meaning, advice in page.rows("Close codes")}
+    rows = {int(names(code)[0]): (meaning, advice) for code, meaning, advice in pages.rows("Close codes")}
     texts = _texts_of(CloseCode)
     assert set(rows) == set(CloseCode)
     for code in CloseCode:
@@ -157,45 +174,93 @@ def test_every_close_code_is_in_the_table(page: Page) -> None:
         assert rows[code] == (meaning, advice or "\N{EN DASH}")
 
 
-def test_every_command_is_in_the_table(page: Page) -> None:
+def test_every_command_is_in_the_table(pages: Pages) -> None:
     """With its arguments, and with what its help says."""
-    rows = [(names(usage)[0], meaning) for usage, meaning in page.rows("Commands", 1)]
+    rows = [(names(usage)[0], meaning) for usage, meaning in pages.rows("Commands", 1)]
     assert rows == list(_commands(cli._parser(), "seatsync"))
 
 
-def test_every_promise_has_its_drill(page: Page) -> None:
+def test_every_promise_has_its_drill(pages: Pages) -> None:
     """Each drill stands behind one promise, and each promise names drills that there are."""
     assert all((crashes, feed, herd, network, slow)), "importing them fills DRILLS"
-    named = [drill for _, drills in page.rows("Promises") for drill in names(drills)]
+    named = [drill for _, drills in pages.rows("Promises") for drill in names(drills)]
     assert sorted(named) == sorted(DRILLS)
 
 
-def test_every_target_of_make_is_in_the_table(page: Page) -> None:
+def test_every_target_of_make_is_in_the_table(pages: Pages) -> None:
     """With what `make help` says."""
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z]+):.*##  ?(.+)$", makefile, re.MULTILINE)
-    assert [(names(target)[0], meaning) for target, meaning in page.rows("Commands")] == targets
+    assert [(names(target)[0], meaning) for target, meaning in pages.rows("Commands")] == targets
 
 
-def test_every_metric_is_in_the_table(page: Page) -> None:
+def test_every_metric_is_in_the_table(pages: Pages) -> None:
     """By the name that Prometheus shows."""
-    rows = [(names(name)[0], kind, meaning) for name, kind, meaning in page.rows("Metrics")]
+    rows = [(names(name)[0], kind, meaning) for name, kind, meaning in pages.rows("Metrics")]
     assert rows == [
         (family.name + "_total" * isinstance(family, CounterMetricFamily), family.type, family.documentation)
         for family in Exposition(Metrics()).collect()
     ]
 
 
-def test_the_limits_are_those_of_the_code(page: Page) -> None:
+def test_the_limits_are_those_of_the_code(pages: Pages) -> None:
+    """Every row, with the constant or the setting."""
+    rows = pages.rows("Limits")
+    assert [tuple(row[:2]) for row in rows] == [(limit, value) for limit, value, _ in LIMITS]
+    for (*_, beyond), (*_, expected) in zip(rows, LIMITS, strict=True):
+        assert expected in beyond
+        assert set(names(beyond)) <= set(errors.BY_CODE) | {setting.name for setting in SETTINGS}
+
+
+@pytest.mark.parametrize(("heading", "sentence"), NUMBERS)
+def test_the_numbers_are_those_of_the_code(pages: Pages, heading: str, sentence: str) -> None:
     """Every number in the text is that of a constant."""
-    for heading, sentence in LIMITS:
-        assert sentence in page.prose(heading)
+    assert sentence in pages.prose(heading)
 
 
-def test_variables_in_the_examples_are_settings(page: Page) -> None:
+def test_every_dependency_is_in_the_table(pages: Pages) -> None:
+    """What `setup.cfg` requires, in whatever order, and nothing else."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    required = [re.split(r"[\[><=!~ ]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line]
+    assert sorted(names(package)[0] for package, *_ in pages.rows("Dependencies")) == sorted(required)
+
+
+def test_every_option_of_load_is_in_the_table(pages: Pages) -> None:
+    """Those of all scenarios together; the first column has no other."""
+    (load,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (scenarios,) = (
+        action for action in load.choices["load"]._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    options = {
+        option
+        for scenario in scenarios.choices.values()
+        for action in scenario._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    named = [option for cell, *_ in pages.rows("Options") for option in names(cell)]
+    assert sorted(named) == sorted(options)
+
+
+def test_every_time_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
+    """By the names that the results have, in their order."""
+    assert [names(time)[0] for time, *_ in pages.rows("The times")] == list(Timing)
+    assert [names(fault)[0] for fault, *_ in pages.rows("The faults")] == list(Kind)
+
+
+def test_every_fixture_exists(pages: Pages) -> None:
+    """On the contributors' page."""
+    text = "".join((ROOT / name).read_text() for name in ("tests/conftest.py", "tests/integration/conftest.py"))
+    fixtures = set(re.findall(r"@pytest\.fixture\n(?:async )?def (\w+)", text))
+    assert {name for cell, _ in pages.rows("Fixtures") for name in names(cell)} == fixtures
+
+
+def test_variables_in_the_examples_are_settings(pages: Pages) -> None:
     """A name that nothing reads would be a typing error."""
     assigned = {
         name
+        for page in pages.by_path.values()
         for block in page.blocks
         if block.language in {"sh", "console", ""}
         for name in re.findall(r"\b([A-Z][A-Z_]+)=", block.text)
@@ -203,21 +268,43 @@ def test_variables_in_the_examples_are_settings(page: Page) -> None:
     assert assigned <= {setting.name for setting in SETTINGS} | NOT_SETTINGS
 
 
-def test_every_path_on_the_page_exists(page: Page) -> None:
-    """A tour of rooms that have moved would lead astray."""
-    text = README.read_text()
+def test_every_page_is_known() -> None:
+    """A page that no test reads would grow old."""
+    found = [
+        path.relative_to(ROOT) for folder in ("", "*/", "*/*/", "*/*/*/") for path in ROOT.glob(f"{folder}README.md")
+    ]
+    assert {path.as_posix() for path in found if not path.parts[0].startswith(".")} == set(PAGES)
+
+
+def test_every_path_on_a_page_exists(pages: Pages) -> None:
+    """A map of rooms that have moved would lead astray."""
+    text = "".join(page.text for page in pages.by_path.values())
     paths = set(re.findall(r"`((?:seatsync|sql|tests|\.ci)/[\w./]+)`", text))
-    missing = {path for path in paths if not (ROOT / path).exists()}
-    assert len(paths) > 15
-    assert not missing
+    assert len(paths) > 30
+    assert not {path for path in paths if not (ROOT / path).exists()}
 
 
-def test_every_link_leads_somewhere(page: Page) -> None:
-    """To a heading of the page, or to a file beside it."""
-    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in page.sections}
-    for target in re.findall(r"\]\(([^)]+)\)", README.read_text()):
-        known = target.removeprefix("#") in anchors if target.startswith("#") else (ROOT / target).exists()
-        assert known, target
+def test_every_room_is_on_the_map(pages: Pages) -> None:
+    """The packages, and those of core, which has one for each subject."""
+    rooms = {path.parent for pattern in ("*", "core/*") for path in (ROOT / "seatsync").glob(f"{pattern}/__init__.py")}
+    mapped = {name for cell, _ in pages.rows("Code map") for name in names(cell)}
+    assert {room.relative_to(ROOT).as_posix() for room in rooms} - {"seatsync/core"} <= mapped
+
+
+def test_every_link_leads_somewhere(pages: Pages) -> None:
+    """To a file, and to a heading of the page that the link is on or leads to."""
+    for name, page in pages.by_path.items():
+        for link in page.links():
+            path, _, anchor = link.partition("#")
+            target = (ROOT / name).parent.joinpath(path).resolve() if path else ROOT / name
+            assert target.exists(), f"{name}: {link}"
+            if anchor:
+                assert anchor in pages.by_path[target.relative_to(ROOT).as_posix()].anchors(), f"{name}: {link}"
+
+
+def test_every_page_is_on_the_front_page(pages: Pages) -> None:
+    """Each reader finds theirs from there."""
+    assert set(PAGES) - {FRONT} <= set(pages.by_path[FRONT].links())
 
 
 def _every_error(root: type[errors.SeatSyncError]) -> Iterator[type[errors.SeatSyncError]]:
@@ -237,8 +324,8 @@ def _texts_of(cls: type) -> dict[str, str]:
     return found
 
 
-def _reserved_errors(page: Page) -> set[str]:
-    (sentence,) = re.findall(r"((?:`\w+`[, and]*)+) are reserved", page.prose("Errors"))
+def _reserved_errors(pages: Pages) -> set[str]:
+    (sentence,) = re.findall(r"((?:`\w+`[, and]*)+) are reserved", pages.prose("Errors"))
     return set(names(sentence))
 
 
