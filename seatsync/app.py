@@ -23,7 +23,6 @@ from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever, make_r
 from seatsync.core.net.gate import SocketLimits
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
-from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.listener import Follower, Listener
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import Prune, prune_forever
@@ -31,11 +30,13 @@ from seatsync.core.postgres.queries import load
 from seatsync.core.protocol.registry import Registry
 from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.telemetry.sampling import FailureLog
+from seatsync.core.timing import Timing
 from seatsync.core.tokens import Tokens
 from seatsync.core.websocket.socket import CloseCode, WebSocket, accept_head, turn_away
 from seatsync.hall.feed import HallFeed
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
-from seatsync.hall.store import HallStore, Write
+from seatsync.hall.store import HallStore
+from seatsync.hall.writer import group_commit
 from seatsync.user.feed import UserFeed
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
@@ -65,6 +66,7 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     metrics: Metrics | None = None,
     metrics_text: Callable[[], Awaitable[bytes]] | None = None,
+    timing: Timing = Timing(),
 ) -> None:
     """Start everything, call ``started`` once connections are accepted, and stop everything when ``stop`` is set.
 
@@ -76,10 +78,10 @@ async def serve(
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
     async with (
         open_loop(),
-        Database.open(settings.database_url or "", settings.db_pool_size) as database,
+        Database.open(settings.database_url or "", settings.db_pool_size, timing=timing) as database,
         trio.open_nursery() as background,
     ):
-        server = _Server(settings, database, background, metrics or Metrics(), metrics_text)
+        server = _Server(settings, database, background, metrics or Metrics(), metrics_text, timing=timing)
         async with unless(stop):
             await server.start(background)
         if not stop.is_set():
@@ -130,6 +132,8 @@ class _Server:
         background: trio.Nursery,
         metrics: Metrics,
         metrics_text: Callable[[], Awaitable[bytes]] | None,
+        *,
+        timing: Timing,
     ) -> None:
 
         def spawn(function: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -137,18 +141,19 @@ class _Server:
 
         self.settings = settings
         self._database = database
+        self._timing = timing
         self.stopping = False
         """The end has begun: `health` says so."""
         self.metrics = metrics
         self._exposition = Exposition(metrics)
         metrics.pool_size = database.size
-        metrics.watch("pool_in_use", lambda: database.in_use)
+        metrics.read_from("pool_in_use", lambda: database.in_use)
         tokens = Tokens(settings.jwt_secret or "", settings.cookie_secure)
 
         halls = HallStore(database)
         self._channels = Channels(SUBSCRIBE, halls, spawn, metrics)
         hall_feed = HallFeed(self._channels, halls)
-        self._writer: GroupCommit[Write] = GroupCommit(hall_feed.commit, halls.unlocked, metrics)
+        self._writer = group_commit(hall_feed, halls, metrics, timing)
         self._cinemas = CinemaFeed(CinemaStore(database), spawn, metrics)
         self.gate = SocketLimits(
             connections=settings.max_connections,
@@ -206,13 +211,13 @@ class _Server:
 
     async def start(self, background: trio.Nursery) -> None:
         """Start what runs beside the connections, and wait until the feed is live. Raises `StartError`."""
-        background.start_soon(self._database.watch)
+        background.start_soon(self._database.recheck)
         background.start_soon(self.listener.run)
         background.start_soon(self._writer.run)
         background.start_soon(self._cinemas.run)
         background.start_soon(self._connections.watch)
         background.start_soon(self._evict)
-        background.start_soon(prune_forever, self._database, _prunes(self.settings))
+        background.start_soon(prune_forever, self._database, _prunes(self.settings), self._timing)
         with trio.move_on_after(FEED_START_S) as scope:
             await self.listener.wait_live()
         if scope.cancelled_caught:

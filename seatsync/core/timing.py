@@ -72,6 +72,12 @@ class Timing:
     """Reconnect backoff of the feed: first and maximum delay."""
     feed_start_s: float = 10.0
     """Until the feed is live at the start."""
+    migrate_s: float = 600.0
+    """For one migration, with the wait for another server's."""
+    prune_s: float = 60.0
+    """Between two rounds of pruning."""
+    prune_batch_s: float = 0.2
+    """Between two batches of a round."""
 
     # Writes
     write_s: float = 2.0

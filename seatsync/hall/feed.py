@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
-from seatsync.core.postgres.group_commit import Outcome
+from seatsync.core.postgres.write_queue import Outcome
+from seatsync.core.protocol.registry import Json
 from seatsync.hall.store import HallStore, Write
 
 _REV = b'"rev":'
@@ -31,7 +32,7 @@ class HallFeed:
         is_whole = data.startswith(f'{{"id":{key},"rev":{rev},')
         channel.notified(int(rev), data.encode() if is_whole else None, layout=data == "layout")
 
-    async def commit(self, writes: Sequence[Write], timeout: float) -> list[Outcome]:  # noqa: ASYNC109 - the database's own
+    async def commit(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the database's own
         """Apply a batch; from then on nothing older than its revisions is served here. Raises as the store does."""
         outcomes = await self._store.write(writes, timeout)
         for write, outcome in zip(writes, outcomes, strict=True):

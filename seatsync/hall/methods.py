@@ -7,7 +7,8 @@ from seatsync import errors
 from seatsync.core.channels.channel import mark_stale
 from seatsync.core.channels.channels import Channels
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
-from seatsync.core.postgres.group_commit import GroupCommit, Ticket
+from seatsync.core.postgres.group_commit import GroupCommit
+from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.registry import Access, Id, Json, Kind, Method
 from seatsync.hall.messages import HallId, SeatChange, SubscribeHall, UpdateSeats, UpdateSeatStatus
@@ -19,7 +20,7 @@ SUBSCRIBE = "hall.subscribe"
 class HallMethods:
     """Reading, watching and changing halls."""
 
-    def __init__(self, channels: Channels, writer: GroupCommit[Write]) -> None:
+    def __init__(self, channels: Channels, writer: GroupCommit[Write, Json]) -> None:
         self._channels = channels
         self._writer = writer
 
@@ -50,15 +51,17 @@ class HallMethods:
                 connection.forget(subscriber)
                 raise
 
-    def update_seat_status(self, call: Call, params: UpdateSeatStatus) -> Ticket[Write]:
+    def update_seat_status(self, call: Call, params: UpdateSeatStatus) -> Ticket[Write, Json]:
         """Change one seat."""
         return self._write(call, params.hall_id, [params], params.key)
 
-    def update_seats(self, call: Call, params: UpdateSeats) -> Ticket[Write]:
+    def update_seats(self, call: Call, params: UpdateSeats) -> Ticket[Write, Json]:
         """Change several seats, all or none."""
         return self._write(call, params.hall_id, params.seats, params.key)
 
-    def _write(self, call: Call, hall_id: Id | None, seats: Sequence[SeatChange], key: UUID | None) -> Ticket[Write]:
+    def _write(
+        self, call: Call, hall_id: Id | None, seats: Sequence[SeatChange], key: UUID | None
+    ) -> Ticket[Write, Json]:
         if call.client.identity is None:
             raise errors.Unauthorized
         return self._writer.submit(Write(_required(hall_id), seats, call.client.identity, key))

@@ -10,9 +10,9 @@ from attrs import define
 
 from seatsync import errors
 from seatsync.core.channels.source import Changes, Snapshot
-from seatsync.core.postgres.group_commit import Outcome
 from seatsync.core.postgres.pool import Database, DatabaseRejected
 from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json
 from seatsync.hall.messages import SeatChange
@@ -22,7 +22,7 @@ _QUERIES = load("hall")
 
 @define(eq=False, slots=False)
 class Write:
-    """One request to change seats: a `seatsync.core.postgres.group_commit.Change`."""
+    """One request to change seats: a `seatsync.core.postgres.write_queue.Change`."""
 
     hall_id: int
     seats: Sequence[SeatChange]
@@ -78,7 +78,7 @@ class HallStore:
         rows = await self._database.fetch(_QUERIES["revs"], keys)
         return {row["id"]: (row["rev"], row["epoch"]) for row in rows}
 
-    async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome]:  # noqa: ASYNC109 - the database's own
+    async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the database's own
         """Apply the writes in one transaction; an outcome for each, in order.
 
         A lone write that breaks a rule which somebody has added to the tables ends in `InvalidSeatData`. Raises
@@ -91,7 +91,7 @@ class HallStore:
                 return [errors.InvalidSeatData()]
             raise
 
-    async def _write(self, writes: Sequence[Write], timeout: float) -> list[Outcome]:  # noqa: ASYNC109 - as above
+    async def _write(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - as above
         seats = [(number, seat) for number, write in enumerate(writes, 1) for seat in write.seats]
         rows = await self._database.fetch(
             _QUERIES["write"],

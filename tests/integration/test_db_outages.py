@@ -10,8 +10,8 @@ import trio_asyncio
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core.postgres import pool as module
 from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
 from tests.support.proxy import proxy_to
@@ -30,12 +30,12 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def own(server: Postgres) -> AsyncIterator[Database]:
     """A pool on a server that may be stopped."""
-    async with open_loop(), Database.open(server.dsn, size=SIZE) as db:
+    async with open_loop(), Database.open(server.dsn, size=SIZE, timing=Timing(rollback_s=0.2)) as db:
         yield db
 
 
-async def test_connections_that_were_ended_are_passed_over(db: Database, other: Database) -> None:
-    """After PostgreSQL has restarted, say, the first query already works."""
+async def test_ended_connections_are_not_used(db: Database, other: Database) -> None:
+    """After a restart of PostgreSQL the first query already works."""
     await works(db)
     await other.fetchval(KILL)
 
@@ -70,7 +70,7 @@ async def test_connection_that_is_ended_in_use_is_an_outage(
 
 
 async def test_server_that_became_read_only_is_an_outage(db: Database, other: Database) -> None:
-    """As the old primary does in a failover: its connections are dropped, the next may reach the new one."""
+    """An old primary after a failover: its connections are dropped, the next may reach the new one."""
     async with db.session() as session:
         await session.script("set default_transaction_read_only = on")
     with pytest.raises(errors.ServiceUnavailable):
@@ -78,8 +78,8 @@ async def test_server_that_became_read_only_is_an_outage(db: Database, other: Da
     await db.execute(ADD)
 
 
-async def test_address_where_nobody_listens_is_an_outage() -> None:
-    """It is told at once, not after the deadline."""
+async def test_refused_connection_is_an_outage() -> None:
+    """The caller knows at once, not after the deadline."""
     async with open_loop(), Database.open("postgresql://localhost:1/nothing", size=1) as db:
         assert await unavailable(db.fetchval(ONE)) < 1
         assert not db.reachable
@@ -87,9 +87,9 @@ async def test_address_where_nobody_listens_is_an_outage() -> None:
 
 
 async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio.Nursery) -> None:
-    """Also when nobody asks it for anything: a load balancer waits for that before it sends anybody who would."""
+    """Without a query of a client: a load balancer waits for readiness before it sends one."""
     async with proxy_to(database_url) as proxy, open_loop(), Database.open(proxy.url, size=SIZE) as db:
-        nursery.start_soon(db.watch)
+        nursery.start_soon(db.recheck)
         assert await db.fetchval(ONE) == 1
         proxy.cut()
         await unavailable(db.fetchval(ONE, timeout=5))
@@ -105,7 +105,7 @@ async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio
 
 
 async def test_stray_exception_does_not_end_the_program(db: Database) -> None:
-    """What nobody waits for is told to the log: trio-asyncio's own handler would raise it here."""
+    """An exception of a stray callback is logged: trio-asyncio's own handler would raise it here."""
 
     def stray() -> None:
         raise RuntimeError("a stray")
@@ -117,11 +117,8 @@ async def test_stray_exception_does_not_end_the_program(db: Database) -> None:
     assert await db.fetchval(ONE) == 1
 
 
-async def test_frozen_server_costs_its_deadline(
-    server: Postgres, own: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Queries, new connections and transactions under way all give up in time, and the pool works when it thaws."""
-    monkeypatch.setattr(module, "ROLLBACK_S", 0.2)
+async def test_frozen_server_costs_its_deadline(server: Postgres, own: Database) -> None:
+    """Queries, new connections and open transactions all give up in time, and the pool works when it thaws."""
     await works(own)
     before = trio.current_time()
     try:

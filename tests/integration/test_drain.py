@@ -20,9 +20,9 @@ POST = b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\
 
 
 @asynccontextmanager
-async def ends_within(seconds: float, database_url: str, **environ: str) -> AsyncIterator[RunningServer]:
+async def ends_within(seconds: float, database_url: str, drain_timeout: str = "10") -> AsyncIterator[RunningServer]:
     """A server that has to have ended so soon after it is told to, or after the block if it is not."""
-    async with running_server(database_url, **environ) as server:
+    async with running_server(database_url, DRAIN_TIMEOUT=drain_timeout) as server:
         yield server
         started = trio.current_time()
     assert trio.current_time() - started < seconds
@@ -144,7 +144,7 @@ async def test_writes_under_way_are_answered(database_url: str) -> None:
 async def test_nobody_holds_the_end_up(database_url: str) -> None:
     """DRAIN_TIMEOUT holds against clients that do not answer the close, and requests that do not come to their end."""
     async with (
-        ends_within(2, database_url, DRAIN_TIMEOUT="1") as server,
+        ends_within(2, database_url, drain_timeout="1") as server,
         raw_websocket(server.ws_port) as deaf,
         raw_tcp(server.port) as slow,
         raw_tcp(server.port) as dripping,

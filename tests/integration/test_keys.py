@@ -1,17 +1,17 @@
-"""Writes with a key: sent again, they are answered with the first outcome and not done again."""
+"""Writes with an idempotency key: a repeated one is answered with the first outcome and not done again."""
 
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
-from seatsync.core.postgres import group_commit as writer
+from seatsync.core.timing import Timing
 from tests.support.client import http
 from tests.support.halls import Hall, held, make_hall, status_of
 from tests.support.proxy import proxy_to
 from tests.support.server import RunningServer, running_server
 
 WRITE = "hall.update_seat_status"
+
+QUICK = Timing(write_s=0.4)
 
 
 def keyed(hall: Hall, status: str = "OCCUPIED", key: str | None = None, **more: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ async def test_key_sent_again_gets_the_first_answer(server: RunningServer) -> No
 
 
 async def test_key_holds_for_bulk_writes_and_over_http(server: RunningServer) -> None:
-    """A key stands for the request wherever it is sent again: in bulk, on another connection, over HTTP."""
+    """A key holds wherever the request is repeated: in bulk, on another connection, over HTTP."""
     hall = await make_hall(server)
     data = {
         "hall_id": hall.id,
@@ -72,7 +72,7 @@ async def test_key_of_other_parameters(server: RunningServer) -> None:
 
 
 async def test_key_belongs_to_its_user(server: RunningServer) -> None:
-    """Two users may come upon the same key without hearing of each other."""
+    """Two users may use the same key; neither gets the other's outcome."""
     hall = await make_hall(server)
     data = keyed(hall)
     async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
@@ -81,7 +81,7 @@ async def test_key_belongs_to_its_user(server: RunningServer) -> None:
 
 
 async def test_keys_in_flight_together(server: RunningServer) -> None:
-    """A second write under a key that is under way waits for the first and is answered like it."""
+    """A second write under a key that is in flight waits for the first and gets its outcome."""
     hall = await make_hall(server)
     data = keyed(hall)
     token = await server.token("anna")
@@ -95,23 +95,25 @@ async def test_keys_in_flight_together(server: RunningServer) -> None:
     assert answers[0]["data"]["rev"] == 2
 
 
-async def test_key_never_keeps_service_unavailable(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_never_keeps_service_unavailable(database_url: str) -> None:
     """ServiceUnavailable means that the outcome is unknown: the same key finds it out, or does the write."""
-    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
-    hall = await make_hall(server)
-    data = keyed(hall)
-    async with server.client(await server.token("anna")) as anna:
-        async with held(server, f"select from seat where id = {hall.seats[0]} for update"):
-            assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
-        first = await anna.data(WRITE, data)
-        assert await anna.data(WRITE, data) == first
-    assert first["rev"] == 2
+    async with running_server(database_url, timing=QUICK) as server:
+        hall = await make_hall(server)
+        data = keyed(hall)
+        async with server.client(await server.token("anna")) as anna:
+            async with held(server, f"select from seat where id = {hall.seats[0]} for update"):
+                assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
+            first = await anna.data(WRITE, data)
+            assert await anna.data(WRITE, data) == first
+        assert first["rev"] == 2
 
 
-async def test_key_finds_out_what_became_of_a_write(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that went out and whose answer got lost was done once, and the key gets that answer."""
-    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
-    async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
+async def test_key_recovers_a_lost_answer(database_url: str) -> None:
+    """A write that was committed and whose answer got lost is done once; the key gets that answer."""
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(proxy.url, timing=QUICK, LISTEN_URL=database_url) as server,
+    ):
         hall = await make_hall(server)
         data = keyed(hall)
         async with server.client(await server.token("anna")) as anna:

@@ -1,35 +1,20 @@
-"""Migrations against a real server: applied once, wholly or not at all, whoever else is at it."""
-
-from collections.abc import Callable
+"""Migrations on a real PostgreSQL: applied once, wholly or not at all, also by several servers at once."""
 
 import pytest
 import trio
 
-from seatsync.core.postgres import migrate as module
 from seatsync.core.postgres.migrate import Migration, MigrationError, migrate, migrations
 from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.database import execute, fetchval
 
 APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"
 
-Known = Callable[..., None]
 
-
-@pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Known:
-    """Sets what migrations the code knows."""
-
-    def know(*known: Migration) -> None:
-        monkeypatch.setattr(module, "migrations", lambda: list(known))
-
-    return know
-
-
-async def run(dsn: str) -> list[str]:
+async def run(dsn: str, *known: Migration) -> list[str]:
     """Migrate as a server does when it starts; a refusal comes out as it is, not in the loop's exception group."""
     async with open_loop(), Database.open(dsn, size=2) as db:
         try:
-            return await migrate(db)
+            return await migrate(db, known or None)
         except MigrationError as error:
             refusal = error
     raise refusal
@@ -54,26 +39,24 @@ async def test_several_servers_may_start_at_once(empty_database_url: str) -> Non
     assert sorted(applied) == [migration.name for migration in migrations()]
 
 
-async def test_a_failed_migration_leaves_nothing(empty_database_url: str, known: Known) -> None:
-    """Its statements are undone with its row; those before it stay, and it is tried again next time."""
+async def test_a_failed_migration_leaves_nothing(empty_database_url: str) -> None:
+    """Its statements are rolled back with its row; those before it stay, and it is tried again next time."""
     good = Migration("0001_good", "create table one (id int)")
-    known(good, Migration("0002_bad", "create table two (id int); select 1 / 0"))
+    bad = Migration("0002_bad", "create table two (id int); select 1 / 0")
     with pytest.raises(MigrationError, match=r"^The migration 0002_bad failed \(division by zero\)\.$"):
-        await run(empty_database_url)
+        await run(empty_database_url, good, bad)
     assert await trio.to_thread.run_sync(fetchval, empty_database_url, APPLIED) == "0001_good"
-    known(good, Migration("0002_bad", "create table two (id int)"))
-    assert await run(empty_database_url) == ["0002_bad"]
+    assert await run(empty_database_url, good, Migration("0002_bad", "create table two (id int)")) == ["0002_bad"]
 
 
-async def test_a_newer_database_is_refused(database_url: str, known: Known) -> None:
+async def test_a_newer_database_is_refused(database_url: str) -> None:
     """A server of an older version does not touch it."""
-    known(*migrations()[:1])
     with pytest.raises(MigrationError, match="a newer version of Seats Sync is needed"):
-        await run(database_url)
+        await run(database_url, *migrations()[:1])
 
 
-async def test_a_role_without_rights_is_told(empty_database_url: str) -> None:
-    """In a sentence that says what it may not do."""
+async def test_a_role_without_rights_is_refused(empty_database_url: str) -> None:
+    """By PostgreSQL's own message."""
     dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "role=pg_monitor"
     with pytest.raises(
         MigrationError, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"
@@ -82,7 +65,7 @@ async def test_a_role_without_rights_is_told(empty_database_url: str) -> None:
 
 
 async def test_a_role_without_rights_finds_nothing_to_do(database_url: str) -> None:
-    """A schema that is up to date asks for no more than reading the list of migrations."""
+    """A schema that is up to date needs no more than the right to read the list of migrations."""
     await trio.to_thread.run_sync(execute, database_url, "grant select on schema_migration to pg_monitor")
     assert await run(database_url + ("&" if "?" in database_url else "?") + "role=pg_monitor") == []
 

@@ -1,12 +1,12 @@
 """Order and concurrency: what starts when, what waits, and what a lock holds up."""
 
-import pytest
 import trio
 
-from seatsync.core.postgres import group_commit as writer
+from seatsync.core.timing import Timing
+from seatsync.hall.writer import BLOCKED
 from tests.support.client import Client
 from tests.support.halls import Hall, held, make_hall, status_of, waits_for_a_lock
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, running_server
 
 WRITES = 64
 
@@ -109,21 +109,21 @@ async def test_flood_behind_64_writes_loses_nothing(server: RunningServer) -> No
     assert {frame["error"] for frame in frames} == {None}
 
 
-async def test_locked_hall_ends_in_service_unavailable(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write to a hall that somebody else has locked ends in ServiceUnavailable with retry_after, in its deadline."""
-    monkeypatch.setattr(writer, "DEADLINE_S", 0.7)
-    hall = await make_hall(server)
-    data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
-    async with server.client(await server.token("anna")) as anna:
-        async with held(server, lock(hall)):
-            started = trio.current_time()
-            answer = await anna.ask("hall.update_seat_status", data)
-            seconds = trio.current_time() - started
-        assert answer["error"] == "ServiceUnavailable"
-        assert answer["retry_after"] > 0
-        assert 0.3 < seconds < 2.0
-        assert (await anna.ask("hall.update_seat_status", data))["error"] is None
-    assert await status_of(server, hall.seats[0]) == "OCCUPIED"
+async def test_locked_hall_ends_in_service_unavailable(database_url: str) -> None:
+    """A write to a hall locked by another session ends in ServiceUnavailable with retry_after, in its deadline."""
+    async with running_server(database_url, timing=Timing(write_s=0.7)) as server:
+        hall = await make_hall(server)
+        data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+        async with server.client(await server.token("anna")) as anna:
+            async with held(server, lock(hall)):
+                started = trio.current_time()
+                answer = await anna.ask("hall.update_seat_status", data)
+                seconds = trio.current_time() - started
+            assert (answer["error"], answer["message"]) == ("ServiceUnavailable", BLOCKED)
+            assert answer["retry_after"] > 0
+            assert 0.3 < seconds < 2.0
+            assert (await anna.ask("hall.update_seat_status", data))["error"] is None
+        assert await status_of(server, hall.seats[0]) == "OCCUPIED"
 
 
 async def test_lock_that_goes_in_time_costs_nothing(server: RunningServer) -> None:

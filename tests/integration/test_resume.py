@@ -190,7 +190,7 @@ async def test_database_that_is_slow_to_answer(server: RunningServer, monkeypatc
         await client.data("hall.unsubscribe", {"sub_eid": "h"})
         await miss(server, hall)
         async with running_server(server.settings.database_url or "") as other, other.client() as slow:
-            async with server.db.transaction(timeout=None) as session:
+            async with server.db.transaction(timeout=60) as session:
                 await session.script("lock table seat_event in access exclusive mode")
                 data = {"id": hall.id, "since": view.rev, "epoch": view.data["epoch"]}
                 await slow.send("hall.subscribe", data, "r")

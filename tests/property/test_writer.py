@@ -1,6 +1,6 @@
-"""Group commit under whatever may happen, in any order: locks, bad changes, faults and a slow database.
+"""Group commit under locks, bad changes, faults and a slow database, in any order.
 
-At the end every change has one outcome, what was done was done once, and the changes of one seat in their order.
+At the end every change has one outcome, is committed once or never, and changes with the same claim are in order.
 """
 
 from typing import Any
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core.postgres.group_commit import DEADLINE_S, FLOOR_S, MAX_ROWS, GroupCommit, Ticket
-from seatsync.core.telemetry.metrics import Metrics
-from tests.support.batches import FakeDatabase, Seats, outcomes
+from seatsync.core.postgres.write_queue import MAX_ROWS, Ticket
+from seatsync.core.timing import Timing
+from tests.support.batches import FakeChange, FakeDatabase, Writer, outcomes, writer_on
+
+TIMING = Timing()
 
 GROUPS = st.sampled_from(["a", "b", "c"])
 
@@ -29,40 +31,40 @@ STEPS = st.one_of(
 
 
 class World:
-    """A queue, its database and what was asked of it."""
+    """A queue, its database and the submitted changes."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.database = FakeDatabase()
-        self.writer: GroupCommit[Seats] = GroupCommit(self.database.commit, self.database.free, Metrics())
-        self.tickets: list[Ticket[Seats]] = []
+        self.writer: Writer = writer_on(self.database)
+        self.tickets: list[Ticket[FakeChange, bytes]] = []
         nursery.start_soon(self.writer.run)
 
-    async def submit(self, group: str, seats: frozenset[int], bad: bool) -> None:
-        """A change of some seats of a hall."""
+    async def submit(self, group: str, rows: frozenset[int], bad: bool) -> None:
+        """Submit a change of some rows of a group."""
         number = len(self.tickets)
-        claims = frozenset((group, seat) for seat in seats)
-        self.tickets.append(self.writer.submit(Seats(number, group, claims, len(seats))))
+        claims = frozenset((group, row) for row in rows)
+        self.tickets.append(self.writer.submit(FakeChange(number, group, claims, len(rows))))
         if bad:
             self.database.bad.add(number)
 
     async def submit_many(self, group: str, rows: int) -> None:
-        """A large change of seats that nobody else wants."""
-        self.tickets.append(self.writer.submit(Seats(len(self.tickets), group, frozenset(), rows)))
+        """Submit a large change without claims."""
+        self.tickets.append(self.writer.submit(FakeChange(len(self.tickets), group, frozenset(), rows)))
 
     async def lock(self, group: str) -> None:
-        """Somebody begins a transaction on a hall."""
+        """Another session locks a group."""
         self.database.locked.add(group)
 
     async def unlock(self, group: str) -> None:
-        """And ends it."""
+        """It releases the lock."""
         self.database.locked.discard(group)
 
     async def take(self, seconds: float) -> None:
-        """How long a commit takes from now on."""
+        """A commit takes this long from now on."""
         self.database.takes_s = seconds
 
     async def fail(self, fault: Exception | None) -> None:
-        """How every commit ends from now on."""
+        """Every commit raises this from now on."""
         self.database.fault = fault
 
     async def wait(self, seconds: float) -> None:
@@ -70,18 +72,18 @@ class World:
         await trio.sleep(seconds)
 
     async def check(self) -> None:
-        """Everything has ended well, or in an error, within its time."""
+        """Every change has an outcome in time, and the committed ones are in order and in lawful batches."""
         self.database.takes_s = 0.0
-        with trio.fail_after(DEADLINE_S + 2 * FLOOR_S):
+        with trio.fail_after(TIMING.write_s + 2 * TIMING.least_commit_s):
             found = await outcomes(self.tickets)
         done = self.database.numbers
         assert len(done) == len(set(done))
         assert {number for number, code in enumerate(found) if code == "done"} == set(done)
-        by_seat: dict[Any, list[int]] = {}
+        by_claim: dict[Any, list[int]] = {}
         for number in done:
             for claim in self.tickets[number].change.claims:
-                by_seat.setdefault(claim, []).append(number)
-        assert all(numbers == sorted(numbers) for numbers in by_seat.values())
+                by_claim.setdefault(claim, []).append(number)
+        assert all(numbers == sorted(numbers) for numbers in by_claim.values())
         for batch in self.database.tried:
             changes = [self.tickets[number].change for number in batch]
             assert sum(change.rows for change in changes) <= MAX_ROWS
@@ -89,7 +91,7 @@ class World:
 
 
 async def live_through(steps: list[tuple[Any, ...]]) -> None:
-    """Take the steps, then look at what became of everything."""
+    """Take the steps, then check the outcomes."""
     async with trio.open_nursery() as nursery:
         world = World(nursery)
         for name, *args in steps:
@@ -101,6 +103,6 @@ async def live_through(steps: list[tuple[Any, ...]]) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.lists(STEPS, max_size=40))
 def test_every_change_ends_once_and_in_order(steps: list[tuple[Any, ...]]) -> None:
-    """Whatever happened to the batches that it was in."""
+    """Whatever happens to the batches that it is in."""
     with capture_logs():
         trio.run(live_through, steps, clock=trio.testing.MockClock(autojump_threshold=0))

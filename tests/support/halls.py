@@ -81,7 +81,7 @@ async def waits_for_a_lock(server: RunningServer) -> None:
 @asynccontextmanager
 async def held(server: RunningServer, statement: str) -> AsyncIterator[None]:
     """Another session has run that statement and neither commits nor, until the block ends, rolls back."""
-    async with server.db.session(timeout=None) as session:
+    async with server.db.session(timeout=60) as session:
         await session.script(f"begin; {statement}")
         try:
             yield

@@ -13,6 +13,7 @@ from seatsync import app
 from seatsync.config import Settings, load_settings
 from seatsync.core.postgres.pool import Database, Row, open_loop
 from seatsync.core.postgres.queries import Query
+from seatsync.core.timing import Timing
 from seatsync.core.tokens import Tokens
 from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
@@ -91,7 +92,9 @@ def server_settings(database_url: str, **overrides: str) -> Settings:
 
 
 @asynccontextmanager
-async def running_server(database_url: str, **overrides: str) -> AsyncIterator[RunningServer]:
+async def running_server(
+    database_url: str, *, timing: Timing = Timing(), **overrides: str
+) -> AsyncIterator[RunningServer]:
     """A server on that database; it has ended, and so has every task of its, when the block ends."""
     settings = server_settings(database_url, **overrides)
     up, stop = trio.Event(), trio.Event()
@@ -100,7 +103,7 @@ async def running_server(database_url: str, **overrides: str) -> AsyncIterator[R
         up.set()
 
     async def serve(listening: list[socket]) -> None:
-        await app.serve(settings, listening, stop, started=started)
+        await app.serve(settings, listening, stop, started=started, timing=timing)
 
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)

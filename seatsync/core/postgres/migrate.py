@@ -1,8 +1,8 @@
-"""The schema: forward-only migrations from ``sql/migrations``, applied in the order of their numbers.
+"""Forward-only migrations of the schema, from ``sql/migrations``, applied in the order of their numbers.
 
-Each runs in a transaction together with the row of ``schema_migration`` that says so, under the checksum of its text.
-The transaction takes an advisory lock before it looks at what is applied already, so any number of servers may start
-at once; the lock ends with it, so a pooler in front of PostgreSQL does no harm.
+Each runs in a transaction that also inserts its row into ``schema_migration``, with the checksum of its text. The
+transaction takes an advisory lock before it reads the applied migrations, so any number of servers may start at once.
+The lock ends with the transaction, so it works through a pooler, too.
 """
 
 import hashlib
@@ -15,9 +15,7 @@ from attrs import frozen
 
 from seatsync.core.postgres.pool import Database, DatabaseRejected, Session
 from seatsync.core.postgres.queries import load
-
-#: One migration, with the wait for another server's, may take this long.
-DEADLINE_S = 600.0
+from seatsync.core.timing import Timing
 
 OLDEST_POSTGRESQL = 15
 
@@ -29,7 +27,7 @@ logger = structlog.get_logger(__name__)
 
 
 class MigrationError(Exception):
-    """The schema cannot be brought up to date: a sentence for the person who starts the server."""
+    """The schema cannot be migrated; the message is one sentence for the operator."""
 
 
 @frozen
@@ -46,7 +44,7 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """Every migration that this version of the code knows, in order."""
+    """Return the migrations of this version of the code, in order."""
     found = [file for file in files("seatsync.sql").joinpath("migrations").iterdir() if _FILENAME.fullmatch(file.name)]
     return [
         Migration(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
@@ -54,25 +52,25 @@ def migrations() -> list[Migration]:
     ]
 
 
-async def migrate(db: Database) -> list[str]:
-    """Bring the schema up to date and return the names of the migrations that this call applied.
+async def migrate(db: Database, known: Sequence[Migration] | None = None, *, timing: Timing = Timing()) -> list[str]:
+    """Apply the migrations that are missing, of `migrations` unless given, and return their names.
 
-    Raises `MigrationError`, and `ServiceUnavailable` when the database cannot be reached. A failed or cancelled
-    migration leaves nothing behind; those before it stay.
+    Raises `MigrationError` and `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind; those
+    before it stay.
     """
-    known = migrations()
+    known = migrations() if known is None else known
     applied: list[str] = []
-    while (name := await _step(db, known)) is not None:
+    while (name := await _step(db, known, timing.migrate_s)) is not None:
         logger.info("migrated", migration=name)
         applied.append(name)
     return applied
 
 
-async def _step(db: Database, known: Sequence[Migration]) -> str | None:
-    """Apply the first migration that is not applied yet; its name, or ``None`` when there is none."""
+async def _step(db: Database, known: Sequence[Migration], timeout_s: float) -> str | None:
+    """Apply the first missing migration and return its name, ``None`` when there is none."""
     migration: Migration | None = None
     try:
-        async with db.transaction(timeout=DEADLINE_S) as tx:
+        async with db.transaction(timeout_s) as tx:
             migration = pending(known, await _applied(tx))
             if migration is None:
                 return None
@@ -85,7 +83,7 @@ async def _step(db: Database, known: Sequence[Migration]) -> str | None:
 
 
 async def _applied(tx: Session) -> dict[str, str]:
-    """The checksum of every applied migration by name, in order, read under the lock."""
+    """Return the checksum of each applied migration by name, in order, read under the lock."""
     version = await tx.fetchval(_QUERIES["server_version"])
     if version < OLDEST_POSTGRESQL:
         raise MigrationError(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is PostgreSQL {version}.")
@@ -96,9 +94,9 @@ async def _applied(tx: Session) -> dict[str, str]:
 
 
 def pending(known: Sequence[Migration], applied: Mapping[str, str]) -> Migration | None:
-    """The first of ``known`` that is not in ``applied`` (name to checksum, in order); ``None`` when all are.
+    """Return the first of ``known`` that is not in ``applied`` (name to checksum, in order), ``None`` when all are.
 
-    Raises `MigrationError` when the database is not at some earlier state of this version of the code.
+    Raises `MigrationError` unless ``applied`` is a beginning of ``known``.
     """
     names = [migration.name for migration in known]
     for name in applied:

@@ -1,9 +1,8 @@
-"""PostgreSQL from trio: asyncpg through trio-asyncio, a small pool, and a deadline on everything.
+"""A small pool of PostgreSQL connections: asyncpg through trio-asyncio, and a deadline on everything.
 
-Callers see rows, `ServiceUnavailable` (the database did not answer in time, or at all) and `DatabaseRejected` (it
-answered with an error), never an asyncpg type. A connection that was cancelled, timed out or failed in the middle of
-something is thrown away at once instead of being repaired: nobody waits for that, so it needs no shield. What it was
-running is cancelled in the background: PostgreSQL would go on with it for somebody who has gone.
+Callers see rows, `ServiceUnavailable` (no answer in time, or none at all) and `DatabaseRejected` (the answer is an
+error), never an asyncpg type. A connection that was cancelled, timed out or failed during a statement is discarded
+without a wait, so it needs no shield; the abandoned statement is cancelled on the server in the background.
 
 A transaction is ``BEGIN`` and ``COMMIT`` as statements: asyncpg's own transaction objects keep stale state when they
 are cancelled midway.
@@ -22,36 +21,25 @@ import trio_asyncio
 
 from seatsync import errors
 from seatsync.core.postgres.queries import Query, load
+from seatsync.core.timing import Timing
 
 Row = Mapping[str, Any]
 
-#: Acquiring a connection and running a query take this long together before the caller hears `ServiceUnavailable`.
-DEADLINE_S = 2.0
-
-#: How long a rollback may take before its connection is thrown away.
-ROLLBACK_S = 2.0
-
-#: How often a database that was found unreachable is asked whether it is back, in seconds.
-WATCH_S = 0.5
-
-#: How long it may take to have a thrown-away connection's statement cancelled.
-CANCEL_S = 1.0
-
 logger = structlog.get_logger(__name__)
 
-# SQLSTATE classes that say something of the server, not of the statement: connection exceptions, insufficient
-# resources, operator intervention, system errors (PostgreSQL, appendix A). 57014 is a cancelled statement; 25006 comes
-# from a server that may only be read, as a primary that has just been replaced.
+# SQLSTATE classes of faults of the server: connection exceptions, insufficient resources, operator intervention, system
+# errors (PostgreSQL, appendix A). 57014 is a cancelled statement; 25006 comes from a read-only server, as a primary is
+# after a failover.
 _AWAY = ("08", "25006", "53", "57", "58")
 
-# Those that say something of the values: data exceptions, integrity constraints, check options, what triggers raise.
+# Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
 _DATA = ("22", "23", "44", "P0")
 
 _FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
 
 
 class DatabaseRejected(errors.ServerFault):
-    """PostgreSQL refused a statement."""
+    """PostgreSQL rejected a statement."""
 
     code = "InternalServerError"
 
@@ -61,12 +49,12 @@ class DatabaseRejected(errors.ServerFault):
 
     @property
     def is_about_data(self) -> bool:
-        """A value broke a rule of the tables or of a trigger; the same statement may pass with others."""
+        """The values violate a constraint or a trigger's rule; the same statement may succeed with others."""
         return self.sqlstate.startswith(_DATA)
 
 
 class NoConnection(errors.ServiceUnavailable):
-    """PostgreSQL refused a connection: clients hear that the database is away, whoever runs the server hears why."""
+    """PostgreSQL refused a connection. Clients receive `ServiceUnavailable`; ``str()`` is the reason, for the log."""
 
     code = "ServiceUnavailable"
 
@@ -80,9 +68,9 @@ class NoConnection(errors.ServiceUnavailable):
 
 @asynccontextmanager
 async def open_loop() -> AsyncIterator[None]:
-    """The asyncio loop that asyncpg runs on, for the length of the block.
+    """Run the asyncio loop that asyncpg needs during the block.
 
-    Its exception handler only logs: trio-asyncio's own would end the program for a stray callback.
+    Its exception handler only logs: trio-asyncio's own ends the program for a stray callback.
     """
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(_log_stray)
@@ -90,11 +78,11 @@ async def open_loop() -> AsyncIterator[None]:
 
 
 def _log_stray(_: Any, context: dict[str, Any]) -> None:
-    logger.warning("asyncio_stray", what=context.get("message"), error=repr(context.get("exception")))
+    logger.warning("asyncio_stray", message=context.get("message"), error=repr(context.get("exception")))
 
 
 def translate(error: BaseException) -> errors.SeatSyncError:
-    """What a caller is told of an asyncpg error."""
+    """Return the error for the caller in place of an asyncpg error."""
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or "XX000"
         if not sqlstate.startswith(_AWAY) and not isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
@@ -103,21 +91,21 @@ def translate(error: BaseException) -> errors.SeatSyncError:
 
 
 async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
-    """One connection; raises asyncpg's own errors and `OSError`. A cancellation leaves none behind."""
+    """Open a connection; raises asyncpg's own errors and `OSError`. A cancellation leaves none behind."""
     connection: asyncpg.Connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
         dsn, timeout=None, server_settings={"application_name": application_name}
     )
     return connection
 
 
-async def pools_transactions(dsn: str) -> bool:
-    """Whether a pooler answers at that address which gives every transaction another of its connections.
+async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
+    """Return whether the address is that of a pooler that may use another connection for every transaction.
 
     Neither LISTEN nor a prepared statement outlives a transaction there. While a second session keeps the connection
-    busy that the first one used, the first finds a setting of its own gone. Raises `ServiceUnavailable`.
+    busy that the first one used, the first finds its own setting gone. Raises `ServiceUnavailable`.
     """
-    async with _connected(dsn) as first, _connected(dsn) as second:
-        with trio.move_on_after(DEADLINE_S):
+    async with _connected(dsn, timing) as first, _connected(dsn, timing) as second:
+        with trio.move_on_after(timing.query_s):
             try:
                 if first.get_server_pid() == await trio_asyncio.aio_as_trio(first.fetchval)("select pg_backend_pid()"):
                     return False
@@ -133,9 +121,9 @@ async def pools_transactions(dsn: str) -> bool:
 
 
 @asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection for the block, outside any pool. Raises `ServiceUnavailable`."""
-    with trio.move_on_after(DEADLINE_S) as scope:
+async def _connected(dsn: str, timing: Timing) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection for the block, outside any pool. Raises `ServiceUnavailable`."""
+    with trio.move_on_after(timing.query_s) as scope:
         try:
             connection = await connect(dsn, application_name="seatsync start")
         except (asyncpg.PostgresError, *_FAULTS) as error:
@@ -149,55 +137,56 @@ async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 class Session:
-    """The four ways to run a query, on one connection."""
+    """One connection, and the ways to run a query on it."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def fetch(self, query: Query, *args: Any) -> list[Row]:
-        """All rows."""
+        """Return all rows."""
         rows: list[Row] = await trio_asyncio.aio_as_trio(self._connection.fetch)(query.sql, *args)
         return rows
 
     async def fetchrow(self, query: Query, *args: Any) -> Row | None:
-        """The first row, or ``None``."""
+        """Return the first row, or ``None``."""
         row: Row | None = await trio_asyncio.aio_as_trio(self._connection.fetchrow)(query.sql, *args)
         return row
 
     async def fetchval(self, query: Query, *args: Any) -> Any:
-        """The first column of the first row, or ``None``."""
+        """Return the first column of the first row, or ``None``."""
         return await trio_asyncio.aio_as_trio(self._connection.fetchval)(query.sql, *args)
 
     async def execute(self, query: Query, *args: Any) -> None:
-        """No rows."""
+        """Run the query and discard its rows."""
         await trio_asyncio.aio_as_trio(self._connection.execute)(query.sql, *args)
 
     async def script(self, sql: str) -> None:
-        """Several statements in one go, without parameters (the simple query protocol)."""
+        """Run several statements without parameters (the simple query protocol)."""
         await trio_asyncio.aio_as_trio(self._connection.execute)(sql)
 
 
 class Database:
     """A pool of at most ``size`` connections; the newest idle one is used first.
 
-    Every method takes ``timeout`` seconds (`DEADLINE_S` unless told, ``None`` for none) and raises
-    `ServiceUnavailable` or `DatabaseRejected`. A cancelled or timed-out statement may or may not have happened.
+    Every query takes at most ``timeout`` seconds (`Timing.query_s` unless given) and raises `ServiceUnavailable` or
+    `DatabaseRejected`. After a cancellation or a timeout, the outcome of the statement is unknown.
     """
 
-    def __init__(self, dsn: str, size: int) -> None:
+    def __init__(self, dsn: str, size: int, timing: Timing) -> None:
         self.dsn = dsn
         self.size = size
         self.reachable = True
-        """Whether the last attempt to use it found the database in order."""
+        """The last query was answered."""
+        self._timing = timing
         self._idle: list[asyncpg.Connection] = []
         self._leaving: dict[asyncpg.Connection, asyncio.Task[None]] = {}
         self._slots = trio.Semaphore(size)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, dsn: str, size: int = 8) -> AsyncIterator["Database"]:
-        """The pool, inside `open_loop`; connects when first asked, and closes everything at the end."""
-        database = cls(dsn, size)
+    async def open(cls, dsn: str, size: int = 8, *, timing: Timing = Timing()) -> AsyncIterator["Database"]:
+        """Open a pool for the block, inside `open_loop`. It connects when it needs to."""
+        database = cls(dsn, size, timing)
         try:
             yield database
         finally:
@@ -205,30 +194,30 @@ class Database:
 
     @property
     def in_use(self) -> int:
-        """Connections that are running something."""
+        """Connections in use."""
         return self.size - self._slots.value
 
     def close(self) -> None:
-        """Drop the idle connections; those in use are dropped by who uses them."""
+        """Close the idle connections; those in use are discarded by their sessions."""
         for connection in [*self._idle, *self._leaving]:
             connection.terminate()
         for task in self._leaving.values():
             task.cancel()
         self._idle.clear()
 
-    async def watch(self) -> None:
-        """Find out that an unreachable database is back, also while nobody else asks it anything, until cancelled."""
+    async def recheck(self) -> None:
+        """Query an unreachable database now and then until cancelled, so that `reachable` is true when it is back."""
         alive = load("system")["alive"]
         while True:
-            await trio.sleep(WATCH_S)
+            await trio.sleep(self._timing.recheck_s)
             if not self.reachable:
                 with suppress(errors.SeatSyncError):
                     await self.fetchval(alive)
 
     @asynccontextmanager
-    async def session(self, timeout: float | None = DEADLINE_S) -> AsyncIterator[Session]:  # noqa: ASYNC109 - the one place that turns it into a scope
-        """One connection for the block, all of which has to end within ``timeout`` seconds."""
-        with trio.move_on_after(float("inf") if timeout is None else timeout) as scope:
+    async def session(self, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109 - the one place that turns it into a scope
+        """Acquire a connection for the block; ``timeout`` covers both."""
+        with trio.move_on_after(self._timing.query_s if timeout is None else timeout) as scope:
             async with self._slots:
                 connection = await self._acquire()
                 healthy = False
@@ -266,12 +255,12 @@ class Database:
         if healthy and not connection.is_closed():
             self._idle.append(connection)
         else:
-            self._leaving[connection] = trio_asyncio.current_loop.get().create_task(self._throw_away(connection))
+            self._leaving[connection] = trio_asyncio.current_loop.get().create_task(self._discard(connection))
 
-    async def _throw_away(self, connection: asyncpg.Connection) -> None:
-        """Have what the connection runs cancelled, and drop it. Runs on the asyncio loop."""
+    async def _discard(self, connection: asyncpg.Connection) -> None:
+        """Cancel the connection's statement on the server, and close it. Runs on the asyncio loop."""
         try:
-            async with asyncio.timeout(CANCEL_S):
+            async with asyncio.timeout(self._timing.cancel_s):
                 await connection.close()
         except (asyncpg.PostgresError, *_FAULTS):
             logger.debug("connection_dropped")
@@ -280,44 +269,44 @@ class Database:
             del self._leaving[connection]
 
     @asynccontextmanager
-    async def transaction(self, timeout: float | None = DEADLINE_S) -> AsyncIterator[Session]:  # noqa: ASYNC109 - see session
-        """As `session`, in a transaction: committed at the end of the block, rolled back if that raises.
+    async def transaction(self, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109 - see session
+        """Run the block in a transaction on a `session`: commit at its end, roll back if it raises or is cancelled.
 
-        A cancellation in the block rolls back; one during the commit leaves its outcome unknown.
+        A cancellation during the commit leaves its outcome unknown.
         """
         async with self.session(timeout) as session:
             await session.script("begin")
             try:
                 yield session
             except BaseException:
-                with trio.move_on_after(ROLLBACK_S, shield=True):
+                with trio.move_on_after(self._timing.rollback_s, shield=True):
                     await _roll_back(session)
                 raise
             await session.script("commit")
 
-    async def fetch(self, query: Query, *args: Any, timeout: float | None = DEADLINE_S) -> list[Row]:  # noqa: ASYNC109
-        """All rows."""
+    async def fetch(self, query: Query, *args: Any, timeout: float | None = None) -> list[Row]:  # noqa: ASYNC109
+        """Return all rows."""
         async with self.session(timeout) as session:
             return await session.fetch(query, *args)
 
-    async def fetchrow(self, query: Query, *args: Any, timeout: float | None = DEADLINE_S) -> Row | None:  # noqa: ASYNC109
-        """The first row, or ``None``."""
+    async def fetchrow(self, query: Query, *args: Any, timeout: float | None = None) -> Row | None:  # noqa: ASYNC109
+        """Return the first row, or ``None``."""
         async with self.session(timeout) as session:
             return await session.fetchrow(query, *args)
 
-    async def fetchval(self, query: Query, *args: Any, timeout: float | None = DEADLINE_S) -> Any:  # noqa: ASYNC109
-        """The first column of the first row, or ``None``."""
+    async def fetchval(self, query: Query, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """Return the first column of the first row, or ``None``."""
         async with self.session(timeout) as session:
             return await session.fetchval(query, *args)
 
-    async def execute(self, query: Query, *args: Any, timeout: float | None = DEADLINE_S) -> None:  # noqa: ASYNC109
-        """No rows."""
+    async def execute(self, query: Query, *args: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Run the query and discard its rows."""
         async with self.session(timeout) as session:
             await session.execute(query, *args)
 
 
 async def _roll_back(session: Session) -> None:
-    """Undo; a connection that cannot is thrown away by its session, which PostgreSQL treats the same."""
+    """Roll back. If that fails, the session discards the connection, which rolls back as well."""
     try:
         await session.script("rollback")
     except (asyncpg.PostgresError, *_FAULTS):

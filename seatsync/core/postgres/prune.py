@@ -1,4 +1,4 @@
-"""Removing what has expired, in small batches, so that no statement holds locks for long."""
+"""Pruning: remove expired rows in small batches, so that no statement holds locks for long."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,28 +10,26 @@ from attrs import frozen
 from seatsync import errors
 from seatsync.core.postgres.pool import Database, DatabaseRejected
 from seatsync.core.postgres.queries import Query
-
-#: Seconds between two rounds, and between two batches of one.
-ROUND_S, BATCH_S = 60.0, 0.2
+from seatsync.core.timing import Timing
 
 logger = structlog.get_logger(__name__)
 
 
 @frozen
 class Prune:
-    """A query that removes one batch and returns how many rows that were; 0 also while another server prunes."""
+    """A query that removes one batch and returns its number of rows, 0 also while another server prunes."""
 
     query: Query
     args: tuple[Any, ...]
 
 
-async def prune_forever(database: Database, prunes: Sequence[Prune]) -> None:
-    """Run every query until it has nothing left to remove, once a minute, until cancelled."""
+async def prune_forever(database: Database, prunes: Sequence[Prune], timing: Timing = Timing()) -> None:
+    """Run each query until it has nothing left to remove, every `Timing.prune_s`, until cancelled."""
     while True:
-        await trio.sleep(ROUND_S)
+        await trio.sleep(timing.prune_s)
         for prune in prunes:
             try:
-                while await database.fetchval(prune.query, *prune.args):  # noqa: ASYNC110 - it waits for nothing
-                    await trio.sleep(BATCH_S)
+                while await database.fetchval(prune.query, *prune.args):  # noqa: ASYNC110 - a pause, not a poll
+                    await trio.sleep(timing.prune_batch_s)
             except (errors.DatabaseFault, DatabaseRejected) as error:
                 logger.warning("prune_failed", query=prune.query.name, error=str(error))

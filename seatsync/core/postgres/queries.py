@@ -1,12 +1,10 @@
-"""The named queries of ``sql/queries/*.sql``.
+"""The named queries of ``sql/queries/*.sql``: a name, one line of intent, one statement with parameters.
 
-A file is a list of queries, each one statement under its name and one line of intent::
+::
 
-    -- name: revs
-    -- The revision and epoch of each of these halls.
-    select …
-
-Nothing is ever built by concatenation: what varies is a parameter.
+    -- name: alive
+    -- Whether the database answers.
+    select true;
 """
 
 import re
@@ -26,19 +24,19 @@ class Query:
 
     name: str
     summary: str
-    """What it answers, in one line."""
+    """Its line of intent."""
     sql: str
 
 
 def load(module: str) -> Mapping[str, Query]:
-    """The queries of one file by name; raises `ValueError` with file and line when the file breaks the format."""
+    """Return the queries of one file by name; raises `ValueError` with file and line for a malformed one."""
     filename = f"{module}.sql"
     text = files("seatsync.sql").joinpath("queries", filename).read_text(encoding="utf-8")
     return parse(text, filename)
 
 
 def parse(text: str, filename: str) -> Mapping[str, Query]:
-    """The queries in ``text``; ``filename`` is for the errors."""
+    """Return the queries in ``text``; ``filename`` is for the errors."""
     queries: dict[str, Query] = {}
     for line, block in _blocks(text, filename):
         query = _query(block, f"{filename}:{line}")
@@ -49,7 +47,7 @@ def parse(text: str, filename: str) -> Mapping[str, Query]:
 
 
 def _blocks(text: str, filename: str) -> Iterator[tuple[int, list[str]]]:
-    """Each query's lines, with the number of its first; comments may stand above the first query."""
+    """Yield the number of each query's first line and its lines; comments may stand above the first query."""
     start = 0
     block: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):

@@ -1,9 +1,9 @@
-"""Logs: one line an event, for people or for programs, and never a secret.
+"""Logs: one line an event, as text or JSON, without secrets, on standard error.
 
-Our events come through structlog and are written by it, for the way through `logging` costs twice as much and every
-connection leaves a line; those of libraries come through `logging`. Both are rendered alike and go to standard
-error. A line that cannot be written (standard error closed, a broken pipe) is lost and nothing is raised. What
-`structlog.contextvars` binds in a trio task is in the lines of that task and of its children.
+The server's events are written by structlog itself: through `logging` they cost twice as much, and each connection
+makes one. Those of libraries come from `logging` and look the same. A line that cannot be written (standard error
+closed, a broken pipe) is dropped without an error. Fields that `structlog.contextvars` binds in a trio task are in the
+lines of that task and of its children.
 """
 
 import logging
@@ -21,20 +21,20 @@ REDACTED = "[redacted]"
 SECRET_WORDS = frozenset(
     {"token", "code", "secret", "phrase", "password", "cookie", "cookies", "authorization", "dsn", "key", "qr"}
 )
-"""A value whose name has one of these words, as ``visitor_cookie`` has, is not written."""
+"""A value is redacted when its name has one of these words, as ``visitor_cookie`` has."""
 
 HARMLESS_NAMES = frozenset({"close_code"})
 
 PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
 
 QUIET = ("asyncio", "asyncpg", "trio-websocket", "trio_asyncio", "wsproto")
-"""Libraries that warn of every peer that goes away; what matters of that is in our own lines."""
+"""Libraries that warn of every peer that disconnects; only their errors are written."""
 
 
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
-    """Set up the process's logs; ``style`` is ``console`` or ``json``, ``stream`` standard error unless given.
+    """Set up the process's logs, anew if called again; ``style`` is ``console`` or ``json``.
 
-    May be called again: the last call holds.
+    ``stream`` is standard error unless given.
     """
     target = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -57,14 +57,14 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
 
 
 class _LineLogger:
-    """Writes the lines that structlog's processors have made."""
+    """Writes rendered lines."""
 
     def __init__(self, target: TextIO) -> None:
         self._target = target
 
     def write(self, line: str) -> None:
-        """Write one line, if that is possible."""
-        with suppress(OSError, ValueError):  # a pipe that is broken, a file that is closed
+        """Write one line; drop it if that fails."""
+        with suppress(OSError, ValueError):  # a broken pipe, a closed file
             self._target.write(line + "\n")
             self._target.flush()
 
@@ -72,7 +72,7 @@ class _LineLogger:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Take out secrets, wherever they are nested, and whatever would do something to a terminal."""
+    """Replace secrets at any depth, and escape control characters, which a terminal would interpret."""
     return {name: _clean(name, value) for name, value in event.items()}
 
 
@@ -95,7 +95,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _gathering() -> list[Processor]:
-    """What is added to an event, in order; redaction is last, after everything that adds."""
+    """The processors that add fields to an event, then redaction."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -105,7 +105,7 @@ def _gathering() -> list[Processor]:
 
 
 def _rendering(style: str, target: TextIO) -> list[Processor]:
-    """How an event becomes text. A traceback shows no local variables: they hold what `redact` takes out."""
+    """The processors that make text of an event. A traceback shows no local variables: they may hold secrets."""
     if style == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback

@@ -1,8 +1,8 @@
-"""What the server counts, and how Prometheus reads it.
+"""The server's metrics, in Prometheus' text format.
 
-The counts are plain attributes of one object, because some are touched for every frame: adding to an integer costs an
-eighth of a prometheus-client counter, and a thirtieth of one with labels. They become metrics when somebody asks: a
-collector reads the table in the fields' metadata. All of it belongs to the event loop's thread.
+The values are plain attributes of one object, because some change for every frame: adding to an integer costs an
+eighth of a prometheus-client counter, and a thirtieth of one with labels. A collector turns them into metrics at each
+scrape: a field's metadata is its kind and help text. All of it belongs to the event loop's thread.
 """
 
 from bisect import bisect_left
@@ -20,11 +20,10 @@ PREFIX = "seatsync"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-SEATS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
 class Histogram:
-    """How many values were at most each bound; one more place counts those above the last."""
+    """The number of values up to each bound, and in one more place of those above the last."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -39,60 +38,48 @@ class Histogram:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """The counts as Prometheus wants them: each bound with all that is not above it."""
+        """Return each bound, as text, with the number of values up to it, as Prometheus defines buckets."""
         bounds = [*map(str, self.bounds), "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
-def _gauge(meaning: str) -> dict[str, str]:
-    return {"kind": "gauge", "help": meaning}
-
-
-def _counter(meaning: str) -> dict[str, str]:
-    return {"kind": "counter", "help": meaning}
-
-
-def _histogram(meaning: str) -> dict[str, str]:
-    return {"kind": "histogram", "help": meaning}
-
-
 @define(eq=False)
 class Metrics:
-    """One server's counts. Gauges go up and down, counters only up; whoever knows the event changes the attribute."""
+    """One server's values. Gauges go up and down, counters only up; the parts of the server change the attributes."""
 
-    connections: int = field(default=0, metadata=_gauge("WebSocket connections that are open."))
-    subscriptions: int = field(default=0, metadata=_gauge("Subscriptions of all connections."))
-    clients_behind: int = field(default=0, metadata=_gauge("Connections whose client does not take what it is sent."))
-    feed_live: int = field(default=0, metadata=_gauge("1 while notifications of the database arrive, else 0."))
+    connections: int = field(default=0, metadata={"gauge": "WebSocket connections that are open."})
+    subscriptions: int = field(default=0, metadata={"gauge": "Subscriptions of all connections."})
+    clients_behind: int = field(default=0, metadata={"gauge": "Connections with a full send buffer."})
+    feed_live: int = field(default=0, metadata={"gauge": "1 while notifications of the database arrive, else 0."})
     notification_queue_usage: float = field(
-        default=0.0, metadata=_gauge("Fraction of PostgreSQL's notification queue in use.")
+        default=0.0, metadata={"gauge": "Fraction of PostgreSQL's notification queue in use."}
     )
-    pool_in_use: int = field(default=0, metadata=_gauge("Database connections that are running something."))
-    pool_size: int = field(default=0, metadata=_gauge("Most database connections the pool may open."))
+    pool_in_use: int = field(default=0, metadata={"gauge": "Database connections in use."})
+    pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pool may open, at most."})
 
-    frames_pushed: int = field(default=0, metadata=_counter("Frames pushed to subscribers."))
-    bytes_pushed: int = field(default=0, metadata=_counter("Bytes of those frames."))
+    frames_pushed: int = field(default=0, metadata={"counter": "Frames pushed to subscribers."})
+    bytes_pushed: int = field(default=0, metadata={"counter": "Bytes of those frames."})
     slow_clients: int = field(
-        default=0, metadata=_counter("Times a connection fell behind and was left out of broadcasts.")
+        default=0, metadata={"counter": "Times a connection fell behind and was left out of broadcasts."}
     )
     slow_closes: int = field(
-        default=0, metadata=_counter("Connections closed with 4008, too slow even for merged updates.")
+        default=0, metadata={"counter": "Connections closed with 4008, too slow even for merged updates."}
     )
-    feed_losses: int = field(default=0, metadata=_counter("Times the notifications of the database were lost."))
+    feed_losses: int = field(default=0, metadata={"counter": "Times the notifications of the database were lost."})
 
-    commit_to_push_seconds: Histogram = field(
-        factory=lambda: Histogram(SECONDS),
-        metadata=_histogram("From the notification's commit to the last push of its frame."),
-    )
-    write_batch_seats: Histogram = field(
-        factory=lambda: Histogram(SEATS), metadata=_histogram("Seats that one group commit wrote.")
-    )
-
+    commit_to_push_seconds: Histogram = field(init=False)
     messages: Counter[tuple[str, str]] = field(factory=Counter)
-    """How often each (method, outcome) was answered; the outcome is ``success`` or an error code."""
+    """Requests by (method, outcome); the outcome is ``success`` or an error code."""
     request_seconds: dict[str, Histogram] = field(factory=dict)
     """From a request's arrival to its answer, by method."""
-    _probes: dict[str, Callable[[], float]] = field(factory=dict)
+    _sources: dict[str, Callable[[], float]] = field(factory=dict)
+    histograms: dict[str, tuple[str, Histogram]] = field(factory=dict)
+    """Help text and values of each histogram without labels, by name."""
+
+    def __attrs_post_init__(self) -> None:
+        self.commit_to_push_seconds = self.add_histogram(
+            "commit_to_push_seconds", "From the notification's commit to the last push of its frame.", SECONDS
+        )
 
     def answered(self, method: str, outcome: str, seconds: float) -> None:
         """Count one request. ``method`` is a registered name, or ``""``: a client must not invent label values."""
@@ -102,16 +89,22 @@ class Metrics:
             histogram = self.request_seconds[method] = Histogram(SECONDS)
         histogram.observe(seconds)
 
-    def watch(self, gauge: str, read: Callable[[], float]) -> None:
-        """Take a gauge from ``read`` at each scrape, instead of from its attribute; ``read`` must not raise."""
-        if getattr(fields(Metrics), gauge).metadata.get("kind") != "gauge":
+    def read_from(self, gauge: str, source: Callable[[], float]) -> None:
+        """Read a gauge from ``source`` at each scrape, instead of from its attribute; ``source`` must not raise."""
+        if getattr(fields(Metrics), gauge).metadata.keys() != {"gauge"}:
             raise ValueError(f"{gauge} is no gauge")
-        self._probes[gauge] = read
+        self._sources[gauge] = source
 
-    def value(self, gauge: str) -> float:
-        """A gauge or counter as it is now."""
-        probe = self._probes.get(gauge)
-        return float(getattr(self, gauge) if probe is None else probe())
+    def value(self, name: str) -> float:
+        """Return the present value of a gauge or counter."""
+        source = self._sources.get(name)
+        return float(getattr(self, name) if source is None else source())
+
+    def add_histogram(self, name: str, meaning: str, bounds: tuple[float, ...]) -> Histogram:
+        """Add a histogram, as a domain does for its own; ``name`` is without `PREFIX`."""
+        histogram = Histogram(bounds)
+        self.histograms[name] = (meaning, histogram)
+        return histogram
 
 
 class Exposition(Collector):
@@ -124,37 +117,27 @@ class Exposition(Collector):
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """Everything in the text format 0.0.4 (`CONTENT_TYPE`)."""
+        """Return all metrics in the text format 0.0.4 (`CONTENT_TYPE`)."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, read now."""
+        """Yield the metrics with their present values."""
         for row in fields(Metrics):
-            if row.metadata:
-                yield self._family(row.name, row.metadata["kind"], row.metadata["help"])
-        yield self._messages()
-        yield self._request_seconds()
-
-    def _family(self, attribute: str, kind: str, meaning: str) -> Metric:
-        name = f"{PREFIX}_{attribute}"
-        if kind == "histogram":
-            histogram: Histogram = getattr(self._metrics, attribute)
-            return HistogramMetricFamily(name, meaning, buckets=histogram.cumulative(), sum_value=histogram.total)
-        family = GaugeMetricFamily if kind == "gauge" else CounterMetricFamily
-        return family(name, meaning, value=self._metrics.value(attribute))
-
-    def _messages(self) -> Metric:
-        family = CounterMetricFamily(
+            for kind, meaning in row.metadata.items():
+                family = GaugeMetricFamily if kind == "gauge" else CounterMetricFamily
+                yield family(f"{PREFIX}_{row.name}", meaning, value=self._metrics.value(row.name))
+        for name, (meaning, histogram) in self._metrics.histograms.items():
+            buckets, total = histogram.cumulative(), histogram.total
+            yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, buckets=buckets, sum_value=total)
+        messages = CounterMetricFamily(
             f"{PREFIX}_messages", "Requests answered, by method and outcome.", labels=["method", "outcome"]
         )
-        for (method, outcome), count in self._metrics.messages.items():
-            family.add_metric([method, outcome], count)
-        return family
-
-    def _request_seconds(self) -> Metric:
-        family = HistogramMetricFamily(
+        for labels, count in self._metrics.messages.items():
+            messages.add_metric(labels, count)
+        yield messages
+        seconds = HistogramMetricFamily(
             f"{PREFIX}_request_seconds", "From a request's arrival to its answer, by method.", labels=["method"]
         )
         for method, histogram in self._metrics.request_seconds.items():
-            family.add_metric([method], buckets=histogram.cumulative(), sum_value=histogram.total)
-        return family
+            seconds.add_metric([method], buckets=histogram.cumulative(), sum_value=histogram.total)
+        yield seconds

@@ -1,20 +1,19 @@
-"""Which of many like log lines are written: whoever floods the server must not flood its log too."""
+"""Sampling of log lines: a flood of requests is not a flood of lines."""
 
 from typing import Any
 
 import structlog
-from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.bucket import Bucket
 
-#: Of what is refused by the thousand, one line when it begins and one a minute while it goes on.
+#: Lines a second and burst for refusals by the thousand: one when they begin, and one a minute while they go on.
 REFUSALS = (1 / 60, 1.0)
 
-#: Of any other failure, so many lines a second, after so many at once.
+#: The same for any other failure.
 FAILURES = (10.0, 100.0)
 
-#: The codes of what is refused by the thousand.
+#: The codes of those refusals.
 _REFUSALS = frozenset(
     error.code for error in (errors.RateLimitExceeded, errors.TooManyRequests, errors.TooManyConnections)
 )
@@ -22,20 +21,15 @@ _REFUSALS = frozenset(
 logger = structlog.get_logger(__name__)
 
 
-@define(eq=False)
 class Lines:
     """Lines of one kind: ``rate`` a second, after ``burst`` at once."""
 
-    rate: float
-    burst: float
-    _left_out: int = 0
-    _bucket: Bucket = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._bucket = Bucket(self.rate, self.burst)
+    def __init__(self, rate: float, burst: float) -> None:
+        self._bucket = Bucket(rate, burst)
+        self._left_out = 0
 
     def next(self) -> dict[str, int] | None:
-        """``None`` if the line is to be left out, else what it has to say of those that were left out before it."""
+        """Return ``None`` if the line is to be left out, else its field with the number left out before it, if any."""
         if self._bucket.take():
             self._left_out += 1
             return None
@@ -44,13 +38,13 @@ class Lines:
 
 
 class FailureLog:
-    """The lines of requests that failed, of all clients together: each error code has its share."""
+    """The lines of failed requests, of all clients together: each error code has its share."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Lines] = {}
 
     def write(self, error: str, **fields: Any) -> None:
-        """Log one request that failed with that code, unless too many did lately."""
+        """Log a request that failed with that code, unless the code has used up its share."""
         lines = self._lines.get(error)
         if lines is None:
             lines = self._lines[error] = Lines(*(REFUSALS if error in _REFUSALS else FAILURES))

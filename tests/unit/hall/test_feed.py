@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
-from seatsync.core.postgres.group_commit import Outcome
+from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
@@ -24,9 +24,9 @@ from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 class FakeStore:
     """Answers every batch with the same outcomes."""
 
-    outcomes: list[Outcome] = field(factory=list)
+    outcomes: list[Outcome[Json]] = field(factory=list)
 
-    async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome]:  # noqa: ASYNC109 - the real one's
+    async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the real one's
         """The outcomes; nothing is written."""
         return self.outcomes
 

@@ -1,4 +1,4 @@
-"""Metrics: what is counted in plain attributes comes out as Prometheus expects it."""
+"""Metrics: plain attributes are exposed in the format that Prometheus reads."""
 
 import attrs
 import pytest
@@ -18,16 +18,18 @@ def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_everything_that_is_counted_is_shown() -> None:
-    """Each public attribute is a metric with a sentence of help: a new one cannot be forgotten."""
+    """Each public attribute is a metric with a sentence of help, and so is each histogram of a domain."""
     metrics = Metrics()
+    metrics.add_histogram("batch_rows", "Rows of a batch.", (1.0, 2.0))
     families = {family.name: family for family in Exposition(metrics).collect()}
-    public = {field.name for field in attrs.fields(Metrics) if not field.name.startswith("_")}
+    public = {field.name for field in attrs.fields(Metrics) if not field.name.startswith("_")} - {"histograms"}
+    public.add("batch_rows")
     assert set(families) == {f"seatsync_{name}" for name in public}
     assert all(family.documentation.endswith(".") for family in families.values())
 
 
 def test_gauges_and_counters_are_read_at_the_scrape() -> None:
-    """Changing an attribute is all it takes; a scrape sees the value of its moment."""
+    """A scrape shows the attributes' present values."""
     metrics = Metrics()
     assert scraped(metrics)["seatsync_frames_pushed_total", ()] == 0
     metrics.frames_pushed += 3
@@ -40,24 +42,24 @@ def test_gauges_and_counters_are_read_at_the_scrape() -> None:
     assert samples["seatsync_notification_queue_usage", ()] == 0.25
 
 
-def test_a_watched_gauge_is_asked_at_the_scrape() -> None:
-    """What another object knows already need not be counted again."""
+def test_a_gauge_may_be_read_from_its_source_at_the_scrape() -> None:
+    """A value that another object keeps is not kept twice."""
     metrics = Metrics()
     used = [1, 2, 3]
-    metrics.watch("pool_in_use", lambda: len(used))
+    metrics.read_from("pool_in_use", lambda: len(used))
     used.pop()
     assert scraped(metrics)["seatsync_pool_in_use", ()] == 2
 
 
-@pytest.mark.parametrize("name", ["frames_pushed", "messages", "_probes"])
-def test_only_gauges_can_be_watched(name: str) -> None:
+@pytest.mark.parametrize("name", ["frames_pushed", "messages", "_sources"])
+def test_only_gauges_have_a_source(name: str) -> None:
     """A counter that goes down would break every rate."""
     with pytest.raises(ValueError, match="is no gauge"):
-        Metrics().watch(name, lambda: 0)
+        Metrics().read_from(name, lambda: 0)
 
 
 def test_answers_are_counted_by_method_and_outcome() -> None:
-    """One call counts the message and its duration."""
+    """One call counts the request and its duration."""
     metrics = Metrics()
     metrics.answered("hall.get", "success", 0.002)
     metrics.answered("hall.get", "success", 0.2)
@@ -71,7 +73,7 @@ def test_answers_are_counted_by_method_and_outcome() -> None:
 
 
 def test_a_histogram_counts_a_value_that_equals_a_bound_under_it() -> None:
-    """`le` means less or equal, and what is above every bound is still counted."""
+    """`le` means less or equal, and a value above every bound is still counted."""
     histogram = Histogram((1.0, 2.0))
     for value in (1.0, 1.5, 2.0, 99.0):
         histogram.observe(value)
@@ -85,5 +87,5 @@ def test_bounds_ascend() -> None:
 
 
 def test_the_process_is_shown_too() -> None:
-    """Memory and descriptors are what one looks at first."""
+    """A scrape has its memory and descriptors."""
     assert b"process_open_fds" in Exposition(Metrics()).text()
