@@ -23,7 +23,7 @@ from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever, make_r
 from seatsync.core.net.gate import SocketLimits
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
-from seatsync.core.postgres.listener import Follower, Listener
+from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import Prune, prune_forever
 from seatsync.core.postgres.queries import load
@@ -176,14 +176,15 @@ class _Server:
         self.listener = Listener(
             settings.listen_url or database.dsn,
             {
-                "hall": _both(hall_feed.notified, self._cinemas.hall_changed),
-                "cinema": self._cinemas.cinema_changed,
-                "cinemas": self._cinemas.list_changed,
-                "visitor": users.visitor_changed,
-                "session": users.session_revoked,
+                "hall": [hall_feed.notified, self._cinemas.hall_changed],
+                "cinema": [self._cinemas.cinema_changed],
+                "cinemas": [self._cinemas.list_changed],
+                "visitor": [users.visitor_changed],
+                "session": [users.session_revoked],
             },
-            _Followers([self._channels, self._cinemas, users]),
+            [self._channels, self._cinemas, users],
             metrics,
+            timing=timing,
         )
         self._registry = Registry(
             [
@@ -273,36 +274,9 @@ def _prunes(settings: Settings) -> list[Prune]:
     ]
 
 
-class _Followers:
-    """Several `seatsync.core.postgres.listener.Follower` as one, in order."""
-
-    def __init__(self, followers: Sequence[Follower]) -> None:
-        self._followers = followers
-
-    def lost(self) -> None:
-        for follower in self._followers:
-            follower.lost()
-
-    async def resync(self) -> None:
-        for follower in self._followers:
-            await follower.resync()
-
-    def set_stale(self, *, stale: bool) -> None:
-        for follower in self._followers:
-            follower.set_stale(stale=stale)
-
-
 async def _guarded(function: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
     """Run a background task whose fault must not end the server."""
     try:
         await function(*args)
     except Exception:
         logger.exception("background_fault", task=getattr(function, "__qualname__", repr(function)))
-
-
-def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
-    def notify(payload: str) -> None:
-        first(payload)
-        second(payload)
-
-    return notify

@@ -9,7 +9,7 @@ import trio
 from attrs import frozen
 
 from seatsync.core.connections import table as connections
-from seatsync.core.postgres import listener
+from seatsync.core.timing import Timing
 from tests.support.client import Client, http
 from tests.support.halls import Hall, make_hall, waits_for_a_lock
 from tests.support.proxy import Proxy, proxy_to
@@ -17,7 +17,8 @@ from tests.support.server import RunningServer, running_server
 from tests.support.views import open_view
 from tests.support.waiting import metric_is
 
-STALE_AFTER_S = 0.1
+quickly_stale = pytest.mark.parametrize("timing", [Timing(stale_after_s=0.1)], ids=["quickly stale"])
+"""Subscribers are notified of a loss after a tenth of a second."""
 
 
 @frozen
@@ -39,19 +40,19 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(database_url: str) -> AsyncIterator[Stage]:
-    """A server with a proxy before its LISTEN."""
-    async with (
-        proxy_to(database_url) as proxy,
-        running_server(database_url, LISTEN_URL=proxy.url) as server,
-    ):
-        yield Stage(server, proxy)
+def timing() -> Timing:
+    """The server's waits."""
+    return Timing()
 
 
 @pytest.fixture
-def quickly_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients are told of a loss after a tenth of a second."""
-    monkeypatch.setattr(listener, "STALE_AFTER_S", STALE_AFTER_S)
+async def stage(database_url: str, timing: Timing) -> AsyncIterator[Stage]:
+    """A server with a proxy before its LISTEN."""
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(database_url, timing=timing, LISTEN_URL=proxy.url) as server,
+    ):
+        yield Stage(server, proxy)
 
 
 async def set_seat(server: RunningServer, hall: Hall, place: int, status: str = "OCCUPIED") -> None:
@@ -115,11 +116,12 @@ async def test_loss_is_told_after_a_second(stage: Stage) -> None:
     assert {frame["type"] for frame in frames} == {"hall.subscribe", "cinemas.subscribe"}
 
 
-@pytest.mark.usefixtures("quickly_stale")
-async def test_short_loss_is_not_told(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_short_loss_is_not_told(database_url: str) -> None:
     """A loss that is over before a second is nobody's business; what was missed comes as usual."""
-    monkeypatch.setattr(listener, "STALE_AFTER_S", 5.0)
-    async with proxy_to(database_url) as proxy, running_server(database_url, LISTEN_URL=proxy.url) as server:
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(database_url, timing=Timing(stale_after_s=5.0), LISTEN_URL=proxy.url) as server,
+    ):
         stage = Stage(server, proxy)
         hall = await make_hall(server)
         async with server.client() as client:
@@ -133,7 +135,7 @@ async def test_short_loss_is_not_told(database_url: str, monkeypatch: pytest.Mon
             await view.is_true(server)
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_missed_changes_come_before_the_all_clear(stage: Stage) -> None:
     """stale:false comes once the hall has caught up: first what was missed, in one frame, then the word."""
     hall = await make_hall(stage.server)
@@ -148,7 +150,7 @@ async def test_missed_changes_come_before_the_all_clear(stage: Stage) -> None:
         await view.is_true(stage.server)
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_missed_totals_come_before_the_all_clear(stage: Stage) -> None:
     """For cinemas too: first the totals that were missed, as updates and not as a snapshot, then stale:false."""
     hall = await make_hall(stage.server)
@@ -164,7 +166,7 @@ async def test_missed_totals_come_before_the_all_clear(stage: Stage) -> None:
             assert data["halls"][0]["seats_count"]["OCCUPIED"] == 1
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_removed_hall_is_missed_by_no_list(stage: Stage) -> None:
     """A list from which something was removed meanwhile comes as a snapshot."""
     hall = await make_hall(stage.server)
@@ -178,7 +180,7 @@ async def test_removed_hall_is_missed_by_no_list(stage: Stage) -> None:
         assert (frame["status"], frame["data"][0]["halls"]) == ("snapshot", [])
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_what_is_served_meanwhile_is_marked(stage: Stage) -> None:
     """Snapshots, resumed updates and hall.get say stale:true while the feed is down; they are current all the same."""
     server = stage.server
@@ -201,7 +203,7 @@ async def test_what_is_served_meanwhile_is_marked(stage: Stage) -> None:
                 assert "stale" not in await late.data("hall.get", {"id": hall.id})
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_list_served_meanwhile_is_marked(stage: Stage) -> None:
     """A list of cinemas cannot carry a mark: who subscribes while the feed is down is told right after."""
     hall = await make_hall(stage.server)
@@ -214,7 +216,7 @@ async def test_list_served_meanwhile_is_marked(stage: Stage) -> None:
             pass
 
 
-@pytest.mark.usefixtures("quickly_stale")
+@quickly_stale
 async def test_writes_go_on_without_the_feed(stage: Stage) -> None:
     """Writes are answered, and a read after the answer sees them, while nobody can be notified."""
     server = stage.server
@@ -278,7 +280,7 @@ async def test_hall_first_watched_during_the_return(stage: Stage) -> None:
         view = await open_view(client, hall.id)
         await stage.lose()
         await set_seat(server, hall, 0)
-        async with server.db.transaction(timeout=None) as session:
+        async with server.db.transaction(timeout=60) as session:
             await session.script("lock table seat_event in access exclusive mode")
             stage.proxy.restore()
             await waits_for_a_lock(server)
@@ -307,9 +309,9 @@ async def test_database_that_answers_with_errors(stage: Stage) -> None:
         await view.is_true(server)
 
 
-async def test_frozen_feed_is_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("timing", [Timing(beat_s=0.2)], ids=["quick beat"])
+async def test_frozen_feed_is_noticed(stage: Stage) -> None:
     """A connection on which nothing passes any more counts as lost, though nobody has closed it."""
-    monkeypatch.setattr(listener, "BEAT_S", 0.2)
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         view = await open_view(client, hall.id)

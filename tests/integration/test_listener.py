@@ -1,7 +1,4 @@
-"""The notification feed on a real PostgreSQL: when it is live, what it delivers, and how it comes back.
-
-What depends on the feed is a stand-in that notes what it is told.
-"""
+"""The notification feed on a real PostgreSQL: liveness, delivery, loss and reconnection, with a recording follower."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -14,15 +11,17 @@ from attrs import define, field
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core.postgres import listener as module
-from seatsync.core.postgres.listener import Listener
+from seatsync.core.postgres.listener import Handlers, Listener
 from seatsync.core.postgres.pool import Database, DatabaseRejected, open_loop
 from seatsync.core.postgres.queries import Query
 from seatsync.core.telemetry.metrics import Metrics
+from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.waiting import eventually
 
 PATIENCE_S = 10.0
+
+TIMING = Timing()
 
 NOTIFY = Query("notify", "A test's own.", "select pg_notify('seatsync', $1)")
 FEEDS = Query(
@@ -34,8 +33,8 @@ KILL = Query("kill", "A test's own.", "select pg_terminate_backend($1)")
 
 
 @define(eq=False)
-class Notes:
-    """A `seatsync.core.postgres.listener.Follower`, and a handler, that note what happens."""
+class Recorder:
+    """A `seatsync.core.postgres.listener.Follower`, and handlers, that record their calls."""
 
     log: list[str] = field(factory=list)
     fault: Exception | None = None
@@ -47,7 +46,7 @@ class Notes:
         self.log.append("lost")
 
     async def resync(self) -> None:
-        """They come again."""
+        """Notifications arrive again."""
         self.log.append("resync")
         if self.gate is not None:
             await self.gate.wait()
@@ -60,28 +59,28 @@ class Notes:
         self.log.append(f"stale {stale}")
 
     def note(self, rest: str) -> None:
-        """A notification of the kind ``note``."""
+        """A handler that records."""
         self.log.append(rest)
 
     def fail(self, _: str) -> None:
-        """A notification of the kind ``fail``."""
+        """A handler that fails."""
         raise RuntimeError("a bug")
 
     async def wait_for(self, entry: str) -> None:
-        """Until it was noted."""
+        """Until it is recorded."""
 
-        async def noted() -> bool:
+        async def recorded() -> bool:
             return entry in self.log
 
-        await eventually(noted)
+        await eventually(recorded)
 
 
 @define
 class Feed:
-    """A running listener, and somebody else's connection to its database."""
+    """A listener, and another pool on its database."""
 
     listener: Listener
-    notes: Notes
+    recorder: Recorder
     db: Database
     metrics: Metrics
 
@@ -100,7 +99,7 @@ class Feed:
             await self.listener.wait_live()
 
     async def wait_lost(self) -> None:
-        """Until the loss is noticed; fails the test when it is not."""
+        """Until it is lost; fails the test when it is not."""
 
         async def lost() -> bool:
             return not self.listener.live
@@ -109,10 +108,22 @@ class Feed:
 
 
 @pytest.fixture
-async def feed(database_url: str, nursery: trio.Nursery) -> AsyncIterator[Feed]:
+def timing() -> Timing:
+    """The listener's waits."""
+    return TIMING
+
+
+@pytest.fixture
+def channel() -> str:
+    """The channel it listens on."""
+    return "seatsync"
+
+
+@pytest.fixture
+async def feed(database_url: str, nursery: trio.Nursery, channel: str, timing: Timing) -> AsyncIterator[Feed]:
     """A listener on a fresh database, not yet running."""
     async with open_loop(), Database.open(database_url, size=2) as db:
-        yield feed_of(database_url, db)
+        yield feed_of(database_url, db, channel=channel, timing=timing)
         nursery.cancel_scope.cancel()
 
 
@@ -121,7 +132,7 @@ async def live(feed: Feed, nursery: trio.Nursery) -> Feed:
     """A live feed."""
     nursery.start_soon(feed.listener.run)
     await feed.wait_live()
-    feed.notes.log.clear()
+    feed.recorder.log.clear()
     return feed
 
 
@@ -139,15 +150,17 @@ async def own(server: Postgres, nursery: trio.Nursery) -> AsyncIterator[Feed]:
         feed = feed_of(server.dsn, db)
         nursery.start_soon(feed.listener.run)
         await feed.wait_live()
-        feed.notes.log.clear()
+        feed.recorder.log.clear()
         yield feed
         nursery.cancel_scope.cancel()
 
 
-def feed_of(dsn: str, db: Database) -> Feed:
-    """A listener there."""
-    notes, metrics = Notes(), Metrics()
-    return Feed(Listener(dsn, {"note": notes.note, "fail": notes.fail}, notes, metrics), notes, db, metrics)
+def feed_of(dsn: str, db: Database, *, channel: str = "seatsync", timing: Timing = TIMING) -> Feed:
+    """A listener on that database."""
+    recorder, metrics = Recorder(), Metrics()
+    handlers: Handlers = {"note": [recorder.note], "fail": [recorder.fail], "both": [recorder.fail, recorder.note]}
+    listener = Listener(dsn, handlers, [recorder], metrics, channel=channel, timing=timing)
+    return Feed(listener, recorder, db, metrics)
 
 
 # Live
@@ -155,16 +168,16 @@ def feed_of(dsn: str, db: Database) -> Feed:
 
 async def test_feed_is_live_once_everything_is_resynced(feed: Feed, nursery: trio.Nursery) -> None:
     """Not while the followers still catch up; notifications are delivered to them meanwhile."""
-    feed.notes.gate = trio.Event()
+    feed.recorder.gate = trio.Event()
     nursery.start_soon(feed.listener.run)
-    await feed.notes.wait_for("resync")
+    await feed.recorder.wait_for("resync")
     await feed.notify("note early")
-    await feed.notes.wait_for("early")
+    await feed.recorder.wait_for("early")
     assert not feed.listener.live
-    feed.notes.gate.set()
+    feed.recorder.gate.set()
     await feed.wait_live()
     assert feed.metrics.feed_live == 1
-    assert feed.notes.log == ["resync", "early"]
+    assert feed.recorder.log == ["resync", "early"]
 
 
 async def test_notifications_are_delivered_in_order(live: Feed) -> None:
@@ -172,23 +185,51 @@ async def test_notifications_are_delivered_in_order(live: Feed) -> None:
     await live.db.execute(
         Query("many", "A test's own.", "select pg_notify('seatsync', 'note ' || n) from generate_series(1, 5000) n")
     )
-    await live.notes.wait_for("5000")
-    assert live.notes.log == [str(number) for number in range(1, 5001)]
+    await live.recorder.wait_for("5000")
+    assert live.recorder.log == [str(number) for number in range(1, 5001)]
+
+
+async def test_each_handler_of_a_kind_is_called(live: Feed) -> None:
+    """In order, and also after one that fails."""
+    with capture_logs() as logs:
+        await live.notify("both 1")
+        await live.recorder.wait_for("1")
+    assert [line["event"] for line in logs] == ["notification_fault"]
+
+
+async def test_followers_are_called_in_order(database_url: str, nursery: trio.Nursery) -> None:
+    """A follower may rely on those before it."""
+    calls: list[int] = []
+
+    class Numbered(Recorder):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        async def resync(self) -> None:
+            calls.append(self.number)
+
+    listener = Listener(database_url, {}, [Numbered(1), Numbered(2)], Metrics())
+    nursery.start_soon(listener.run)
+    with trio.fail_after(PATIENCE_S):
+        await listener.wait_live()
+    nursery.cancel_scope.cancel()
+    assert calls == [1, 2]
 
 
 @pytest.mark.parametrize("payload", ["", "unknown 1", "fail now", "probe 123", "fail"])
 async def test_odd_notification_harms_nothing(live: Feed, payload: str) -> None:
-    """Unknown kinds, somebody's own, and those that a handler fails over: the next is delivered."""
+    """Unknown kinds, forged probes, and those over which a handler fails: the next is delivered."""
     with capture_logs() as logs:
         await live.notify(payload)
         await live.notify("note after")
-        await live.notes.wait_for("after")
-    assert live.notes.log == ["after"]
+        await live.recorder.wait_for("after")
+    assert live.recorder.log == ["after"]
     assert [line["event"] for line in logs] == (["notification_fault"] if payload.startswith("fail") else [])
 
 
-async def test_queue_usage_is_measured(live: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each beat asks how full PostgreSQL's queue is."""
+async def test_queue_usage_is_measured(live: Feed) -> None:
+    """Each beat reads the usage of PostgreSQL's queue."""
     live.metrics.notification_queue_usage = -1.0
 
     async def measured() -> bool:
@@ -201,49 +242,49 @@ async def test_queue_usage_is_measured(live: Feed, monkeypatch: pytest.MonkeyPat
 
 
 async def test_ended_backend_is_replaced(live: Feed) -> None:
-    """The followers hear of the loss once, catch up, and get notifications again; a short loss is not told."""
+    """The followers are notified of the loss once, catch up, and get notifications again; a short loss is not stale."""
     await live.kill()
-    await live.notes.wait_for("resync")
+    await live.recorder.wait_for("resync")
     await live.wait_live()
     await live.notify("note again")
-    await live.notes.wait_for("again")
-    assert live.notes.log == ["lost", "resync", "again"]
+    await live.recorder.wait_for("again")
+    assert live.recorder.log == ["lost", "resync", "again"]
     assert live.metrics.feed_losses == 1
 
 
-async def test_lasting_loss_is_told_and_so_is_its_end(live: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, when it has lasted, and after the followers have caught up."""
-    monkeypatch.setattr(module, "STALE_AFTER_S", 0.05)
-    live.notes.gate = trio.Event()
+@pytest.mark.parametrize("timing", [Timing(stale_after_s=0.05)], ids=["quickly stale"])
+async def test_lasting_loss_makes_followers_stale(live: Feed) -> None:
+    """Once, when it has lasted, and until the followers have caught up."""
+    live.recorder.gate = trio.Event()
     await live.kill()
-    await live.notes.wait_for("stale True")
-    live.notes.gate.set()
-    await live.notes.wait_for("stale False")
-    assert sorted(live.notes.log) == ["lost", "resync", "stale False", "stale True"]
-    assert live.notes.log[-1] == "stale False"
+    await live.recorder.wait_for("stale True")
+    live.recorder.gate.set()
+    await live.recorder.wait_for("stale False")
+    assert sorted(live.recorder.log) == ["lost", "resync", "stale False", "stale True"]
+    assert live.recorder.log[-1] == "stale False"
 
 
 @pytest.mark.parametrize(
     "fault", [errors.ServiceUnavailable(), DatabaseRejected("42501", "permission denied"), RuntimeError("a bug")]
 )
 async def test_failed_resync_is_tried_again(feed: Feed, nursery: trio.Nursery, fault: Exception) -> None:
-    """Whatever it fails over: the feed is not live, the server goes on, and the next attempt may succeed."""
-    feed.notes.fault = fault
+    """Whatever it raises: the feed is not live, the server goes on, and the next attempt may succeed."""
+    feed.recorder.fault = fault
     with capture_logs() as logs:
         nursery.start_soon(feed.listener.run)
         await feed.wait_live()
-    assert feed.notes.log == ["resync", "resync"]
+    assert feed.recorder.log == ["resync", "resync"]
     expected = "feed_fault" if isinstance(fault, RuntimeError) else "feed_lost"
     assert [line["event"] for line in logs] == [expected, "feed_live"]
 
 
-async def test_probe_that_does_not_come_back_is_no_feed(
-    feed: Feed, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pooler in transaction mode takes LISTEN and delivers nothing: the log names the setting that helps."""
-    monkeypatch.setattr(module, "PROBE_S", 0.2)
-    monkeypatch.setattr(module, "CHANNEL", "elsewhere")
-    monkeypatch.setattr(module._Probe, "check", lambda *_: None)
+@pytest.mark.parametrize("timing", [Timing(probe_s=0.2)], ids=["quick probe"])
+@pytest.mark.parametrize("channel", ["Elsewhere"])
+async def test_probe_that_does_not_come_back_is_no_feed(feed: Feed, nursery: trio.Nursery) -> None:
+    """A pooler in transaction mode accepts LISTEN and delivers nothing: the log names the setting that helps.
+
+    Here, LISTEN folds the channel's name to lower case, and pg_notify does not.
+    """
     with capture_logs() as logs:
         nursery.start_soon(feed.listener.run)
 
@@ -252,37 +293,37 @@ async def test_probe_that_does_not_come_back_is_no_feed(
 
         await eventually(twice)
     assert not feed.listener.live
-    assert feed.notes.log == []
+    assert feed.recorder.log == []
     assert "LISTEN_URL" in logs[0]["error"]
 
 
-async def test_unreachable_database_is_asked_ever_more_slowly(nursery: trio.Nursery) -> None:
-    """No busy loop: the waits double."""
+async def test_reconnect_attempts_back_off(nursery: trio.Nursery) -> None:
+    """No busy loop: the delays double."""
     async with open_loop():
-        notes = Notes()
-        listener = Listener("postgresql://localhost:1/nothing", {}, notes, Metrics())
+        recorder = Recorder()
+        listener = Listener("postgresql://localhost:1/nothing", {}, [recorder], Metrics())
         with capture_logs() as logs, trio.move_on_after(0.5):
             await listener.run()
     assert 2 <= len(logs) <= 5
-    assert notes.log == []
+    assert recorder.log == []
 
 
 async def test_frozen_server_is_noticed(server: Postgres, own: Feed) -> None:
-    """It closes nothing and answers nothing: the beat finds out within two of its periods."""
+    """It closes nothing and answers nothing: the beat detects that within two of its periods."""
     await trio.lowlevel.checkpoint()
     before = trio.current_time()
     try:
         server.freeze()
         await own.wait_lost()
-        assert trio.current_time() - before < 2 * module.BEAT_S + 1
-        await own.notes.wait_for("stale True")
+        assert trio.current_time() - before < 2 * TIMING.beat_s + 1
+        await own.recorder.wait_for("stale True")
         assert trio.current_time() - before < 5
     finally:
         server.thaw()
     await own.wait_live()
     await own.notify("note thawed")
-    await own.notes.wait_for("thawed")
-    assert own.notes.log == ["lost", "stale True", "resync", "stale False", "thawed"]
+    await own.recorder.wait_for("thawed")
+    assert own.recorder.log == ["lost", "stale True", "resync", "stale False", "thawed"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
@@ -294,16 +335,16 @@ async def test_restart_is_survived(server: Postgres, own: Feed, how: signal.Sign
         await trio.to_thread.run_sync(server.start)
         await own.wait_live()
     await own.notify("note restarted")
-    await own.notes.wait_for("restarted")
+    await own.recorder.wait_for("restarted")
 
 
 async def test_cancellation_closes_the_connection(feed: Feed) -> None:
     """Whenever it comes: while connecting, while the followers catch up, or later."""
 
-    async def nobody_listens() -> bool:
+    async def closed() -> bool:
         return not await feed.db.fetch(FEEDS)
 
     for after_s in (0.0, 0.002, 0.005, 0.01, 0.03, 0.2):
         with trio.move_on_after(after_s):
             await feed.listener.run()
-        await eventually(nobody_listens)
+        await eventually(closed)

@@ -1,12 +1,12 @@
-"""The notification feed: one connection that LISTENs, proves that it works, and finds its way back when lost.
+"""The notification feed: one connection that LISTENs, verifies that it works, and reconnects when lost.
 
-The feed is *live* from the moment a probe that it sent to itself has come back and every open channel has been brought
-up to date. It is *lost* when PostgreSQL ends the connection, or when the beat (a bounded query every second) gets no
-answer: a frozen server and a dead network close nothing. Through a pooler in transaction mode LISTEN is accepted and
-never delivers: the probe finds that out.
+The feed is *live* once a probe that it sent to itself has come back and every follower has caught up. It is *lost* when
+PostgreSQL ends the connection, or when the beat (a query with a deadline, once a second) gets no answer: a frozen
+server and a dead network close nothing. A pooler in transaction mode accepts LISTEN and never delivers: the probe
+detects that.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from secrets import token_hex
@@ -18,59 +18,57 @@ import trio
 from seatsync import errors
 from seatsync.core.postgres.notifications import Disconnected, Notifications
 from seatsync.core.telemetry.metrics import Metrics
-
-CHANNEL = "seatsync"
-
-BEAT_S = 1.0
-"""Seconds between two beats, and how long each may take."""
-
-CONNECT_S = 2.0
-PROBE_S = 2.0
-
-#: How long a loss lasts before clients are told.
-STALE_AFTER_S = 1.0
-
-#: Before another attempt to connect: so long that nobody is bothered, so short that a database that is back is noticed.
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
+from seatsync.core.timing import Timing
 
 _BEAT = "select pg_notification_queue_usage()"
+
+Handlers = Mapping[str, Sequence[Callable[[str], None]]]
 
 logger = structlog.get_logger(__name__)
 
 
 class FeedLost(Exception):
-    """The feed has to be built up anew."""
+    """The connection does not work and has to be replaced."""
 
 
 class Follower(Protocol):
-    """What depends on the feed."""
+    """A part of the server whose state depends on the feed."""
 
     def lost(self) -> None:
         """Notifications have stopped."""
 
     async def resync(self) -> None:
-        """Notifications come in again: catch up with what was missed. Raises `ServiceUnavailable`."""
+        """Notifications arrive again: fetch the changes missed meanwhile. Raises `ServiceUnavailable`."""
 
     def set_stale(self, *, stale: bool) -> None:
-        """The loss has lasted `STALE_AFTER_S`, or is over."""
+        """The loss has lasted `Timing.stale_after_s`, or is over."""
 
 
 class Listener:
-    """Delivers each payload ``<kind> <rest>`` to the handler of its kind, as ``handler(rest)``, in commit order."""
+    """Delivers each payload ``<kind> <rest>`` to the handlers of its kind, as ``handler(rest)``, in commit order."""
 
     def __init__(
-        self, dsn: str, handlers: Mapping[str, Callable[[str], None]], follower: Follower, metrics: Metrics
+        self,
+        dsn: str,
+        handlers: Handlers,
+        followers: Sequence[Follower],
+        metrics: Metrics,
+        *,
+        channel: str = "seatsync",
+        timing: Timing = Timing(),
     ) -> None:
         self._dsn = dsn
         self._handlers = handlers
-        self._follower = follower
+        self._followers = followers
         self._metrics = metrics
+        self._channel = channel
+        self._timing = timing
         self._live = trio.Event()
-        self._told_stale = False
+        self._stale = False
 
     @property
     def live(self) -> bool:
-        """Notifications come in."""
+        """Notifications arrive."""
         return self._live.is_set()
 
     async def wait_live(self) -> None:
@@ -79,24 +77,24 @@ class Listener:
 
     async def run(self) -> None:
         """Keep the feed alive until cancelled; a cancellation closes its connection."""
-        wait = _FIRST_WAIT_S
+        backoff_s = self._timing.first_backoff_s
         async with trio.open_nursery() as nursery:
             while True:
-                was_live = await self._serve_once()
-                if was_live:
+                await self._serve_once()
+                if self.live:
                     self._lose(nursery)
-                    wait = _FIRST_WAIT_S
-                await trio.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT_S)
+                    backoff_s = self._timing.first_backoff_s
+                await trio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, self._timing.last_backoff_s)
 
-    async def _serve_once(self) -> bool:
-        """One connection from its first byte to its loss; returns whether it had become live."""
+    async def _serve_once(self) -> None:
+        """Use one connection until it is lost."""
         try:
-            with trio.fail_after(CONNECT_S):
+            with trio.fail_after(self._timing.connect_s):
                 connection = await Notifications.connect(self._dsn, application_name="seatsync feed")
         except (trio.TooSlowError, Disconnected) as error:
             logger.info("feed_unreachable", error=str(error))
-            return False
+            return
         try:
             await self._serve(connection)
         except* (FeedLost, Disconnected, errors.SeatSyncError) as group:
@@ -105,83 +103,76 @@ class Listener:
             logger.exception("feed_fault")
         finally:
             connection.close()
-        return self.live
 
     async def _serve(self, connection: Notifications) -> None:
-        probe = _Probe()
+        probe, returned = token_hex(8), trio.Event()
+
+        def check(nonce: str) -> None:
+            if nonce == probe:
+                returned.set()
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.run, partial(self._take, probe))
-            with _limit(PROBE_S, "LISTEN was not answered"):
-                await connection.value(f"listen {CHANNEL}")
+            nursery.start_soon(connection.run, partial(_dispatch, {**self._handlers, "probe": [check]}))
+            with _limit(self._timing.probe_s, "LISTEN was not answered"):
+                await connection.value(f"listen {self._channel}")
             with _limit(
-                PROBE_S, "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself"
+                self._timing.probe_s,
+                "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself",
             ):
-                await connection.value("select pg_notify($1, $2)", CHANNEL, f"probe {probe.nonce}")
-                await probe.seen.wait()
-            await self._follower.resync()
-            self._found()
-            await self._beat(connection)
+                await connection.value("select pg_notify($1, $2)", self._channel, f"probe {probe}")
+                await returned.wait()
+            for follower in self._followers:
+                await follower.resync()
+            self._become_live()
+            while True:  # until the connection fails to answer
+                await trio.sleep(self._timing.beat_s)
+                with _limit(self._timing.beat_s, "the database does not answer"):
+                    usage = await connection.value(_BEAT)
+                self._metrics.notification_queue_usage = float(usage)
 
-    def _take(self, probe: "_Probe", payload: str) -> None:
-        kind, _, rest = payload.partition(" ")
-        if kind == "probe":
-            probe.check(rest)
-            return
-        handler = self._handlers.get(kind)
-        try:
-            if handler is not None:
-                handler(rest)
-        except Exception:
-            logger.exception("notification_fault", payload=payload[:200])
-
-    async def _beat(self, connection: Notifications) -> None:
-        while True:  # until the connection fails to answer
-            await trio.sleep(BEAT_S)
-            with _limit(BEAT_S, "the database does not answer"):
-                usage = await connection.value(_BEAT)
-            self._metrics.notification_queue_usage = float(usage)
-
-    def _found(self) -> None:
+    def _become_live(self) -> None:
         self._live.set()
         self._metrics.feed_live = 1
         logger.info("feed_live")
-        if self._told_stale:
-            self._told_stale = False
-            self._follower.set_stale(stale=False)
+        if self._stale:
+            self._set_stale(stale=False)
 
     def _lose(self, nursery: trio.Nursery) -> None:
         self._live = trio.Event()
         self._metrics.feed_live = 0
         self._metrics.feed_losses += 1
-        self._follower.lost()
-        nursery.start_soon(self._tell_stale, self._live)
+        for follower in self._followers:
+            follower.lost()
+        nursery.start_soon(self._become_stale, self._live)
 
-    async def _tell_stale(self, live: trio.Event) -> None:
-        with trio.move_on_after(STALE_AFTER_S):
+    async def _become_stale(self, live: trio.Event) -> None:
+        """Notify the followers of a loss that lasts."""
+        with trio.move_on_after(self._timing.stale_after_s):
             await live.wait()
             return
-        self._told_stale = True
         try:
-            self._follower.set_stale(stale=True)
+            self._set_stale(stale=True)
         except Exception:
             logger.exception("feed_fault")
 
+    def _set_stale(self, *, stale: bool) -> None:
+        self._stale = stale
+        for follower in self._followers:
+            follower.set_stale(stale=stale)
 
-class _Probe:
-    """A notification that the feed sends to itself."""
 
-    def __init__(self) -> None:
-        self.nonce = token_hex(8)
-        self.seen = trio.Event()
-
-    def check(self, nonce: str) -> None:
-        if nonce == self.nonce:
-            self.seen.set()
+def _dispatch(handlers: Handlers, payload: str) -> None:
+    kind, _, rest = payload.partition(" ")
+    for handler in handlers.get(kind, ()):
+        try:
+            handler(rest)
+        except Exception:
+            logger.exception("notification_fault", payload=payload[:200])
 
 
 @contextmanager
 def _limit(seconds: float, sentence: str) -> Iterator[None]:
-    """Give up on the block after so many seconds: raises `FeedLost` with that sentence."""
+    """Cancel the block after ``seconds`` and raise `FeedLost` with that sentence."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
