@@ -1,4 +1,4 @@
-"""Making a database cluster, and the parameters its server runs with."""
+"""Create a database cluster; the parameters of its server."""
 
 import shutil
 from pathlib import Path
@@ -12,21 +12,21 @@ INITDB = (
     *("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-instructions"),
     *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
 )
-"""Trust, because whoever reaches the socket is us; the built-in locale, because it is the same everywhere."""
+"""Trust, because only we can reach the socket; the built-in locale, because it is the same on every system."""
 
 PARAMETERS = {
     "cluster_name": "seatsync",
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
-    "max_connections": "100",  # several servers with their pools, and psql
-    "jit": "off",  # our statements are short: compiling them costs more than it saves
+    "max_connections": "100",  # the pools of several servers, and psql
+    "jit": "off",  # compiling short statements costs more than it saves
     "min_wal_size": "64MB",
     "max_wal_size": "256MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "logging_collector": "off",
-    "log_min_error_statement": "panic",  # statements may carry what no log should
+    "log_min_error_statement": "panic",  # statements may contain secrets
     "log_checkpoints": "off",
 }
 VOLATILE = {
@@ -36,11 +36,11 @@ VOLATILE = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
-"""For tests: a crash of the machine may lose everything."""
+"""For tests: a crash of the machine may lose all data."""
 
 
 def parameters(*, durable: bool, sockets: Path | None = None) -> list[str]:
-    """Return the arguments of `postgres`; they override the files in the cluster."""
+    """Return the arguments of `postgres`; they override the cluster's configuration files."""
     named = PARAMETERS | ({} if durable else VOLATILE)
     if sockets is not None:
         named |= {"unix_socket_directories": str(sockets)}
@@ -48,9 +48,9 @@ def parameters(*, durable: bool, sockets: Path | None = None) -> list[str]:
 
 
 def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
-    """Make a cluster and its database beside their place, then move them there whole.
+    """Create a cluster with its database beside `cluster`, then rename it: an interrupted attempt leaves none.
 
-    What an interrupted attempt has left is removed first. Raises PostgresError or OSError.
+    Raises PostgresError and OSError.
     """
     fresh = cluster.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -64,7 +64,7 @@ def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
 
 
 def check_major(programs: Programs, cluster: Path) -> None:
-    """Refuse a cluster that another major version made: its files mean nothing to this one."""
+    """Raise PostgresError for a cluster of another major version, whose files this one cannot read."""
     made_by = read_major(cluster)
     if made_by is None:
         raise PostgresError(f"The database in {cluster} is gone.")

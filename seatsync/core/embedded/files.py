@@ -1,8 +1,9 @@
-"""What a database directory tells about its server: `postmaster.pid`, `PG_VERSION`, the place of the socket."""
+"""The files of a data directory: `postmaster.pid`, `PG_VERSION` and the socket."""
 
 import os
 import re
 import sys
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from attrs import frozen
 PORT = 5432
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 MAX_SOCKET_PATH_BYTES = 103
-"""What fits into sockaddr_un on every system we know (104 on macOS with the final NUL)."""
+"""The room in sockaddr_un on every supported system (104 on macOS with the final NUL)."""
 
 
 @frozen
 class Postmaster:
-    """The server that a `postmaster.pid` names; whether it still lives is another question.
+    """The server that a `postmaster.pid` names, alive or not.
 
     `state` is starting, ready, standby or stopping, and empty while the file is being written.
     """
@@ -29,30 +30,29 @@ class Postmaster:
 
     @property
     def alive(self) -> bool:
-        """Whether that process is there and serves that directory.
+        """Its process exists and serves that cluster.
 
-        After a crash or a reboot the number may be any other process's. A
-        postmaster's working directory is its cluster, which tells them apart;
-        where we may not look, we take any PostgreSQL for it.
+        After a crash or a reboot the pid may be another process's. A postmaster's working directory is its cluster;
+        where that may not be read, any PostgreSQL counts.
         """
-        try:
+        with suppress(OSError):
             if sys.platform != "linux":
                 os.kill(self.pid, 0)
                 return True
-            return Path(f"/proc/{self.pid}/cwd").samefile(self.cluster)
-        except PermissionError:
-            return _command_name(self.pid) == "postgres"
-        except OSError:
-            return False
+            try:
+                return Path(f"/proc/{self.pid}/cwd").samefile(self.cluster)
+            except PermissionError:
+                return Path(f"/proc/{self.pid}/comm").read_text().strip() == "postgres"
+        return False
 
     @property
     def ready(self) -> bool:
-        """Whether it accepts connections."""
+        """It accepts connections."""
         return self.state == "ready" and self.alive
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
-    """Read `postmaster.pid`; None when there is none, or nothing yet in it (pidfile.h in PostgreSQL's source)."""
+    """Read `postmaster.pid` (pidfile.h in PostgreSQL's source); None if it is missing or still empty."""
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
         pid = abs(int(lines[0]))
@@ -63,29 +63,19 @@ def read_postmaster(cluster: Path) -> Postmaster | None:
     return Postmaster(pid, cluster, port, lines[4].strip(), lines[7].strip())
 
 
-def _command_name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
 def disown_postmaster(cluster: Path) -> None:
-    """Let a new server start although the number in a dead one's `postmaster.pid` may be in use again.
+    """Replace the pid in a stale `postmaster.pid` by ours, so that a new server starts even if the pid is in use again.
 
-    PostgreSQL takes its parent's number there for a leftover, so we write ours; the rest
-    stays, for by it PostgreSQL finds out whether backends of the dead server are left.
+    PostgreSQL ignores its parent's pid there. The other lines stay: they lead it to remaining backends of the old one.
     """
     path = cluster / "postmaster.pid"
-    try:
+    with suppress(FileNotFoundError, ValueError):
         _, *rest = path.read_text().splitlines(keepends=True)
-    except (FileNotFoundError, ValueError):
-        return
-    path.write_text("".join([f"{os.getpid()}\n", *rest]))
+        path.write_text("".join([f"{os.getpid()}\n", *rest]))
 
 
 def read_major(cluster: Path) -> int | None:
-    """Return the major version that made the cluster, None when there is no cluster."""
+    """Return the major version of PostgreSQL that made the cluster, None if there is no cluster."""
     try:
         return int((cluster / "PG_VERSION").read_text())
     except FileNotFoundError:
@@ -93,13 +83,13 @@ def read_major(cluster: Path) -> int | None:
 
 
 def socket_directory(data_dir: Path) -> Path:
-    """Return where the socket goes: inside the data directory if its path is short and plain, else under /tmp.
+    """Return the socket's directory: inside the data directory if its path is short and plain, else under /tmp.
 
-    The same data directory always gets the same place, so that a restart is found under the old DSN.
+    It is always the same for a data directory, so that the DSN survives a restart.
     """
     inside = data_dir / "run"
     short = len(os.fsencode(inside / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES
     if short and re.fullmatch(r"[A-Za-z0-9/._+-]+", str(inside)):
         return inside
     digest = sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    return Path("/tmp") / f"seatsync-{os.geteuid()}-{digest}"  # noqa: S108 -- checked to be ours alone
+    return Path("/tmp") / f"seatsync-{os.geteuid()}-{digest}"  # noqa: S108 -- its owner and mode are checked

@@ -1,22 +1,16 @@
-"""Turn into a PostgreSQL program: the steps between fork and exec, as a script.
+"""Execute a PostgreSQL program under another identity: the steps between fork and exec, as a script.
 
     python -I -S launch.py PARENT IDENTITY DIRECTORY PROGRAM [ARGUMENT ...]
 
-A script of its own, because running Python between fork and exec of a process
-that has threads can deadlock; this one has no threads and imports nothing of
-the project. It changes into DIRECTORY, so that the program finds what its
-identity may reach, and exits with a status below if a step is not possible.
+It is a script because Python code between fork and exec can deadlock in a process with threads. It imports nothing of
+the project, changes into DIRECTORY, and exits with a status below when a step fails. IDENTITY is one of
 
-IDENTITY is one of
-    self                 run as whoever started this
-    namespace:UID:GID    as root: appear as UID in a user namespace of its own,
-                         where PostgreSQL no longer sees root while every file
-                         stays root's (user_namespaces(7))
+    self                 keep the user
+    namespace:UID:GID    as root: appear as UID in a new user namespace (user_namespaces(7)), where files stay root's
     account:UID:GID      as root: become that account
 
-On Linux the program gets SIGINT, PostgreSQL's fast shutdown, when the thread
-that started it ends, however that happens (prctl(2), PR_SET_PDEATHSIG): a
-server killed with SIGKILL leaves no database behind.
+On Linux the program receives SIGINT, PostgreSQL's fast shutdown, when the thread that started it ends (prctl(2),
+PR_SET_PDEATHSIG): a server killed with SIGKILL leaves no database behind.
 """
 
 import ctypes
@@ -35,8 +29,23 @@ CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 
 
+def _assume(identity: str) -> None:
+    """Take on the identity; exit if the system forbids it."""
+    kind, *ids = identity.split(":")
+    try:
+        if kind == "namespace":
+            _enter_namespace(*ids)
+        elif kind == "account":
+            uid, gid = map(int, ids)
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+    except (OSError, AttributeError):
+        sys.exit(NO_NAMESPACE if kind == "namespace" else NO_ACCOUNT)
+
+
 def _enter_namespace(uid: str, gid: str) -> None:
-    """Map our own root to UID and GID in a new user namespace; raises OSError where that is not permitted."""
+    """Map root to UID and GID in a new user namespace; raises OSError where that is not permitted."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     Path("/proc/self/setgroups").write_text("deny")
@@ -44,29 +53,8 @@ def _enter_namespace(uid: str, gid: str) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} 0 1")
 
 
-def _become_account(uid: str, gid: str) -> None:
-    os.setgroups([])
-    os.setgid(int(gid))
-    os.setuid(int(uid))
-
-
-def _assume(identity: str) -> None:
-    """Take on the identity; exits where the system does not let us."""
-    kind, *ids = identity.split(":")
-    try:
-        if kind == "namespace":
-            _enter_namespace(*ids)
-        elif kind == "account":
-            _become_account(*ids)
-    except (OSError, AttributeError):
-        sys.exit(NO_NAMESPACE if kind == "namespace" else NO_ACCOUNT)
-
-
 def _die_with(parent: int) -> None:
-    """Ask for the signal, then look whether the parent had gone before we asked.
-
-    After the identity, because a change of credentials clears the request.
-    """
+    """Request the signal, after the change of credentials, which clears the request; exit if the parent has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != parent:

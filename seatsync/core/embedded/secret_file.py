@@ -1,4 +1,4 @@
-"""A secret that is made once and kept in a file only its owner can read."""
+"""A secret that is generated once and kept in a file that only its owner can read."""
 
 import os
 import secrets
@@ -11,11 +11,10 @@ SECRET_BYTES = 32
 
 
 def read_or_make_secret(path: Path) -> str:
-    """Return the secret in the file, making both first if there is none.
+    """Return the secret in the file, and generate both first if there is none.
 
-    Of several processes that do this at the same time, all return the same
-    secret: it is written aside and linked into place, which only one can do.
-    Raises ConfigError when the file holds something else, and OSError.
+    Concurrent processes return the same secret: only one can link its file into place. Raises ConfigError if the file
+    has no secret, and OSError.
     """
     if not path.exists():
         _make(path)

@@ -3,12 +3,10 @@
     with EmbeddedPostgres(settings.data_dir) as postgres:
         ... postgres.dsn ...
 
-It listens on a Unix socket that only we can reach and on no port. The first
-process on a data directory starts the server and stops it; another one joins
-the running server and leaves it alone, and takes over if it goes away.
+It listens on a Unix socket that only its owner can reach, and on no port. The first process on a data directory starts
+the server and stops it; another process joins the running server, and takes over if it ends.
 
-All of it must be called from the main thread: on Linux the server lives as
-long as the thread that started it (see `seatsync.core.embedded.launch`).
+Call it from the main thread: on Linux the server lives as long as the thread that started it (`launch`).
 """
 
 import fcntl
@@ -20,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_cluster, parameters
@@ -31,22 +28,22 @@ __all__ = ["EmbeddedPostgres", "PostgresError"]
 
 START_TIMEOUT_S = 60.0
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-"""Fast shutdown, immediate shutdown, and the end (PostgreSQL manual, "Shutting Down the Server")."""
+"""Fast shutdown, immediate shutdown, kill (PostgreSQL manual, "Shutting Down the Server")."""
 POLL_S = 0.005
-MAX_LOG_BYTES = 10_000_000
 
 
 class EmbeddedPostgres:
-    """The server of one data directory; see the module.
+    """The server of one data directory.
 
-    `durable=False` trades the safety of the data for speed, for tests. `dsn` is
-    valid after `start`, and stays the same when the server is started again.
+    `durable=False` trades the safety of the data for speed, for tests. The log is rotated at a start when it is longer
+    than `max_log_bytes`. `dsn` is valid after `start` and does not change.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, max_log_bytes: int = 10_000_000) -> None:
         self.data_dir = data_dir.absolute()
         self.dsn = ""
         self._durable = durable
+        self._max_log_bytes = max_log_bytes
         self._cluster = self.data_dir / "postgres"
         self._log_path = self.data_dir / "postgres.log"
         self._log_start = 0
@@ -58,25 +55,29 @@ class EmbeddedPostgres:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None when this process has not started it."""
+        """The server's process id, None if this process has not started it."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> str:
-        """Start or join the server, making the database first if there is none; return the DSN.
+        """Start or join the server, create the database first if there is none, and return the DSN.
 
-        Blocks until it accepts connections. Raises PostgresError; then nothing of ours is left running.
+        Blocks until it accepts connections. Raises PostgresError and leaves no server running then.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded PostgreSQL must be started by the main thread")
         try:
-            self._prepare()
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked(fcntl.LOCK_EX):
+                self._programs = find_programs(self.data_dir, self._cluster)
+                if read_major(self._cluster) is None:
+                    create_cluster(self._programs, self._cluster, durable=self._durable)
+                check_major(self._programs, self._cluster)
+                self.dsn = self._attach(self._programs)
         except OSError as error:
             self.stop()
             raise PostgresError(f"{self.data_dir} (SEATSYNC_DATA) cannot be used: {error}.") from None
@@ -86,15 +87,15 @@ class EmbeddedPostgres:
         return self.dsn
 
     def ensure_running(self) -> bool:
-        """Launch the server again if it is gone, ours or the one we joined; return whether that was done.
+        """Launch the server again if it has ended, ours or the joined one; return whether it had.
 
-        Does not wait until it accepts connections, so an event loop may call it; if it
-        fails at once, the next call launches it again. Raises PostgresError.
+        Does not wait until it accepts connections, so an event loop may call it. If the launch fails, the next call
+        repeats it. Raises PostgresError.
         """
         if self._process is not None and self._process.poll() is None:
             return False
         if self._programs is None:
-            raise RuntimeError("ensure_running is for a server that was started")
+            raise RuntimeError("the embedded PostgreSQL has not been started")
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if self._runs():
@@ -108,38 +109,27 @@ class EmbeddedPostgres:
         return True
 
     def stop(self) -> None:
-        """Stop the server if this process has started it; does nothing otherwise."""
+        """Stop the server if this process has started it."""
         process, self._process = self._process, None
         if process is None:
             return
         for number, patience_s in STOP_STEPS:
             process.send_signal(number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(patience_s)
                 break
-            except subprocess.TimeoutExpired:
-                continue
         if self._sockets.parent != self.data_dir:
             self._remove_socket_directory()
 
-    def _prepare(self) -> None:
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._locked(fcntl.LOCK_EX):
-            self._programs = find_programs(self.data_dir, self._cluster)
-            if read_major(self._cluster) is None:
-                create_cluster(self._programs, self._cluster, durable=self._durable)
-            check_major(self._programs, self._cluster)
-            self.dsn = self._attach(self._programs)
-
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        """Keep other processes from making or starting the same database; the lock ends with the process."""
+        """Exclude other processes from creating or starting the database; the lock ends with the process."""
         with (self.data_dir / "lock").open("w") as lock:
             fcntl.flock(lock, how)
             yield
 
     def _make_socket_directory(self, programs: Programs) -> None:
-        """Make it, or take over our own; somebody else's under /tmp would let them see our traffic."""
+        """Create it, or use our own; under another owner it would give away our traffic."""
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         programs.identity.own(self._sockets)
         found = self._sockets.lstat()
@@ -147,12 +137,12 @@ class EmbeddedPostgres:
             raise PostgresError(f"{self._sockets} is not a directory of ours alone: remove it.")
 
     def _remove_socket_directory(self) -> None:
-        """Remove it unless it is in use again: by another process that starts the server, or by its server."""
+        """Remove it unless another process uses it: one that holds the lock, or a server."""
         with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             self._sockets.rmdir()
 
     def _attach(self, programs: Programs) -> str:
-        """Join the server that runs on the cluster, or launch one, and wait until it is ready; return its DSN."""
+        """Join the running server, or launch one; wait until it is ready, and return its DSN."""
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < give_up_at:
             postmaster = read_postmaster(self._cluster)
@@ -162,7 +152,7 @@ class EmbeddedPostgres:
                 self._launch(programs)
             if self._process is not None and self._process.poll() is not None:
                 self._process = None
-                self._excuse_exit()
+                self._check_exit()
             time.sleep(POLL_S)
         raise PostgresError(
             f"The PostgreSQL in {self._cluster} is not ready after {START_TIMEOUT_S:.0f} s; see {self._log_path}."
@@ -173,18 +163,18 @@ class EmbeddedPostgres:
         return postmaster is not None and postmaster.alive
 
     def _launch(self, programs: Programs) -> None:
-        """Start the server. The caller holds the lock and has found none running."""
+        """Start the server. The caller holds the lock, and no server is running."""
         self._make_socket_directory(programs)
         disown_postmaster(self._cluster)
-        if self._log_path.exists() and self._log_path.stat().st_size > MAX_LOG_BYTES:
+        if self._log_path.exists() and self._log_path.stat().st_size > self._max_log_bytes:
             self._log_path.replace(self._log_path.with_suffix(".log.1"))
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
             arguments = parameters(durable=self._durable, sockets=self._sockets)
             self._process = programs.spawn(self._cluster, log, "-D", str(self._cluster), *arguments)
 
-    def _excuse_exit(self) -> None:
-        """Let the caller try again while the last backends of a killed server go; raises PostgresError otherwise."""
+    def _check_exit(self) -> None:
+        """Return if the last backends of a killed server are still ending, for a retry; else raise PostgresError."""
         with self._log_path.open("rb") as log:
             log.seek(self._log_start)
             reason = last_line(log.read().decode(errors="replace"))

