@@ -1,6 +1,6 @@
--- Three cinemas to try things with. Meant for a database without cinemas; run it in a transaction.
+-- Three demo cinemas, for a database without cinemas; run it in a transaction.
 --
--- Plans are in units of which a seat is 32 wide: x grows to the right and y away from the screen.
+-- A seat is 32 units wide; x grows to the right, y away from the screen.
 
 insert into cinema (name, color) values
     ('Astoria', '#B91C1C'),
@@ -26,7 +26,7 @@ from (values
 join cinema on cinema.name = plan.cinema
 order by plan.n;
 
--- Straight rows, in blocks of rows of one kind, each row in the middle of its hall; an aisle is 48 wide.
+-- Straight rows, in blocks of one seat type, each row centred in its hall; an aisle is 48 wide.
 with block (hall, first_row, last_row, places, kind, pitch, width, aisle_after) as (values
     ('Grand Hall', 1, 12, 25, 'Standard', 40, 32, 12),
     ('Grand Hall', 13, 18, 25, 'Comfort', 40, 32, 12),
@@ -62,7 +62,7 @@ cross join generate_series(plan.first_row, plan.last_row) row
 cross join generate_series(1, plan.places) place
 order by hall.id, row, place;
 
--- Curved rows, each an arc around a point before the screen, each seat turned towards it.
+-- Curved rows, each an arc around a point before the screen, with seats turned towards it.
 with bow (hall, rows, first_places, more_places, first_radius, comfort_from) as (values
     ('Auditorium', 12, 14, 1, 400, 9),
     ('Dome', 9, 10, 2, 220, 7)
@@ -100,7 +100,7 @@ join seat_type on seat_type.name = plan.kind
 window hall as (partition by plan.hall_id)
 order by plan.hall_id, plan.row, plan.place;
 
--- An evening's audience: most come in pairs.
+-- Taken seats, most of them in pairs.
 update seat
 set status = case when (hall_id + row + place / 2) % 3 = 0 then 'RESERVED' else 'OCCUPIED' end::seat_status
 where (7 * row + 5 * (place / 2) + 3 * hall_id) % 11 in (0, 4, 7);

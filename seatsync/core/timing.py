@@ -1,6 +1,6 @@
-"""Every wait, interval and deadline of a server that is not a setting, in one frozen object.
+"""The waits, intervals and deadlines of a server that are not settings, in one frozen object, in seconds.
 
-`seatsync.app` passes one `Timing` to all parts; tests pass one with shorter waits. All values are in seconds.
+`seatsync.app` passes one `Timing` to all parts; tests pass one with shorter waits.
 """
 
 from attrs import frozen
@@ -8,7 +8,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Timing:
-    """The defaults are those of a server in production."""
+    """The defaults are those of production."""
 
     # HTTP
     head_s: float = 10.0
@@ -20,13 +20,13 @@ class Timing:
     keep_alive_s: float = 75.0
     """Silence between two requests of a connection."""
     announce_delay_s: float = 0.05
-    """From a login to its announcement: a page notified before it has the cookie would reconnect as a guest."""
+    """From a login to its announcement: a page that is notified before it has the cookie reconnects as a guest."""
 
     # WebSocket connections
     close_s: float = 2.0
     """To flush, to receive the peer's close frame, and to read the rest, each."""
     last_writes_s: float = 2.5
-    """From a close's begin until its connection's writes are answered."""
+    """From the start of a close until its connection's writes are answered, at most."""
     ping_after_s: float = 25.0
     """Silence before a ping."""
     drop_after_s: float = 60.0
@@ -40,17 +40,17 @@ class Timing:
     handshake_s: float = 10.0
     """From the check of a handshake's session until its connection is indexed, at most."""
     tick_s: float = 0.5
-    """Between two looks at the connections' deadlines."""
+    """Between two checks of the connections' deadlines."""
 
     # Channels
     retry_s: float = 0.25
-    """Before a channel asks an unreachable database again."""
+    """Before a channel queries an unreachable database again."""
     idle_channel_s: float = 60.0
     """For how long a channel without subscribers keeps its history and snapshot."""
     evict_s: float = 10.0
     """Between two searches for idle channels."""
     gather_s: float = 0.1
-    """Between two updates of what is coalesced by time."""
+    """Between two coalesced updates."""
 
     # PostgreSQL
     query_s: float = 2.0
@@ -59,19 +59,19 @@ class Timing:
     cancel_s: float = 1.0
     """To cancel the statement of an abandoned connection."""
     recheck_s: float = 0.5
-    """Between two checks of a database that was found unreachable."""
+    """Between two checks of an unreachable database."""
     connect_s: float = 2.0
     probe_s: float = 2.0
     """For a LISTEN, and for a probe to come back."""
     beat_s: float = 1.0
     """Between two beats of the feed, and for the answer to one."""
     stale_after_s: float = 1.0
-    """How long the feed is lost before subscribers are notified."""
+    """From a loss of the feed until subscribers are notified."""
     first_backoff_s: float = 0.05
     last_backoff_s: float = 0.5
     """Reconnect backoff of the feed: first and maximum delay."""
     feed_start_s: float = 10.0
-    """Until the feed is live at the start."""
+    """From the start until the feed is live, at most."""
     migrate_s: float = 600.0
     """For one migration, with the wait for another server's."""
     prune_s: float = 60.0
@@ -85,6 +85,6 @@ class Timing:
     commit_s: float = 1.5
     """For one batch, at most."""
     least_commit_s: float = 0.5
-    """For one batch at least, however close a deadline in it is."""
+    """For one batch, at least, however close a deadline in it is."""
     blocked_poll_s: float = 0.05
     """Between two checks whether blocked groups are free again."""

@@ -1,4 +1,4 @@
-"""The pool on a real PostgreSQL: queries, transactions and errors, and what deadlines and cancellations leave."""
+"""The pool on a real PostgreSQL: queries, transactions, errors, deadlines and cancellations."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,8 +15,8 @@ from tests.support.waiting import eventually
 # Queries
 
 
-async def test_four_ways_to_ask(db: Database) -> None:
-    """All rows, the first one, one value, nothing; columns by name."""
+async def test_four_kinds_of_query(db: Database) -> None:
+    """All rows, the first, one value, none; columns by name."""
     rows = await db.fetch(query("select n, n * n as square from generate_series($1::int, $2::int) n"), 2, 3)
     assert [(row["n"], row["square"]) for row in rows] == [(2, 4), (3, 9)]
     first = await db.fetchrow(query("select 7 as seven"))
@@ -38,7 +38,7 @@ async def test_types_are_python_s_own(db: Database) -> None:
 
 
 async def test_rejected_statement_keeps_its_sqlstate_and_its_connection(db: Database) -> None:
-    """It is no outage: the connection is used again."""
+    """It is not an outage: the connection is used again."""
     pid = await db.fetchval(MY_PID)
     for sql, sqlstate, about_data in (
         ("select * from nothing", "42P01", False),
@@ -54,7 +54,7 @@ async def test_rejected_statement_keeps_its_sqlstate_and_its_connection(db: Data
 
 
 async def test_argument_that_does_not_fit_is_rejected(db: Database) -> None:
-    """What asyncpg itself refuses to send is a fault of the statement, not of the connection."""
+    """A value that the driver refuses to send is a fault of the statement, not of the connection."""
     pid = await db.fetchval(MY_PID)
     with pytest.raises(DatabaseRejected):
         await db.fetchval(query("select $1::bigint"), 2**70)
@@ -65,7 +65,7 @@ async def test_argument_that_does_not_fit_is_rejected(db: Database) -> None:
 
 
 async def test_pool_opens_no_more_than_its_size(db: Database, other: Database) -> None:
-    """Whoever comes later waits for a slot; connections are kept for the next, the newest first."""
+    """Later queries wait for a slot; idle connections are reused, the newest first."""
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(db.fetchval, query("select pg_sleep(0.01)"))
@@ -74,7 +74,7 @@ async def test_pool_opens_no_more_than_its_size(db: Database, other: Database) -
 
 
 async def test_wait_for_a_slot_counts(db: Database) -> None:
-    """The deadline covers it, and whoever gives up waiting takes no slot with them."""
+    """The deadline covers it, and an abandoned wait uses no slot."""
     async with trio.open_nursery() as nursery:
         for _ in range(SIZE):
             nursery.start_soon(db.fetchval, query("select pg_sleep(0.5)"))
@@ -84,31 +84,31 @@ async def test_wait_for_a_slot_counts(db: Database) -> None:
 
 
 async def test_deadline_ends_a_query(db: Database, other: Database) -> None:
-    """In time, and on the server too; the next query is not disturbed."""
+    """In time, and on the server too; the next query works."""
     assert await unavailable(db.fetchval(SLEEP, timeout=0.1)) < 1
     assert not db.reachable
     assert await db.fetchval(ONE) == 1
     assert db.reachable
 
-    async def nobody_sleeps() -> bool:
+    async def none_sleeps() -> bool:
         return bool(await other.fetchval(SLEEPERS) == 0)
 
-    await eventually(nobody_sleeps)
+    await eventually(none_sleeps)
 
 
 async def test_closed_pool_leaves_no_connection(database_url: str, other: Database) -> None:
-    """Everything that was opened is dropped at the end."""
+    """All are closed at the end."""
     async with open_loop(), Database.open(database_url, size=SIZE) as db:
         await works(db)
 
-    async def nobody() -> bool:
+    async def closed() -> bool:
         return not await other.fetch(OUR_BACKENDS)
 
-    await eventually(nobody)
+    await eventually(closed)
 
 
 async def test_storm_of_cancellations_leaks_nothing(db: Database, other: Database) -> None:
-    """Cancelled at whatever moment — waiting, connecting, asking, committing — nothing is left behind."""
+    """Whether it was waiting, connecting, querying or committing."""
 
     async def use(after_s: float, number: int) -> None:
         with trio.move_on_after(after_s):
@@ -136,7 +136,7 @@ async def test_storm_of_cancellations_leaks_nothing(db: Database, other: Databas
 
 
 async def count(db: Database) -> int:
-    """How many seat types there are."""
+    """The number of rows."""
     counted: int = await db.fetchval(query("select count(*) from seat_type"))
     return counted
 
@@ -145,7 +145,7 @@ ADD = query("insert into seat_type (name) values ('x')")
 
 
 async def test_transaction_commits_at_its_end(db: Database) -> None:
-    """All of the block, and nobody sees it before."""
+    """All of the block, and it is invisible before."""
     async with db.transaction() as session:
         await session.execute(ADD)
         assert await count(db) == 0
@@ -154,7 +154,7 @@ async def test_transaction_commits_at_its_end(db: Database) -> None:
 
 @pytest.mark.parametrize("fault", [errors.SeatConflict(), RuntimeError("a bug")])
 async def test_error_in_a_transaction_rolls_it_back(db: Database, fault: Exception) -> None:
-    """Whatever raised it; the error passes through."""
+    """The error passes through."""
 
     async def fail() -> None:
         async with db.transaction() as session:
@@ -168,7 +168,7 @@ async def test_error_in_a_transaction_rolls_it_back(db: Database, fault: Excepti
 
 
 async def test_rejected_statement_rolls_the_transaction_back(db: Database) -> None:
-    """And the connection serves the next."""
+    """And the connection is used again."""
     pid = await db.fetchval(MY_PID)
 
     async def fail() -> None:
@@ -183,7 +183,7 @@ async def test_rejected_statement_rolls_the_transaction_back(db: Database) -> No
 
 
 async def test_commit_that_is_rejected_is_an_error(db: Database) -> None:
-    """A deferred rule speaks up at the end."""
+    """A deferred constraint is checked at the commit."""
     async with db.session() as session:
         await session.script("create table t (n int unique deferrable initially deferred)")
     with pytest.raises(DatabaseRejected) as caught:

@@ -53,7 +53,7 @@ async def test_ended_connections_are_not_used(db: Database, other: Database) -> 
 async def test_connection_that_is_ended_in_use_is_an_outage(
     db: Database, other: Database, in_transaction: bool
 ) -> None:
-    """The query ends at once, in `ServiceUnavailable`, and the program goes on."""
+    """The query raises `ServiceUnavailable` at once, and the program goes on."""
     async with trio.open_nursery() as nursery:
 
         async def use() -> None:
@@ -143,7 +143,7 @@ async def test_frozen_server_costs_its_deadline(server: Postgres, own: Database)
 
 
 async def test_restart_during_cancellations_is_survived(server: Postgres, own: Database) -> None:
-    """Whatever asyncpg meets then, callers see outages only, and the pool comes back."""
+    """Callers see only outages, whatever the driver raises, and the pool recovers."""
 
     async def use(after_s: float) -> None:
         with trio.move_on_after(after_s):
@@ -153,7 +153,7 @@ async def test_restart_during_cancellations_is_survived(server: Postgres, own: D
             except errors.ServiceUnavailable:
                 await trio.sleep(0.01)
 
-    async def bother() -> None:
+    async def use_forever() -> None:
         number = 0
         while True:
             number += 1
@@ -162,7 +162,7 @@ async def test_restart_during_cancellations_is_survived(server: Postgres, own: D
     with capture_logs():
         async with trio.open_nursery() as nursery:
             for _ in range(2 * SIZE):
-                nursery.start_soon(bother)
+                nursery.start_soon(use_forever)
             for how in (signal.SIGQUIT, signal.SIGINT):
                 await trio.sleep(0.2)
                 await trio.to_thread.run_sync(server.stop, how)

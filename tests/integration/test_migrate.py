@@ -51,7 +51,7 @@ async def test_a_failed_migration_leaves_nothing(empty_database_url: str) -> Non
 
 async def test_a_newer_database_is_refused(database_url: str) -> None:
     """A server of an older version does not touch it."""
-    with pytest.raises(MigrationError, match="a newer version of Seats Sync is needed"):
+    with pytest.raises(MigrationError, match="a newer version of seatsync is needed"):
         await run(database_url, *migrations()[:1])
 
 

@@ -1,4 +1,4 @@
-"""The connection that hears notifications, on a real PostgreSQL."""
+"""The connection that receives notifications, on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -14,55 +14,53 @@ KILL = "select pg_terminate_backend(pid) from pg_stat_activity where application
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[Notifications]:
-    """An open connection that nobody runs yet."""
+    """An open connection, not yet running."""
     connection = await Notifications.connect(database_url, application_name=NAME)
     yield connection
     connection.close()
 
 
 async def test_values_and_notifications_share_a_connection(connection: Notifications, nursery: trio.Nursery) -> None:
-    """A query has its answer while notifications come, and they come in order."""
-    heard: list[str] = []
-    nursery.start_soon(connection.run, heard.append)
+    """A query is answered while notifications arrive, and they arrive in order."""
+    received: list[str] = []
+    nursery.start_soon(connection.run, received.append)
     assert await connection.value("listen odds") == ""
     for number in range(5):
         assert await connection.value("select pg_notify('odds', $1), $1", str(number)) == ""
     assert await connection.value("select $1::text", "Zwölf €") == "Zwölf €"
-    assert heard == ["0", "1", "2", "3", "4"]
+    assert received == ["0", "1", "2", "3", "4"]
     nursery.cancel_scope.cancel()
 
 
-async def test_others_have_their_turn_between_two_notifications(
-    connection: Notifications, nursery: trio.Nursery
-) -> None:
-    """A thousand that come at once do not hold up the server, nor the answer to a query."""
-    heard: list[str] = []
-    heard_by_turn: list[int] = []
+async def test_other_tasks_run_between_two_notifications(connection: Notifications, nursery: trio.Nursery) -> None:
+    """A thousand at once delay neither other tasks nor the answer to a query."""
+    received: list[str] = []
+    received_by_turn: list[int] = []
 
     async def take_turns() -> None:
-        while len(heard) < 1000:
-            heard_by_turn.append(len(heard))
+        while len(received) < 1000:
+            received_by_turn.append(len(received))
             await trio.lowlevel.checkpoint()
 
-    nursery.start_soon(connection.run, heard.append)
+    nursery.start_soon(connection.run, received.append)
     await connection.value("listen odds")
     async with trio.open_nursery() as others:
         others.start_soon(take_turns)
         await connection.value("select pg_notify('odds', n::text) from generate_series(1, 1000) n")
-    assert max(after - before for before, after in pairwise(heard_by_turn)) <= 2
+    assert max(after - before for before, after in pairwise(received_by_turn)) <= 2
     nursery.cancel_scope.cancel()
 
 
-async def test_failed_query_says_why(connection: Notifications, nursery: trio.Nursery) -> None:
-    """In PostgreSQL's words."""
+async def test_failed_query_raises(connection: Notifications, nursery: trio.Nursery) -> None:
+    """With PostgreSQL's message."""
     nursery.start_soon(connection.run, lambda _: None)
     with pytest.raises(Disconnected, match="no_such_table"):
         await connection.value("select * from no_such_table")
     nursery.cancel_scope.cancel()
 
 
-async def test_ended_connection_is_noticed_by_who_runs_it(connection: Notifications, database_url: str) -> None:
-    """At once, without being asked anything."""
+async def test_ended_connection_ends_its_run(connection: Notifications, database_url: str) -> None:
+    """At once, without a query."""
     other = await Notifications.connect(database_url, application_name="other")
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -74,14 +72,14 @@ async def test_ended_connection_is_noticed_by_who_runs_it(connection: Notificati
     other.close()
 
 
-async def test_refused_connection_says_why() -> None:
-    """Nobody listens there."""
+async def test_refused_connection_raises() -> None:
+    """With libpq's message."""
     with pytest.raises(Disconnected, match="refused"):
         await Notifications.connect("postgresql://127.0.0.1:1/nothing", application_name=NAME)
 
 
 def test_addresses() -> None:
-    """What libpq does not know is named; a password never is."""
+    """The message names what libpq does not know, and never a password."""
     assert address_fault("postgresql://seats:hidden@[::1]:5432/seats?sslmode=require") is None
     fault = address_fault("postgresql://seats:hidden@db/seats?role=owner")
     assert fault is not None

@@ -1,4 +1,4 @@
-"""Order and concurrency: what starts when, what waits, and what a lock holds up."""
+"""Order and concurrency of requests, and the effect of locks on writes."""
 
 import trio
 
@@ -17,7 +17,7 @@ def lock(hall: Hall) -> str:
 
 
 async def send_writes(client: Client, hall: Hall, count: int) -> list[str]:
-    """Start that many writes, each to a seat of its own; their eids."""
+    """Send that many writes, each to a seat of its own; return their eids."""
     return [
         await client.send(
             "hall.update_seat_status", {"hall_id": hall.id, "seat_id": seat, "status": "OCCUPIED"}, eid=f"w{seat}"
@@ -36,7 +36,7 @@ async def test_messages_are_answered_in_order(server: RunningServer) -> None:
 
 
 async def test_read_after_an_answer_sees_the_write(server: RunningServer) -> None:
-    """A read sent after a write was answered sees it, on whichever connection, from the first to the last."""
+    """A read sent after a write was answered sees it, on any connection."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna, server.client() as guest:
         await guest.ask("hall.subscribe", {"id": hall.id})
@@ -137,7 +137,7 @@ async def test_lock_that_goes_in_time_costs_nothing(server: RunningServer) -> No
 
 
 async def test_locked_halls_do_not_stall_others(server: RunningServer) -> None:
-    """However many halls a session has locked, writes to another one are answered long before their deadline."""
+    """However many halls a session has locked, writes to another are answered long before their deadline."""
     halls = [await make_hall(server, name=f"Hall {number}") for number in range(9)]
     *locked, free = halls
     async with (
@@ -156,7 +156,7 @@ async def test_locked_halls_do_not_stall_others(server: RunningServer) -> None:
 
 
 async def test_one_bad_change_fails_no_other(server: RunningServer) -> None:
-    """Writes are committed together, but a maintainer's own rule that refuses one of them refuses that one only."""
+    """A constraint that rejects one of the writes committed together fails that one alone."""
     hall = await make_hall(server, places=12)
     bad = hall.seats[5]
     await server.sql(f"alter table seat add constraint never check (id <> {bad} or status <> 'OCCUPIED')")

@@ -1,4 +1,4 @@
-"""What maintainers do in SQL, as subscribers see it: transactions, roll-backs, statements of every size and text."""
+"""Changes by SQL, as subscribers receive them: transactions, rollbacks, statements of every size and text."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ async def test_transaction_of_many_statements(server: RunningServer) -> None:
 
 
 async def test_layout_and_seats_in_one_transaction(server: RunningServer) -> None:
-    """Changes of layout and of seats, mixed in one transaction, leave everybody with what is so."""
+    """Changes of layout and of seats, mixed in one transaction, leave subscribers with the current state."""
     hall = await make_hall(server, rows=2)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -60,8 +60,8 @@ async def test_layout_and_seats_in_one_transaction(server: RunningServer) -> Non
         await view.is_true(server)
 
 
-async def test_what_is_rolled_back_never_was(server: RunningServer) -> None:
-    """Nobody hears of a transaction or a savepoint that was rolled back, and its revision is given again."""
+async def test_rolled_back_changes_are_not_sent(server: RunningServer) -> None:
+    """Neither of a transaction nor of a savepoint; their revisions are used again."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -85,7 +85,7 @@ async def test_what_is_rolled_back_never_was(server: RunningServer) -> None:
 
 
 async def test_updates_of_every_size(server: RunningServer) -> None:
-    """Around the size at which an update no longer fits into a notification, as far from it, each arrives as it is."""
+    """Each arrives whole, also around the size at which an update no longer fits into a notification."""
     hall = await make_hall(server, rows=4, places=50)
     sizes = [1, 2, 10, *range(80, 112, 2), 200]
     async with server.client() as client:
@@ -100,7 +100,7 @@ async def test_updates_of_every_size(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("by", ["sql", "client"])
 async def test_notes_of_every_kind(server: RunningServer, by: str) -> None:
-    """Quotes, line breaks and anything else that Unicode has come through in notes as they are."""
+    """Quotes, line breaks and all of Unicode in notes arrive unchanged."""
     hall = await make_hall(server, places=len(TEXTS))
     async with server.client(await server.token("anna")) as anna:
         view = await open_view(anna, hall.id)
@@ -128,7 +128,7 @@ async def test_names_of_every_kind(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("statement", ["truncate seat", "delete from seat"])
 async def test_hall_that_is_emptied(server: RunningServer, statement: str) -> None:
-    """A hall without seats is a hall, and its subscribers see that it is empty."""
+    """A hall without seats is a hall; its subscribers receive that it is empty."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)

@@ -1,7 +1,6 @@
 """Databases for tests: a server, and cheap copies of a template on it.
 
-Spoken to with plain asyncio and asyncpg, so that what the tests stand on does
-not depend on the code they test.
+Plain asyncio and asyncpg reach them, so that the tests' foundation does not depend on the tested code.
 """
 
 import asyncio
@@ -20,9 +19,9 @@ from tests.support.sql import Session
 
 @define(eq=False)
 class DatabaseServer:
-    """A PostgreSQL server on which databases may be created; `dsn` names one that is not touched.
+    """A PostgreSQL server on which databases may be created; `dsn` names one that is left alone.
 
-    One connection serves all tests: most need a database, and would spend more time on connecting than on making it.
+    One connection serves all tests: to connect takes longer than to create a database.
     """
 
     dsn: str
@@ -35,9 +34,9 @@ class DatabaseServer:
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """Make a copy of a database and drop it at the end, whoever is still connected; yields its name.
+        """Copy a database and drop it at the end, with its open connections; yields its name.
 
-        Nobody may be connected to the template. Copying its files is the quickest way on a server without fsync.
+        The template must have no connection. To copy its files is the fastest way on a server without fsync.
         """
         name = f"seatsync_test_{os.getpid()}_{next(self._numbers)}"
         self._session.do(f"create database {name} template {template} strategy file_copy")

@@ -1,4 +1,4 @@
-"""Queries for tests of the pool, and what has to hold of it afterwards."""
+"""Queries for tests of the pool, and assertions about it."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ SLEEPERS = query("select count(*) from pg_stat_activity where datname = current_
 
 
 async def unavailable(attempt: Any) -> float:
-    """The attempt ends in `ServiceUnavailable`; how many seconds it took."""
+    """Assert that the attempt raises `ServiceUnavailable`; return its seconds."""
     before = trio.current_time()
     with pytest.raises(errors.ServiceUnavailable):
         await attempt
@@ -40,7 +40,7 @@ async def unavailable(attempt: Any) -> float:
 
 
 async def works(db: Database) -> None:
-    """Every slot of the pool can be used, all at once."""
+    """Assert that all slots of the pool can be used at once."""
     pids: set[int] = set()
     all_used = trio.Event()
     async with trio.open_nursery() as nursery:

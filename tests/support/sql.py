@@ -45,7 +45,7 @@ class Session:
         return [row[0] for row in self.rows(query, *args)]
 
     def do(self, statement: str, *args: Any) -> None:
-        """A statement without results; several of them, where there are no parameters."""
+        """Run a statement without results, or several without parameters."""
         self._runner.run(self.connection.execute(statement, *args))
 
     def copy(self, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]]) -> None:
@@ -53,7 +53,7 @@ class Session:
         self._runner.run(self.connection.copy_records_to_table(table, columns=list(columns), records=list(records)))
 
     def prepare(self, query: str) -> None:
-        """Have the server parse and check a query."""
+        """Let the server parse and check a query."""
         self._runner.run(self.connection.prepare(query))
 
     def start(self, query: str, *args: Any) -> "Statement":
@@ -62,11 +62,9 @@ class Session:
 
     def listen(self) -> None:
         """Collect the notifications of the server's channel from now on."""
-        self._runner.run(
-            self.connection.add_listener("seatsync", lambda *arguments: self._received.put_nowait(arguments[3]))
-        )
+        self._runner.run(self.connection.add_listener("seatsync", lambda *args: self._received.put_nowait(args[3])))
 
-    def heard_until(self, last: str) -> list[str]:
+    def received_until(self, last: str) -> list[str]:
         """The notifications up to one with the payload ``last``, without it."""
 
         async def collect() -> list[str]:
@@ -80,7 +78,7 @@ class Session:
 
 @define(eq=False)
 class Statement:
-    """A statement under way."""
+    """A running statement."""
 
     _runner: asyncio.Runner
     _task: "asyncio.Task[list[Row]]"
@@ -110,39 +108,39 @@ class World(Session):
         return session
 
     def notifications(self) -> list[str]:
-        """Notifications since the last call, in order."""
+        """The notifications since the last call, in order."""
         probe = f"probe {next(self._probes)}"
         self._runner.run(self.connection.execute("select pg_notify('seatsync', $1)", probe))
-        return self._listener.heard_until(probe)
+        return self._listener.received_until(probe)
 
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
-        """Run something that has sessions of its own."""
+        """Run a coroutine with sessions of its own."""
         self._runner.run(asyncio.wait_for(scenario, 60))
 
     def wait_for_lock(self, session: Session) -> None:
         """Wait until another session is waiting for a lock."""
         pid = session.connection.get_server_pid()
 
-        async def watch() -> None:
+        async def poll() -> None:
             while not await self.connection.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid):
                 pass
 
-        self._runner.run(asyncio.wait_for(watch(), 10))
+        self._runner.run(asyncio.wait_for(poll(), 10))
 
     def close(self) -> None:
-        """End all sessions, whatever they are doing."""
+        """Terminate all sessions."""
         for session in (self, self._listener, *self._others):
             session.connection.terminate()
 
-    # a few cinemas, halls and users to work with
+    # Cinemas, halls and users
 
     def cinema(self, name: str = "Astoria") -> int:
-        """Add a cinema; its id."""
+        """Add a cinema; return its id."""
         cinema: int = self.value("insert into cinema (name) values ($1) returning id", name)
         return cinema
 
     def hall(self, rows: int = 2, places: int = 3, *, cinema: int | None = None, kind: str = "Standard") -> int:
-        """Add a hall full of vacant seats of one type, in a cinema of its own by default; its id."""
+        """Add a hall of vacant seats of one type, in a cinema of its own unless given; return its id."""
         hall: int = self.value(
             "insert into hall (cinema_id, name, rows, places) values ($1, 'Hall', $2, $3) returning id",
             self.cinema() if cinema is None else cinema,
@@ -195,7 +193,7 @@ class User:
 
 @contextmanager
 def open_world(dsn: str) -> Iterator[World]:
-    """Sessions of a database; announcements are collected from the start."""
+    """Sessions of a database; notifications are collected from the start."""
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         listener = Session(runner, runner.run(asyncpg.connect(dsn)))
         listener.listen()
@@ -207,5 +205,5 @@ def open_world(dsn: str) -> Iterator[World]:
 
 
 def updates(notifications: Sequence[str]) -> list[dict[str, Any]]:
-    """The data of the notifications that carry any."""
+    """The data of the notifications with data."""
     return [json.loads(text.split(" ", 3)[3]) for text in notifications if text.endswith("}")]

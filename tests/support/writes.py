@@ -1,4 +1,4 @@
-"""Requests to change seats, as the server hands them to PostgreSQL."""
+"""Requests to change seats, as the server passes them to PostgreSQL."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Request:
 
 @frozen
 class Outcome:
-    """What became of a request."""
+    """The outcome of a request."""
 
     code: str | None
     message: str | None

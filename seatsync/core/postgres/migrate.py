@@ -101,7 +101,7 @@ def pending(known: Sequence[Migration], applied: Mapping[str, str]) -> Migration
     names = [migration.name for migration in known]
     for name in applied:
         if name not in names:
-            raise MigrationError(f"This database has the migration {name}: a newer version of Seats Sync is needed.")
+            raise MigrationError(f"This database has the migration {name}: a newer version of seatsync is needed.")
     for migration, name in zip(known, applied, strict=False):
         if migration.name != name:
             raise MigrationError(f"The migration {migration.name} is missing, although {name} is applied already.")

@@ -1,8 +1,7 @@
-"""A connection to PostgreSQL that hears notifications: libpq (through psycopg) on trio.
+"""A connection that receives notifications: libpq (through psycopg) on trio.
 
-Queries go through asyncpg (`seatsync.core.postgres.pool`). A notification's way through asyncpg and the bridge to
-asyncio takes three turns of the event loop, and twice the CPU time of this, where it takes one; and every node pays for
-every notification, also for halls that nobody watches there. libpq reads the same addresses.
+A notification takes one turn of the event loop here. Through asyncpg and the bridge to asyncio (`pool`) it takes three,
+and twice the CPU time; and each node receives every notification. libpq reads the same addresses.
 """
 
 from collections import deque
@@ -16,11 +15,11 @@ from psycopg.conninfo import make_conninfo
 
 
 class Disconnected(Exception):
-    """The connection could not be made, or is over; the message is PostgreSQL's or libpq's."""
+    """There is no connection, or none any more; the message is PostgreSQL's or libpq's."""
 
 
 def address_fault(dsn: str) -> str | None:
-    """Why libpq, which is stricter than asyncpg, does not understand an address; ``None`` if it does."""
+    """Return libpq's error message for a malformed address, else ``None``. libpq is stricter than asyncpg."""
     try:
         make_conninfo(dsn)
     except psycopg.Error as error:
@@ -29,7 +28,7 @@ def address_fault(dsn: str) -> str | None:
 
 
 class Notifications:
-    """An open connection. One task runs it; another may ask it for values, one at a time (PostgreSQL, chapter 32)."""
+    """An open connection. One task calls `run`, another may call `value` (PostgreSQL, chapter 32)."""
 
     def __init__(self, connection: pq.abc.PGconn) -> None:
         self._connection = connection
@@ -45,7 +44,7 @@ class Notifications:
         A cancellation leaves no connection behind.
         """
         address = make_conninfo(dsn, application_name=application_name, client_encoding="UTF8")
-        # In a thread, for it looks up the host's name.
+        # In a thread, because it looks up the host name.
         connection = await trio.to_thread.run_sync(pq.PGconn.connect_start, address.encode(), abandon_on_cancel=True)
         try:
             await _connected(connection)
@@ -57,14 +56,13 @@ class Notifications:
             raise
 
     def close(self) -> None:
-        """End the connection, when nobody runs it any more."""
+        """Close the connection; `run` has ended."""
         self._connection.finish()
 
     async def run(self, take: Callable[[str], None]) -> NoReturn:
-        """Call ``take`` with the payload of every notification, in order, until the connection is over.
+        """Call ``take`` with the payload of each notification, in order, with a checkpoint before each.
 
-        Other tasks have their turn between two of them. Raises `Disconnected`, and what ``take`` raises. A cancellation
-        may lose notifications: the connection is of no use any more.
+        Raises `Disconnected`, and the exceptions of ``take``. After a cancellation the connection is unusable.
         """
         while True:
             if self._backlog:
@@ -79,7 +77,7 @@ class Notifications:
         try:
             await trio.lowlevel.wait_readable(self._fd)
         except trio.ClosedResourceError:
-            raise Disconnected("the connection is over") from None
+            raise Disconnected("the connection is closed") from None
 
     def _read(self) -> None:
         try:
@@ -96,9 +94,9 @@ class Notifications:
                 self._result = result
 
     async def value(self, query: str, *args: str) -> str:
-        """The first column of a query's first row, as text, ``""`` if there is none; `run` has to be running.
+        """Return the first column of a query's first row as text, ``""`` if there is none, while `run` is running.
 
-        Raises `Disconnected`, also for a query that fails. After a cancellation the connection is of no use any more.
+        Raises `Disconnected`, also if the query fails. After a cancellation the connection is unusable.
         """
         self._result, self._answered = None, trio.Event()
         try:
@@ -106,7 +104,7 @@ class Notifications:
             while self._connection.flush():
                 await trio.lowlevel.wait_writable(self._fd)
         except psycopg.Error as error:
-            trio.lowlevel.notify_closing(self._fd)  # libpq may have closed it, and the number soon be a client's
+            trio.lowlevel.notify_closing(self._fd)  # libpq may have closed it, and its number may be reused
             raise Disconnected(str(error)) from None
         await self._answered.wait()
         result = self._result
@@ -117,7 +115,7 @@ class Notifications:
 
 
 async def _connected(connection: pq.abc.PGconn) -> None:
-    """Take the steps to an open connection (PostgreSQL, section 32.1)."""
+    """Poll until the connection is open (PostgreSQL, section 32.1)."""
     while connection.status != pq.ConnStatus.BAD:
         match connection.connect_poll():
             case pq.PollingStatus.OK:

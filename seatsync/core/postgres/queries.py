@@ -3,7 +3,7 @@
 ::
 
     -- name: alive
-    -- Whether the database answers.
+    -- Succeeds while the database answers.
     select true;
 """
 

@@ -1,4 +1,4 @@
-"""Which migration is next, and when a database is refused."""
+"""The next migration, and the databases that are refused."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ ONE, TWO, THREE = (Migration(name, f"select '{name}'") for name in ("0001_one", 
 
 
 def applied(*done: Migration) -> dict[str, str]:
-    """What the database says was applied."""
+    """The applied migrations, as the database has them."""
     return {migration.name: migration.checksum for migration in done}
 
 
@@ -27,7 +27,7 @@ def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], follow
 @pytest.mark.parametrize(
     ("done", "sentence"),
     [
-        ([ONE, TWO, THREE], "This database has the migration 0003_three: a newer version of Seats Sync is needed."),
+        ([ONE, TWO, THREE], "This database has the migration 0003_three: a newer version of seatsync is needed."),
         ([TWO], "The migration 0001_one is missing, although 0002_two is applied already."),
         (
             [Migration("0001_one", "select 2")],
@@ -36,13 +36,13 @@ def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], follow
     ],
 )
 def test_a_database_of_another_history_is_refused(done: Sequence[Migration], sentence: str) -> None:
-    """With one sentence for the person who starts the server."""
+    """With one sentence for the operator."""
     with pytest.raises(MigrationError, match=f"^{re.escape(sentence)}$"):
         pending([ONE, TWO], applied(*done))
 
 
 def test_the_migrations_of_the_package() -> None:
-    """Numbered from 1 without a gap, so that two branches cannot both add the same one unnoticed."""
+    """Numbered from 1 without a gap, so that two branches cannot add the same number unnoticed."""
     names = [migration.name for migration in migrations()]
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 

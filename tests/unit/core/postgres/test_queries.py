@@ -1,4 +1,4 @@
-"""The loader of named queries: what a file may look like, and how it says that it does not."""
+"""The loader of named queries: the format of a file, and the errors of a malformed one."""
 
 from importlib.resources import files
 
@@ -32,8 +32,8 @@ def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
         ("-- name: one\n-- One.\nselect 1;\n-- name: one\n-- Uno.\nselect 1;", r"x\.sql:4: a second query named one"),
     ],
 )
-def test_a_file_out_of_form(text: str, message: str) -> None:
-    """It is refused when it is loaded, with the file and the line."""
+def test_a_malformed_file_is_rejected(text: str, message: str) -> None:
+    """When it is loaded, with the file and the line."""
     with pytest.raises(ValueError, match=message):
         parse(text, "x.sql")
 
@@ -47,6 +47,6 @@ def test_the_files_of_the_package(filename: str) -> None:
 
 
 def test_queries_cannot_be_replaced() -> None:
-    """What is loaded is read only."""
+    """The loaded queries are read-only."""
     with pytest.raises(TypeError):
-        load("hall")["snapshot"] = Query("snapshot", "None.", "select 1")  # type: ignore[index]  # that is the point
+        load("hall")["snapshot"] = Query("snapshot", "None.", "select 1")  # type: ignore[index]  # the point of the test

@@ -1,4 +1,4 @@
-"""Logs: where they go, what they look like, and what they never hold."""
+"""Logs: target, format, and redaction."""
 
 import io
 import json
@@ -24,14 +24,14 @@ def logged(level: str = "info", **values: Any) -> dict[str, Any]:
 
 
 def test_an_event_is_one_line_of_json() -> None:
-    """Programs get a name, a level, a time in UTC and the values."""
+    """With its name, level, time in UTC and values."""
     line = logged(connection=7, user="ada")
     assert (line["event"], line["level"], line["connection"], line["user"]) == ("happened", "info", 7, "ada")
     assert line["timestamp"].endswith("Z")
 
 
 def test_people_get_plain_lines() -> None:
-    """What is not a terminal gets no colours."""
+    """Without colours, unless the stream is a terminal."""
     stream = io.StringIO()
     configure_logs("info", "console", stream)
     structlog.get_logger("seatsync.test").info("happened", user="ada")
@@ -43,14 +43,14 @@ def test_people_get_plain_lines() -> None:
 @pytest.mark.parametrize(
     "name", ["token", "code", "secret", "phrase", "password", "cookie", "Authorization", "jwt_secret", "visitor_cookie"]
 )
-def test_secrets_are_taken_out(name: str) -> None:
+def test_secrets_are_redacted(name: str) -> None:
     """By name, at any depth, in objects and in lists of them."""
     assert logged(**{name: "hidden"})[name] == REDACTED
     assert "hidden" not in json.dumps(logged(data={"inner": [{name: "hidden"}], name: ["hidden"]}))
 
 
-def test_passwords_in_addresses_are_taken_out() -> None:
-    """A driver's message may repeat the address it was given."""
+def test_passwords_in_addresses_are_redacted() -> None:
+    """A driver's message may contain its address."""
     line = logged(error="cannot connect to postgresql://seats:hidden@db:5432/seats")
     assert line["error"] == f"cannot connect to postgresql://seats:{REDACTED}@db:5432/seats"
 
@@ -62,13 +62,13 @@ def test_words_that_only_contain_a_secret_word_stay() -> None:
 
 
 def test_nothing_a_client_sends_reaches_the_terminal_as_control_characters() -> None:
-    """No line breaks to forge lines with, no escape sequences, no halves of characters."""
+    """No line breaks, which forge lines, no escape sequences, no surrogates."""
     assert logged(user="a\nb\x1b[31m\ud800")["user"] == r"a\nb\x1b[31m\ud800"
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_a_traceback_shows_no_values(style: str) -> None:
-    """Local variables hold what redaction takes out."""
+    """Local variables may hold secrets."""
     stream = io.StringIO()
     configure_logs("info", style, stream)
     hidden = "hid" + "den"
@@ -81,7 +81,7 @@ def test_a_traceback_shows_no_values(style: str) -> None:
 
 
 def test_levels() -> None:
-    """What is below the level is not written, and `debug` shows ours without everybody's."""
+    """Lines below the level are not written; `debug` is for our own, not for the libraries'."""
     stream = io.StringIO()
     configure_logs("warning", "json", stream)
     structlog.get_logger("seatsync.test").info("unseen")
@@ -92,7 +92,7 @@ def test_levels() -> None:
 
 
 def test_libraries_are_rendered_alike_and_kept_quiet() -> None:
-    """Their warnings look like our lines; those about peers that went away are dropped."""
+    """Their warnings look like our lines; those about disconnected peers are dropped."""
     stream = io.StringIO()
     configure_logs("info", "json", stream)
     logging.getLogger("library").warning("%d of %d", 1, 2)
@@ -103,7 +103,7 @@ def test_libraries_are_rendered_alike_and_kept_quiet() -> None:
 
 
 def test_a_stream_that_cannot_be_written_does_not_stop_the_server() -> None:
-    """A log line is not worth a connection."""
+    """The line is dropped without an error."""
 
     class Broken(io.StringIO):
         def write(self, _: str) -> int:
@@ -116,8 +116,8 @@ def test_a_stream_that_cannot_be_written_does_not_stop_the_server() -> None:
         structlog.get_logger("seatsync.test").info("lost")
 
 
-async def test_what_a_task_binds_is_in_its_childrens_lines() -> None:
-    """A connection's id is bound once."""
+async def test_bound_fields_are_in_the_lines_of_child_tasks() -> None:
+    """As a connection's id is."""
     stream = io.StringIO()
     configure_logs("info", "json", stream)
 

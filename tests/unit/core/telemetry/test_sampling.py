@@ -1,4 +1,4 @@
-"""Floods of like lines are cut short, and say so."""
+"""Floods of similar log lines are sampled, and the lines say how many were left out."""
 
 import structlog
 import trio
@@ -8,7 +8,7 @@ from seatsync.core.telemetry.sampling import FailureLog, Lines
 
 
 async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock) -> None:
-    """The next line that is written says how many were not."""
+    """The next written line has their number."""
     lines = Lines(1, 2)
     assert [lines.next() for _ in range(5)] == [{}, {}, None, None, None]
     await trio.sleep(1)
@@ -18,7 +18,7 @@ async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock
 
 
 async def test_refusals_are_one_line() -> None:
-    """Of what clients are refused by the thousand, only that it has begun."""
+    """A flood of refusals leaves one line, of its start."""
     failures = FailureLog()
     with structlog.testing.capture_logs() as logs:
         for number in range(1000):
@@ -27,7 +27,7 @@ async def test_refusals_are_one_line() -> None:
 
 
 async def test_other_failures_are_written_up_to_a_bound() -> None:
-    """One code's flood does not keep the others' lines out."""
+    """A flood of one code does not suppress the lines of others."""
     failures = FailureLog()
     with structlog.testing.capture_logs() as logs:
         for _ in range(1000):
