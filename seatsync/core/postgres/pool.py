@@ -35,6 +35,8 @@ _AWAY = ("08", "25006", "53", "57", "58")
 # Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
 _DATA = ("22", "23", "44", "P0")
 
+_KEPT = Query("kept", "The setting of the session.", "select current_setting('seatsync.session', true)")
+
 _FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
 
 
@@ -53,19 +55,6 @@ class DatabaseRejected(errors.ServerFault):
         return self.sqlstate.startswith(_DATA)
 
 
-class NoConnection(errors.ServiceUnavailable):
-    """PostgreSQL refused a connection. Clients receive `ServiceUnavailable`; ``str()`` is the reason, for the log."""
-
-    code = "ServiceUnavailable"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(errors.ServiceUnavailable.sentence(), retry_after=1.0)
-        self._reason = reason
-
-    def __str__(self) -> str:
-        return self._reason
-
-
 @asynccontextmanager
 async def open_loop() -> AsyncIterator[None]:
     """Run the asyncio loop that asyncpg needs during the block.
@@ -81,20 +70,23 @@ def _log_stray(_: Any, context: dict[str, Any]) -> None:
     logger.warning("asyncio_stray", message=context.get("message"), error=repr(context.get("exception")))
 
 
-def translate(error: BaseException) -> errors.SeatSyncError:
-    """Return the error for the caller in place of an asyncpg error."""
-    if isinstance(error, asyncpg.PostgresError):
-        sqlstate = error.sqlstate or "XX000"
-        if not sqlstate.startswith(_AWAY) and not isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-            return DatabaseRejected(sqlstate, str(error))
-    return errors.ServiceUnavailable(retry_after=1.0)
+def _translate(error: asyncpg.PostgresError) -> errors.SeatSyncError:
+    """Return the error for the caller in place of PostgreSQL's."""
+    sqlstate = error.sqlstate or "XX000"
+    if sqlstate.startswith(_AWAY):
+        return errors.ServiceUnavailable(retry_after=1.0)
+    return DatabaseRejected(sqlstate, str(error))
 
 
 async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
-    """Open a connection; raises asyncpg's own errors and `OSError`. A cancellation leaves none behind."""
-    connection: asyncpg.Connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
-        dsn, timeout=None, server_settings={"application_name": application_name}
-    )
+    """Open a connection; raises `ServiceUnavailable` from the reason. A cancellation leaves no connection behind."""
+    settings = {"application_name": application_name}
+    try:
+        connection: asyncpg.Connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
+            dsn, timeout=None, server_settings=settings
+        )
+    except (asyncpg.PostgresError, *_FAULTS) as error:
+        raise errors.ServiceUnavailable(retry_after=1.0) from error
     return connection
 
 
@@ -107,31 +99,24 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     async with _connected(dsn, timing) as first, _connected(dsn, timing) as second:
         with trio.move_on_after(timing.query_s):
             try:
-                if first.get_server_pid() == await trio_asyncio.aio_as_trio(first.fetchval)("select pg_backend_pid()"):
-                    return False
-                await trio_asyncio.aio_as_trio(first.execute)("set seatsync.session = 'kept'")
-                await trio_asyncio.aio_as_trio(second.execute)("begin; select 1")
-                kept = await trio_asyncio.aio_as_trio(first.fetchval)(
-                    "select current_setting('seatsync.session', true)"
-                )
+                await first.script("set seatsync.session = 'kept'")
+                await second.script("begin; select 1")
+                return bool(await first.fetchval(_KEPT) != "kept")
             except asyncpg.PostgresError:
                 return True
-            return bool(kept != "kept")
     return True
 
 
 @asynccontextmanager
-async def _connected(dsn: str, timing: Timing) -> AsyncIterator[asyncpg.Connection]:
+async def _connected(dsn: str, timing: Timing) -> AsyncIterator["Session"]:
     """Open a connection for the block, outside any pool. Raises `ServiceUnavailable`."""
-    with trio.move_on_after(timing.query_s) as scope:
-        try:
-            connection = await connect(dsn, application_name="seatsync start")
-        except (asyncpg.PostgresError, *_FAULTS) as error:
-            raise translate(error) from error
-    if scope.cancelled_caught:
-        raise errors.ServiceUnavailable(retry_after=1.0)
     try:
-        yield connection
+        with trio.fail_after(timing.query_s):
+            connection = await connect(dsn, application_name="seatsync start")
+    except trio.TooSlowError:
+        raise errors.ServiceUnavailable(retry_after=1.0) from None
+    try:
+        yield Session(connection)
     finally:
         connection.terminate()
 
@@ -198,7 +183,7 @@ class Database:
         return self.size - self._slots.value
 
     def close(self) -> None:
-        """Close the idle connections; those in use are discarded by their sessions."""
+        """Close the idle connections; those in use are discarded by their sessions. Later queries connect anew."""
         for connection in [*self._idle, *self._leaving]:
             connection.terminate()
         for task in self._leaving.values():
@@ -225,11 +210,11 @@ class Database:
                     yield Session(connection)
                     healthy = self.reachable = True
                 except asyncpg.PostgresError as error:
-                    fault = translate(error)
+                    fault = _translate(error)
                     healthy = isinstance(fault, DatabaseRejected) and not connection.is_in_transaction()
                     raise fault from error
                 except _FAULTS as error:
-                    raise translate(error) from error
+                    raise errors.ServiceUnavailable(retry_after=1.0) from error
                 except errors.SeatSyncError:
                     healthy = not connection.is_in_transaction()
                     raise
@@ -246,10 +231,9 @@ class Database:
                 return connection
         try:
             return await connect(self.dsn, application_name="seatsync")
-        except (asyncpg.PostgresError, *_FAULTS) as error:
+        except errors.ServiceUnavailable:
             self.reachable = False
-            fault = translate(error)
-            raise (NoConnection(str(error)) if isinstance(fault, DatabaseRejected) else fault) from error
+            raise
 
     def _release(self, connection: asyncpg.Connection, *, healthy: bool) -> None:
         if healthy and not connection.is_closed():
@@ -279,8 +263,12 @@ class Database:
             try:
                 yield session
             except BaseException:
-                with trio.move_on_after(self._timing.rollback_s, shield=True):
-                    await _roll_back(session)
+                # A connection that cannot roll back is discarded by its session, which rolls back as well.
+                with (
+                    trio.move_on_after(self._timing.rollback_s, shield=True),
+                    suppress(asyncpg.PostgresError, *_FAULTS),
+                ):
+                    await session.script("rollback")
                 raise
             await session.script("commit")
 
@@ -303,11 +291,3 @@ class Database:
         """Run the query and discard its rows."""
         async with self.session(timeout) as session:
             await session.execute(query, *args)
-
-
-async def _roll_back(session: Session) -> None:
-    """Roll back. If that fails, the session discards the connection, which rolls back as well."""
-    try:
-        await session.script("rollback")
-    except (asyncpg.PostgresError, *_FAULTS):
-        logger.debug("rollback_failed")
