@@ -34,9 +34,9 @@ class Identity:
     owner: tuple[int, int] | None = None
 
     def own(self, path: Path) -> None:
-        """Give a directory to the identity."""
+        """Give a directory to the identity, not what a symbolic link there leads to."""
         if self.owner is not None:
-            os.chown(path, *self.owner)
+            os.chown(path, *self.owner, follow_symlinks=False)
 
     def __str__(self) -> str:
         if self.owner is None:

@@ -337,6 +337,16 @@ def test_a_foreign_socket_directory_is_refused(data_dir: Path) -> None:
         sockets.unlink()
 
 
+@as_root
+def test_a_link_in_the_way_gives_nothing_away(tmp_path: Path) -> None:
+    """Root changes the owner of the link, not of the file that it leads to."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.touch()
+    link.symlink_to(target)
+    programs.Identity("account:65534:65534", (65534, 65534)).own(link)
+    assert (target.stat().st_uid, link.lstat().st_uid) == (0, 65534)
+
+
 def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
     """The error names the setting."""
     data_dir.write_text("")
