@@ -8,7 +8,7 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -36,31 +36,20 @@ def load(module: str) -> Mapping[str, Query]:
 
 
 def parse(text: str, filename: str) -> Mapping[str, Query]:
-    """Return the queries in ``text``; ``filename`` is for the errors."""
+    """Return the queries in ``text``; comments may stand above the first. ``filename`` is for the errors."""
     queries: dict[str, Query] = {}
-    for line, block in _blocks(text, filename):
-        query = _query(block, f"{filename}:{line}")
+    preamble, *blocks = re.split(r"^(?=-- name:)", text, flags=re.MULTILINE)
+    for line, content in enumerate(preamble.splitlines(), start=1):
+        if content.strip() and not content.startswith("--"):
+            raise ValueError(f"{filename}:{line}: a statement without a name")
+    line = preamble.count("\n") + 1
+    for block in blocks:
+        query = _query(block.splitlines(), f"{filename}:{line}")
         if query.name in queries:
             raise ValueError(f"{filename}:{line}: a second query named {query.name}")
         queries[query.name] = query
+        line += block.count("\n")
     return MappingProxyType(queries)
-
-
-def _blocks(text: str, filename: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each query's first line and its lines; comments may stand above the first query."""
-    start = 0
-    block: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith("-- name:"):
-            if block:
-                yield start, block
-            start, block = number, [line]
-        elif block:
-            block.append(line)
-        elif line.strip() and not line.startswith("--"):
-            raise ValueError(f"{filename}:{number}: a statement without a name")
-    if block:
-        yield start, block
 
 
 def _query(block: list[str], place: str) -> Query:

@@ -11,7 +11,8 @@ MODULES = [file.name for file in files("seatsync.sql").joinpath("queries").iterd
 
 def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
     """Comments may stand above the first name; the semicolon at the end is not part of the statement."""
-    text = "-- About numbers.\n\n-- name: one\n-- The number one.\nselect 1;\n\n-- name: two\n-- Two.\nselect\n    2\n"
+    one, two = "-- name: one\n-- The number one.\nselect 1;\n\n", "-- name: two\n-- Two.\nselect\n    2\n"
+    text = f"\n-- About numbers.\n\n-- All of them.\n{one}{two}"
     assert parse(text, "numbers.sql") == {
         "one": Query("one", "The number one.", "select 1"),
         "two": Query("two", "Two.", "select\n    2"),
@@ -22,6 +23,7 @@ def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
     ("text", "message"),
     [
         ("select 1;", r"x\.sql:1: a statement without a name"),
+        ("-- About.\n\nselect 1;\n", r"x\.sql:3: a statement without a name"),
         ("\n-- name: One\n-- One.\nselect 1;", r"x\.sql:2: a query's name is"),
         ("-- name: one two\n-- One.\nselect 1;", r"x\.sql:1: a query's name is"),
         ("-- name: one", r"x\.sql:1: one needs one line of intent"),
