@@ -34,10 +34,10 @@ from seatsync.core.tokens import SESSION_LIFETIME_S, Tokens
 from seatsync.core.websocket.socket import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
+from seatsync.hall.writer import batch_seats
 from seatsync.load.faults import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
-from seatsync.hall.writer import batch_seats
 from seatsync.user.methods import UserMethods
 from seatsync.user.totp import STEP_S
 from tests.faults import crashes, feed, herd, network, slow
