@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -19,10 +20,10 @@ from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.table import Connections
 from seatsync.core.http.server import HttpFront
 from seatsync.core.http.upgrade import Handshake
-from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever, make_room
-from seatsync.core.net.gate import SocketLimits
-from seatsync.core.net.limits import ClientLimits
-from seatsync.core.net.stream import Stream
+from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever
+from seatsync.core.net.limits import ClientLimits, SocketLimits
+from seatsync.core.net.listen import make_room
+from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import Prune, prune_forever
@@ -32,7 +33,9 @@ from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 from seatsync.core.tokens import Tokens
-from seatsync.core.websocket.socket import CloseCode, WebSocket, accept_head, turn_away
+from seatsync.core.websocket.frames import CloseCode
+from seatsync.core.websocket.handshake import accept_head
+from seatsync.core.websocket.socket import WebSocket, turn_away
 from seatsync.hall.feed import HallFeed
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.store import HallStore
@@ -67,6 +70,7 @@ async def serve(
     metrics: Metrics | None = None,
     metrics_text: Callable[[], Awaitable[bytes]] | None = None,
     timing: Timing = Timing(),
+    slow_bytes: int = SLOW_BYTES,
 ) -> None:
     """Start everything, call ``started`` once connections are accepted, and stop everything when ``stop`` is set.
 
@@ -85,7 +89,13 @@ async def serve(
         async with unless(stop):
             await server.start(background)
         if not stop.is_set():
-            await _serve_until(stop, server, listening, started)
+            accept = partial(
+                accept_forever,
+                burst=BURST if settings.workers == 1 else SHARED_BURST,
+                timing=timing,
+                slow_bytes=slow_bytes,
+            )
+            await _serve_until(stop, server, listening, started, accept)
         background.cancel_scope.cancel()
 
 
@@ -104,14 +114,17 @@ async def unless(stop: trio.Event) -> AsyncIterator[None]:
 
 
 async def _serve_until(
-    stop: trio.Event, server: "_Server", listening: Sequence[socket], started: Callable[[], Awaitable[None]]
+    stop: trio.Event,
+    server: "_Server",
+    listening: Sequence[socket],
+    started: Callable[[], Awaitable[None]],
+    accept: Callable[..., Awaitable[None]],
 ) -> None:
     """Accept connections until ``stop`` is set, then give all of them `DRAIN_TIMEOUT` to close."""
-    burst = BURST if server.settings.workers == 1 else SHARED_BURST
     async with trio.open_nursery() as served:
         async with trio.open_nursery() as accepting:
             for one in listening:
-                accepting.start_soon(accept_forever, one, server.gate, server.front.serve, served, burst)
+                accepting.start_soon(accept, one, server.socket_limits, server.front.serve, served)
             await started()
             await stop.wait()
             server.stopping = True
@@ -155,7 +168,7 @@ class _Server:
         hall_feed = HallFeed(self._channels, halls)
         self._writer = group_commit(hall_feed, halls, metrics, timing)
         self._cinemas = CinemaFeed(CinemaStore(database), spawn, metrics)
-        self.gate = SocketLimits(
+        self.socket_limits = SocketLimits(
             connections=settings.max_connections,
             connections_per_address=settings.max_connections_per_address,
             requests_per_s=settings.requests_per_s,
@@ -234,7 +247,7 @@ class _Server:
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         """Make an accepted handshake a WebSocket and serve it to its end."""
         stream.push(accept_head(handshake.key, handshake.headers))
-        socket = WebSocket(stream, max_message_bytes=self.settings.max_message_bytes)
+        socket = WebSocket(stream, max_message_bytes=self.settings.max_message_bytes, timing=self._timing)
         if not self._connections.has_room:
             self._note_refusal(handshake)
             await turn_away(socket)

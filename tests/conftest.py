@@ -16,6 +16,7 @@ import trio
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.timing import Timing
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server
@@ -70,7 +71,13 @@ def database_url(database_server: DatabaseServer, template_database: str) -> Ite
 
 
 @pytest.fixture
-async def server(database_url: str) -> AsyncIterator[RunningServer]:
+def timing() -> Timing:
+    """The waits of `server`; tests set others with ``parametrize``."""
+    return Timing()
+
+
+@pytest.fixture
+async def server(database_url: str, timing: Timing) -> AsyncIterator[RunningServer]:
     """A real server on free ports, on a fresh migrated database."""
-    async with running_server(database_url) as server:
+    async with running_server(database_url, timing=timing) as server:
         yield server

@@ -10,6 +10,10 @@ from attrs import frozen
 class Timing:
     """The defaults are those of production."""
 
+    # Sockets
+    exhausted_s: float = 0.1
+    """Pause of accepting while the process has no free descriptor."""
+
     # HTTP
     head_s: float = 10.0
     """From a connection's start to its first request, and from a head's first byte to its last."""

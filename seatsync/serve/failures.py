@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from seatsync.app import StartError
 from seatsync.config import ConfigError
 from seatsync.core.embedded.server import PostgresError
-from seatsync.core.net.accept import BindError
+from seatsync.core.net.listen import BindError
 from seatsync.core.postgres.migrate import MigrationError
 from seatsync.errors import DatabaseFault, SeatSyncError
 

@@ -15,7 +15,7 @@ from seatsync.app import StartError, serve, unless
 from seatsync.cinema import seed
 from seatsync.config import Settings
 from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
-from seatsync.core.net.accept import bind
+from seatsync.core.net.listen import bind
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.notifications import address_fault
 from seatsync.core.postgres.pool import Database, open_loop, pools_transactions

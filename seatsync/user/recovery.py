@@ -3,13 +3,14 @@
 import structlog
 
 from seatsync import errors
+from seatsync.core.net.networks import client_network
 from seatsync.core.protocol.call import Call, Identity
 from seatsync.core.tokens import Clock
 from seatsync.user import phrases, totp
 from seatsync.user.messages import Candidate, Done, NewPhrase
 from seatsync.user.registration import candidate
 from seatsync.user.store import UserStore, digest
-from seatsync.user.throttle import network_of, refuse_if
+from seatsync.user.throttle import refuse_if
 
 logger = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Recovery:
         Raises `UserNotFound`, `TooManyValidationAttempts` (before the phrase is looked at), `InvalidRecoveryPhrase`.
         """
         client = call.client
-        visitor, network = digest(client.visitor), network_of(client.address)
+        visitor, network = digest(client.visitor), client_network(client.address)
         proof = await self._store.begin_recovery(username, visitor, network)
         if proof is None:
             raise errors.UserNotFound

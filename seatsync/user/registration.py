@@ -1,13 +1,13 @@
 """Registering: an authenticator is enrolled for a name, and a code from it makes the account."""
 
 from seatsync import errors
+from seatsync.core.net.networks import client_network, is_loopback
 from seatsync.core.protocol.call import Call, Role
 from seatsync.core.tokens import Clock
 from seatsync.user import totp
 from seatsync.user.messages import Candidate, Done, Known, SignedIn
 from seatsync.user.sign_in import SignIn
 from seatsync.user.store import UserStore, digest
-from seatsync.user.throttle import is_loopback, network_of
 
 
 async def candidate(username: str, secret: str) -> Candidate:
@@ -31,7 +31,7 @@ class Registration:
         """Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`."""
         client = call.client
         enrolment = await self._store.start_registration(
-            username, digest(client.visitor), network_of(client.address), totp.new_secret(), allowed=self._allowed
+            username, digest(client.visitor), client_network(client.address), totp.new_secret(), allowed=self._allowed
         )
         if enrolment.id is None:
             return Known(enrolment.username)

@@ -15,7 +15,8 @@ from seatsync.core.protocol.call import Call, Client, Identity
 from seatsync.core.protocol.registry import Access, Json, Kind, Method, NoParams, Registry
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
-from seatsync.core.websocket.socket import CloseCode, WebSocket
+from seatsync.core.websocket.frames import CloseCode
+from seatsync.core.websocket.socket import WebSocket
 from tests.fuzz.faults import no_faults
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import METHODS, cut, frames, variants

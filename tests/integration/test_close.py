@@ -6,8 +6,7 @@ from collections.abc import Iterable
 import pytest
 import trio
 
-from seatsync.core.net import stream as transport
-from seatsync.core.websocket import socket as websocket
+from seatsync.core.timing import Timing
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import (
     BINARY,
@@ -108,9 +107,9 @@ def fragments(payload: bytes, size: int) -> Iterable[bytes]:
     ],
     ids=["one frame", "bytes, not characters", "fragments", "fragments of bytes", "announced only", "far too big"],
 )
-async def test_message_too_big(server: RunningServer, frames: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("timing", [Timing(close_s=0.3)], ids=[""])  # a peer cannot answer within its own frame
+async def test_message_too_big(server: RunningServer, frames: list[bytes]) -> None:
     """A message of more than MAX_MESSAGE_BYTES bytes ends in 1009, and the close frame arrives though more is sent."""
-    monkeypatch.setattr(websocket, "CLOSE_S", 0.3)  # for the peer that cannot answer in the middle of its own frame
     async with raw_websocket(server.ws_port) as raw:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(raw.send, b"".join(frames))
@@ -195,10 +194,9 @@ async def test_requests_before_a_close_are_answered(server: RunningServer) -> No
     assert await server.value("select count(*) from seat where status = 'OCCUPIED'") == 1
 
 
-async def test_peer_that_does_not_answer_a_close(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("timing", [Timing(close_s=0.2)], ids=[""])
+async def test_peer_that_does_not_answer_a_close(server: RunningServer) -> None:
     """A peer that neither answers the close nor goes away is waited for, but not for long."""
-    for module in (transport, websocket):
-        monkeypatch.setattr(module, "CLOSE_S", 0.2)
     async with raw_websocket(server.ws_port) as raw:
         await raw.send_frame(BINARY)
         assert (await raw.receive_close()).close_code == 1003

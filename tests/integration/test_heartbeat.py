@@ -6,8 +6,7 @@ import pytest
 import trio
 
 from seatsync.core.connections import table as connections
-from seatsync.core.net import stream as transport
-from seatsync.core.websocket import socket as websocket
+from seatsync.core.timing import Timing
 from tests.support.client import PATIENCE_S
 from tests.support.halls import held, make_hall
 from tests.support.raw_socket import CLOSE, PING, PONG, TEXT, RawSocket, raw_websocket
@@ -16,6 +15,8 @@ from tests.support.waiting import metric_is
 
 PING_AFTER_S, DROP_AFTER_S = 0.1, 0.4
 
+short_close = pytest.mark.parametrize("timing", [Timing(close_s=0.2)], ids=[""])
+
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,8 +24,6 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PING_AFTER_S", PING_AFTER_S)
     monkeypatch.setattr(connections, "DROP_AFTER_S", DROP_AFTER_S)
     monkeypatch.setattr(connections, "TICK_S", 0.02)
-    for module in (transport, websocket):
-        monkeypatch.setattr(module, "CLOSE_S", 0.2)
 
 
 async def pinged(raw: RawSocket) -> bytes:
@@ -76,6 +75,7 @@ async def test_heartbeat_overtakes_slow_writes(server: RunningServer) -> None:
     assert {frame["error"] for frame in answers} == {None}
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_silent_connection_is_pinged(server: RunningServer) -> None:
     """A connection from which nothing comes is pinged; one that answers stays, for as long as it likes."""
@@ -87,6 +87,7 @@ async def test_silent_connection_is_pinged(server: RunningServer) -> None:
         assert await raw.receive_text() == "1"
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
     """A message, a heartbeat, a ping or a pong nobody asked for: each keeps a connection alive."""
@@ -106,6 +107,7 @@ async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
             nursery.start_soon(live_on, opcode, payload)
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_silent_peer_is_dropped(server: RunningServer) -> None:
     """A peer from which nothing comes, not even pongs, is told so with 1001 and dropped."""
@@ -118,6 +120,7 @@ async def test_silent_peer_is_dropped(server: RunningServer) -> None:
     assert json.loads(close.close_reason)["reason"] == "silent"
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer) -> None:
     """A browser answers pings by itself and needs nothing else to stay connected."""
@@ -127,6 +130,7 @@ async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer)
         await client.heartbeat()
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_peer_that_the_server_does_not_read_is_not_dropped(server: RunningServer) -> None:
     """While the server itself has stopped reading, because of 64 writes under way, silence is no reason."""
@@ -149,6 +153,7 @@ async def test_peer_that_the_server_does_not_read_is_not_dropped(server: Running
         await anna.heartbeat()
 
 
+@short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_vanished_peer_is_dropped(server: RunningServer) -> None:
     """A peer that vanished without a word, so that even its goodbye is not answered, is forgotten."""

@@ -12,8 +12,8 @@ import structlog
 import trio
 
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS
-from seatsync.core.http import exchange
-from seatsync.core.net import gate
+from seatsync.core.net.limits import SPARE_SOCKETS
+from seatsync.core.timing import Timing
 from tests.support.client import Client, http, open_client
 from tests.support.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame, raw_tcp, raw_websocket
 from tests.support.server import RunningServer, running_server
@@ -172,11 +172,10 @@ async def test_a_flood_of_subscriptions_has_its_bound(database_url: str) -> None
         await metric_is(server.port, "subscriptions", 0)
 
 
-async def test_half_open_connections_have_their_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_open_connections_have_their_time(database_url: str) -> None:
     """One that says nothing is closed, one whose request trickles in is told so; others connect meanwhile."""
-    monkeypatch.setattr(exchange, "HEAD_S", 0.3)
     async with (
-        running_server(database_url) as server,
+        running_server(database_url, timing=Timing(head_s=0.3)) as server,
         raw_tcp(server.ws_port) as silent,
         raw_tcp(server.ws_port) as trickling,
     ):
@@ -188,14 +187,12 @@ async def test_half_open_connections_have_their_time(database_url: str, monkeypa
             assert await trickling.response() == 408
 
 
-async def test_sockets_are_bounded_whatever_is_said_on_them(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sockets_are_bounded_whatever_is_said_on_them(database_url: str) -> None:
     """Beyond MAX_CONNECTIONS and a few more they are closed at once; when the silent ones' time is up there is room."""
-    monkeypatch.setattr(exchange, "HEAD_S", 1.0)
-    monkeypatch.setattr(gate, "SPARE_SOCKETS", 5)
-    async with running_server(database_url, MAX_CONNECTIONS="10") as server:
+    async with running_server(database_url, timing=Timing(head_s=2.0), MAX_CONNECTIONS="10") as server:
         with structlog.testing.capture_logs() as logs:
             async with AsyncExitStack() as stack:
-                silent = [await stack.enter_async_context(raw_tcp(server.port)) for _ in range(15)]
+                silent = [await stack.enter_async_context(raw_tcp(server.port)) for _ in range(10 + SPARE_SOCKETS)]
                 for _ in range(3):
                     async with raw_tcp(server.port) as refused:
                         await refused.ends()

@@ -10,8 +10,8 @@ import trio
 
 from seatsync.core.channels import history
 from seatsync.core.connections import table as connections
-from seatsync.core.net import stream as transport
-from seatsync.core.websocket import socket as websocket
+from seatsync.core.net.stream import SLOW_BYTES, Stream
+from seatsync.core.timing import Timing
 from tests.support.client import Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.raw_socket import PING, PONG, TEXT, RawSocket, frame, raw_websocket
@@ -203,25 +203,25 @@ async def test_answers_wait_for_the_client_too(server: RunningServer) -> None:
 
 async def test_flood_of_pings(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that pings and reads nothing is not read any further either; every ping is answered in the end."""
-    push, most = transport.Stream.push, 0
+    push, most = Stream.push, 0
 
-    def watched(stream: transport.Stream, data: bytes) -> bool:
+    def watched(stream: Stream, data: bytes) -> bool:
         nonlocal most
         has_room = push(stream, data)
         most = max(most, stream.unsent_bytes)
         return has_room
 
     async def is_full() -> bool:
-        return most > transport.SLOW_BYTES
+        return most > SLOW_BYTES
 
-    monkeypatch.setattr(transport.Stream, "push", watched)
+    monkeypatch.setattr(Stream, "push", watched)
     payload = b"x" * 125
     async with slow_client(server) as raw, trio.open_nursery() as nursery:
         nursery.start_soon(raw.send, frame(PING, payload) * 20_000)
         await eventually(is_full)
         for _ in range(20_000):
             assert await raw.receive() == RawFrame(PONG, payload)
-    assert most < 2 * transport.SLOW_BYTES
+    assert most < 2 * SLOW_BYTES
 
 
 @pytest.fixture
@@ -247,11 +247,10 @@ async def test_too_slow_even_for_merged_updates(server: RunningServer) -> None:
         await quick.reach(await flip(server, hall, 1))
 
 
+@pytest.mark.parametrize("timing", [Timing(close_s=0.1)], ids=[""])
 @pytest.mark.usefixtures("short_patience")
-async def test_client_that_never_reads_again(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_that_never_reads_again(server: RunningServer) -> None:
     """One that does not even take its close is dropped, and nothing of it stays."""
-    for module in (transport, websocket):
-        monkeypatch.setattr(module, "CLOSE_S", 0.1)
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         await watch(raw, hall)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from seatsync.core.websocket.socket import frame_bytes, read_plain_text
+from seatsync.core.websocket.frames import frame_bytes, read_plain_text
 
 TEXTS = st.one_of(st.text(max_size=200), st.text(alphabet="ab\u00e9\u20ac", min_size=100, max_size=3000))
 

@@ -14,16 +14,12 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
-import pytest
 import trio
 from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed
 
-from seatsync.core.connections import connection
-from seatsync.core.net import accept
-from seatsync.core.net import stream as transport
 from tests.support.client import Client, Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.server import RunningServer, running_server
@@ -287,7 +283,10 @@ async def _until(holds: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def open_world(database_url: str) -> AsyncIterator[World]:
     """Servers with a hall of their own; two of its clients have the same eid, as existing clients have."""
-    async with running_server(database_url) as server, running_server(database_url) as other:
+    async with (
+        running_server(database_url, slow_bytes=SLOW_BYTES) as server,
+        running_server(database_url, slow_bytes=SLOW_BYTES) as other,
+    ):
         hall = await make_hall(server, rows=ROWS, places=PLACES)
         token = await server.token("model")
         nodes = ([server, other], [server, other], [other, server], [other, server])
@@ -309,15 +308,6 @@ async def play(database_url: str, steps: list[tuple[Any, ...]]) -> None:
             await step(*args)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client counts as slow early, so that little data will do."""
-    monkeypatch.setattr(accept, "UNSENT_BYTES", SLOW_BYTES)
-    for module in (transport, connection):
-        monkeypatch.setattr(module, "SLOW_BYTES", SLOW_BYTES)
-
-
-@pytest.mark.usefixtures("impatient")
 @settings(
     max_examples=int(EXAMPLES or 25),
     derandomize=EXAMPLES is None,

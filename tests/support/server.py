@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from socket import socket
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from typing import Any
 
 import trio
@@ -11,6 +11,8 @@ from attrs import frozen
 
 from seatsync import app
 from seatsync.config import Settings, load_settings
+from seatsync.core.net.listen import UNSENT_BYTES
+from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.postgres.pool import Database, Row, open_loop
 from seatsync.core.postgres.queries import Query
 from seatsync.core.timing import Timing
@@ -93,7 +95,7 @@ def server_settings(database_url: str, **overrides: str) -> Settings:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, *, timing: Timing = Timing(), **overrides: str
+    database_url: str, *, timing: Timing = Timing(), slow_bytes: int = SLOW_BYTES, **overrides: str
 ) -> AsyncIterator[RunningServer]:
     """A server on that database; it has ended, and so has every task of its, when the block ends."""
     settings = server_settings(database_url, **overrides)
@@ -103,10 +105,12 @@ async def running_server(
         up.set()
 
     async def serve(listening: list[socket]) -> None:
-        await app.serve(settings, listening, stop, started=started, timing=timing)
+        await app.serve(settings, listening, stop, started=started, timing=timing, slow_bytes=slow_bytes)
 
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)
+        for one in listening:
+            one.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, min(slow_bytes, UNSENT_BYTES))
         port, ws_port = (one.getsockname()[1] for one in (listening[0], listening[-1]))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, listening)

@@ -19,7 +19,7 @@ DOMAINS = {"cinema", "hall", "user"}
 FOUNDATION = {"seatsync.errors", "seatsync.config", "seatsync.config_text", "seatsync.core", "seatsync.sql"}
 
 ONLY_IN = {
-    "wsproto": {"core/websocket/socket.py"},
+    "wsproto": {"core/websocket/frames.py"},
     "trio_websocket": {"cli/watch.py"},
     "asyncpg": {"core/postgres/pool.py"},
     "trio_asyncio": {"core/postgres/pool.py"},

@@ -22,16 +22,15 @@ from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
 from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
-from seatsync.core.net.accept import BACKLOG
-from seatsync.core.net.gate import SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
-from seatsync.core.net.limits import BUSY_CONNECTIONS
+from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
+from seatsync.core.net.listen import BACKLOG
 from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.protocol.envelope import MAX_EID_BYTES
 from seatsync.core.protocol.registry import Access, Method, Registry
 from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.tokens import SESSION_LIFETIME_S, Tokens
-from seatsync.core.websocket.socket import CloseCode
+from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
 from seatsync.hall.writer import batch_seats

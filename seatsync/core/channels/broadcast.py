@@ -13,7 +13,7 @@ from seatsync import errors
 from seatsync.core.net.stream import Outlet, push_each
 from seatsync.core.protocol.envelope import encode_eid, envelope, envelope_around_eid
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.websocket.socket import frame_head, text_frame
+from seatsync.core.websocket.frames import frame_head, text_frame
 
 
 class Sink(Protocol):

@@ -10,20 +10,23 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Feed, Subscription
-from seatsync.core.net.stream import SLOW_BYTES, Outlet
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client
 from seatsync.core.protocol.registry import Json, Kind, Pending, Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
-from seatsync.core.websocket.socket import CloseCode, WebSocket, text_frame
+from seatsync.core.websocket.frames import CloseCode, text_frame
+from seatsync.core.websocket.socket import WebSocket
+
+if TYPE_CHECKING:
+    from seatsync.core.net.stream import Outlet
 
 #: Writes of one connection that may be under way together.
 MAX_WRITES = 64
@@ -93,7 +96,7 @@ class Connection:
         with suppress(trio.EndOfChannel):
             while self._ending is None:
                 self._waiting = True
-                if self.socket.stream.unsent_bytes > SLOW_BYTES or self._writes >= MAX_WRITES:
+                if self.socket.stream.is_full or self._writes >= MAX_WRITES:
                     await self._hold_back()
                 text = self._ahead.pop(0) if self._ahead else await self.socket.receive()
                 self._waiting = False

@@ -17,7 +17,7 @@ from seatsync.core.connections.connection import Connection
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.websocket.socket import CloseCode
+from seatsync.core.websocket.frames import CloseCode
 
 #: Silence after which a connection is pinged, and after which it is dropped, in seconds.
 PING_AFTER_S, DROP_AFTER_S = 25.0, 60.0

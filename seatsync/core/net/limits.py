@@ -1,35 +1,145 @@
-"""How much one connection and one address may ask: token buckets, and connections counted.
+"""Admission: limits on sockets, requests, connections and messages, in total and per client network.
 
-Loopback addresses are exempt: load tests come from there, and so does everybody behind a local proxy that
-TRUSTED_PROXIES does not name. IPv6 addresses share with their /64: one customer has all of those.
+Sockets are counted where they are accepted, by the peer's address and whatever is spoken on them: a connection that
+never sends a byte holds a descriptor, too, and an answer that refuses costs as much as any other. What a request or a
+message may cost is limited by the client's address, as proxies report it.
+
+Loopback is exempt: load tests come from there, and so does every client of a local proxy that TRUSTED_PROXIES does not
+name.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
-from typing import Generic, Protocol, TypeVar
 
+import structlog
 from attrs import define
 
 from seatsync import errors
 from seatsync.core.bucket import Bucket
+from seatsync.core.net.networks import Network, client_network, is_in, is_loopback
+from seatsync.core.telemetry.sampling import REFUSALS, Lines
 
-#: One address may send what so many connections may.
+#: Sockets beyond MAX_CONNECTIONS, and of one peer beyond MAX_CONNECTIONS_PER_ADDRESS: for requests, health checks and
+#: connections that are refused with advice.
+SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER = 256, 64
+
+#: Sockets that a peer may open for each request it may send: most sockets beyond the limit get an answer.
+SOCKETS_PER_REQUEST = 2
+
+#: One network may send as many messages as this many connections.
 BUSY_CONNECTIONS = 10
 
-#: Beyond this many known addresses, those that have used nothing for a while are forgotten.
-_MANY_ADDRESSES = 10_000
+#: From this many known networks on, those that use nothing are forgotten.
+MANY_NETWORKS = 10_000
 
-#: When a client whose address has too many connections should try again, in seconds.
+#: Retry advice to a client whose network has too many connections, in seconds.
 _CONNECTIONS_RETRY_S = 10.0
 
-#: Bits of an IPv6 address that its owner chooses.
-_OWN_BITS = 64
+logger = structlog.get_logger(__name__)
+
+
+class Share:
+    """What one network uses of its limits: sockets or connections that are open, and buckets by name."""
+
+    def __init__(self, rates: Mapping[str, float]) -> None:
+        self.open = 0
+        self.buckets = {name: Bucket(rate) for name, rate in rates.items()}
+
+    @property
+    def is_unused(self) -> bool:
+        """Nothing is open and every bucket is full."""
+        return not self.open and all(bucket.has(1.0) for bucket in self.buckets.values())
+
+
+class Shares:
+    """One `Share` for each client network; loopback and the ``exempt`` networks have none.
+
+    ``rates`` are the buckets of a share, by name, in tokens a second. Unused shares are forgotten when there are
+    ``many``, and then not before there are twice as many as were left.
+    """
+
+    def __init__(
+        self, rates: Mapping[str, float], *, exempt: Sequence[Network] = (), many: int = MANY_NETWORKS
+    ) -> None:
+        self._rates = rates
+        self._exempt = exempt
+        self._many = self._forget_at = many
+        self._shares: dict[str, Share] = {}
+        self._network = lru_cache(maxsize=4096)(self._find_network)
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def of(self, address: str) -> Share | None:
+        """The share of the address's network; ``None`` if it is exempt."""
+        network = self._network(address)
+        if network is None:
+            return None
+        share = self._shares.get(network)
+        if share is None:
+            self._forget_unused()
+            share = self._shares[network] = Share(self._rates)
+        return share
+
+    def _find_network(self, address: str) -> str | None:
+        return None if is_loopback(address) or is_in(address, self._exempt) else client_network(address)
+
+    def _forget_unused(self) -> None:
+        if len(self._shares) >= self._forget_at:
+            self._shares = {network: share for network, share in self._shares.items() if not share.is_unused}
+            self._forget_at = max(self._many, 2 * len(self._shares))
+
+
+class SocketLimits:
+    """Counts the open sockets of this process, in total and per peer; trusted proxies are exempt from the latter."""
+
+    def __init__(
+        self,
+        *,
+        connections: int,
+        connections_per_address: int,
+        requests_per_s: float,
+        trusted_proxies: Sequence[Network],
+        many: int = MANY_NETWORKS,
+    ) -> None:
+        self.open = 0
+        """Sockets that were admitted and not released."""
+        self._most = connections + SPARE_SOCKETS
+        self._most_per_peer = connections_per_address + SPARE_SOCKETS_PER_PEER
+        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, exempt=trusted_proxies, many=many)
+        self._lines = {reason: Lines(*REFUSALS) for reason in ("server full", "address full", "address too fast")}
+
+    def admit(self, peer: str) -> bool:
+        """Admit a new socket, to be released when it closes; ``False`` if it must be closed at once."""
+        if self.open >= self._most:
+            return self._refuse(peer, "server full")
+        share = self._shares.of(peer)
+        if share is not None:
+            if share.open >= self._most_per_peer:
+                return self._refuse(peer, "address full")
+            if share.buckets["opened"].take():
+                return self._refuse(peer, "address too fast")
+            share.open += 1
+        self.open += 1
+        return True
+
+    def release(self, peer: str) -> None:
+        """Count an admitted socket as closed."""
+        self.open -= 1
+        share = self._shares.of(peer)
+        if share is not None:
+            share.open -= 1
+
+    def _refuse(self, peer: str, reason: str) -> bool:
+        left_out = self._lines[reason].next()
+        if left_out is not None:
+            logger.warning("sockets_refused", reason=reason, address=peer, open=self.open, **left_out)
+        return False
 
 
 @define(eq=False)
 class Budget:
-    """What one connection may send: its own share, as long as its address has one left."""
+    """What one connection may send: its own share, as long as its network has one left."""
 
     own: Bucket
     shared: Bucket
@@ -37,7 +147,7 @@ class Budget:
     """Frames beyond it since either bucket was last half full."""
 
     def take(self) -> float:
-        """Take one frame's worth: 0, or the seconds to wait."""
+        """Take one frame's token: 0, or the seconds to wait."""
         wait_s = self.own.take() or self.shared.take()
         if wait_s:
             self.refused += 1
@@ -47,114 +157,50 @@ class Budget:
 
     @property
     def is_ignored(self) -> bool:
-        """Whoever sends was told to wait, and has gone on for another bucketful."""
+        """The peer went on for another bucketful after the first refusal."""
         return self.refused > self.own.capacity
 
 
-class Share(Protocol):
-    """What one owner of addresses uses."""
-
-    @property
-    def is_unused(self) -> bool:
-        """It may be forgotten."""
-
-
-_ShareT = TypeVar("_ShareT", bound=Share)
-
-
-class Shares(Generic[_ShareT]):
-    """The shares by owner; when there are many, those that are unused are forgotten."""
-
-    def __init__(self, make: Callable[[], _ShareT]) -> None:
-        self._make = make
-        self._shares: dict[str, _ShareT] = {}
-        self._forget_at = _MANY_ADDRESSES
-
-    def __len__(self) -> int:
-        return len(self._shares)
-
-    def of(self, owner: str) -> _ShareT:
-        """That owner's share."""
-        share = self._shares.get(owner)
-        if share is None:
-            self._forget_unused()
-            share = self._shares[owner] = self._make()
-        return share
-
-    def _forget_unused(self) -> None:
-        """Look at all when there are many, and not again before there are twice as many as were left."""
-        if len(self._shares) >= self._forget_at:
-            self._shares = {owner: share for owner, share in self._shares.items() if not share.is_unused}
-            self._forget_at = max(_MANY_ADDRESSES, 2 * len(self._shares))
-
-
-@define(eq=False)
-class _AddressShare:
-    requests: Bucket
-    pages: Bucket
-    messages: Bucket
-    connections: int = 0
-
-    @property
-    def is_unused(self) -> bool:
-        return not self.connections and all(bucket.has(1.0) for bucket in (self.requests, self.pages, self.messages))
-
-
 class ClientLimits:
-    """What each client address has used of its share."""
+    """Requests, connections and messages of each client network."""
 
-    def __init__(self, *, requests_per_s: float, messages_per_s: float, connections: int) -> None:
+    def __init__(
+        self, *, requests_per_s: float, messages_per_s: float, connections: int, many: int = MANY_NETWORKS
+    ) -> None:
         self._messages_per_s = messages_per_s
         self._max_connections = connections
         self._shares = Shares(
-            lambda: _AddressShare(
-                Bucket(requests_per_s), Bucket(requests_per_s), Bucket(messages_per_s * BUSY_CONNECTIONS)
-            )
+            {"requests": requests_per_s, "pages": requests_per_s, "messages": messages_per_s * BUSY_CONNECTIONS},
+            many=many,
         )
 
     def request(self, address: str, *, is_page: bool = False) -> None:
-        """Count an HTTP request or a handshake; raises `TooManyRequests` for one beyond the share.
+        """Count an HTTP request or a handshake; raises `TooManyRequests` beyond the limit.
 
-        Pages that tell how the server is have a share of their own: they are asked for when the other is used up.
+        Pages about the server's health have a bucket of their own: they are needed when the other one is empty.
         """
-        owner = owner_of(address)
-        if owner is None:
-            return
-        share = self._shares.of(owner)
-        wait_s = (share.pages if is_page else share.requests).take()
-        if wait_s:
+        share = self._shares.of(address)
+        if share is not None and (wait_s := share.buckets["pages" if is_page else "requests"].take()):
             raise errors.TooManyRequests(retry_after=round(wait_s + 1.0, 1))
 
     def check_connections(self, address: str) -> None:
-        """Raises `TooManyConnections` when the address has as many as it may have."""
-        owner = owner_of(address)
-        if owner is not None and self._shares.of(owner).connections >= self._max_connections:
+        """Raises `TooManyConnections` if the network has as many as it may have."""
+        share = self._shares.of(address)
+        if share is not None and share.open >= self._max_connections:
             raise errors.TooManyConnections(
                 f"One address may have {self._max_connections} connections.", retry_after=_CONNECTIONS_RETRY_S
             )
 
     def opened(self, address: str) -> Budget | None:
-        """A connection of that address has opened: what it may send, ``None`` for any amount."""
-        owner = owner_of(address)
-        if owner is None:
+        """Count a connection as open; returns its budget, ``None`` for an unlimited one."""
+        share = self._shares.of(address)
+        if share is None:
             return None
-        share = self._shares.of(owner)
-        share.connections += 1
-        return Budget(Bucket(self._messages_per_s), share.messages)
+        share.open += 1
+        return Budget(Bucket(self._messages_per_s), share.buckets["messages"])
 
     def closed(self, address: str) -> None:
-        """A connection of that address, which was `opened`, has closed."""
-        owner = owner_of(address)
-        if owner is not None:
-            self._shares.of(owner).connections -= 1
-
-
-@lru_cache(maxsize=4096)
-def owner_of(address: str) -> str | None:
-    """Whom an IP address is counted as: itself, the /64 of an IPv6 one; ``None`` for loopback, which is not counted."""
-    parsed = ip_address(address)
-    if parsed.is_loopback:
-        return None
-    if isinstance(parsed, IPv6Address):
-        return f"{IPv6Address(int(parsed) >> _OWN_BITS << _OWN_BITS)}/64"
-    return address
+        """Count a connection that was `opened` as closed."""
+        share = self._shares.of(address)
+        if share is not None:
+            share.open -= 1

@@ -1,49 +1,71 @@
-"""Whose request it is when reverse proxies stand in between: the client's IP address."""
+"""IP addresses: found behind proxies, compared, and folded into the network they are counted as.
+
+An IPv4 address mapped into IPv6 is the IPv4 address, and the zone of a link-local address is dropped.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-
-def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
-    """The right-most address of ``X-Forwarded-For`` that no trusted proxy has, where the peer is one; else the peer.
-
-    Each proxy appends whom it talked to, so everything left of the first untrusted address is that one's own claim. An
-    entry that is no address ends the search at the last proxy known.
-    """
-    if not trusted or forwarded_for is None:
-        return peer
-    address = _parse(peer)
-    for entry in reversed(forwarded_for.split(",")):
-        if address is None or not _is_in(address, trusted):
-            break
-        claimed = _parse(_without_port(entry.strip()))
-        if claimed is None:
-            break
-        address = claimed
-    return peer if address is None else str(address)
+#: One customer has a whole IPv6 network of this prefix length.
+_IPV6_PREFIX = 64
 
 
-@lru_cache(maxsize=1024)
-def is_loopback(address: str) -> bool:
-    """Whether the address is this machine's own."""
-    parsed = _parse(address)
-    return parsed is not None and parsed.is_loopback
-
-
-def _parse(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """The address in a text; ``None`` for anything else, host names included."""
     try:
         address = ip_address(text)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
 
 
-def _is_in(address: Address, networks: Sequence[Network]) -> bool:
-    return any(address in network for network in networks)
+@lru_cache(maxsize=4096)
+def plain_address(text: str) -> str:
+    """The address as `parse_address` reads it; any other text as it is."""
+    return str(parse_address(text) or text)
+
+
+def is_loopback(address: str) -> bool:
+    """The address is one of this machine's own."""
+    parsed = parse_address(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def is_in(address: str, networks: Sequence[Network]) -> bool:
+    """The address belongs to one of the networks."""
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def client_network(address: str) -> str:
+    """What a client is counted as: its IPv4 address, or the /64 of its IPv6 address, as text."""
+    parsed = parse_address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((parsed, _IPV6_PREFIX), strict=False))
+    return str(parsed or address)
+
+
+def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
+    """The right-most untrusted address of ``X-Forwarded-For`` if the peer is a trusted proxy, else the peer.
+
+    Each proxy appends the address of its own peer, so everything left of the first untrusted address is that client's
+    claim. An entry that is not an address ends the search at the last proxy known.
+    """
+    if not trusted or forwarded_for is None:
+        return peer
+    address = plain_address(peer)
+    for entry in reversed(forwarded_for.split(",")):
+        claimed = parse_address(_without_port(entry.strip()))
+        if claimed is None or not is_in(address, trusted):
+            break
+        address = str(claimed)
+    return address
 
 
 def _without_port(entry: str) -> str:

@@ -1,7 +1,7 @@
-"""Sockets: an own trio stream with synchronous writes.
+"""A trio stream over a socket, with synchronous writes.
 
-A write goes to the kernel at once; only what the kernel refuses is kept, whole frames in order, and one flusher waits
-for room. So a broadcast is a loop of plain ``send`` calls that never waits for anybody.
+A write goes to the kernel at once. Only what the kernel refuses is kept, as whole frames in order, and one flusher
+waits for room. So a broadcast is a loop of plain ``send`` calls that never waits.
 """
 
 import socket
@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 import trio
 
-#: Beyond this many unsent bytes a connection counts as slow: it gets no more updates until it has drained.
-SLOW_BYTES = 64 * 1024
+from seatsync.core.timing import Timing
 
-#: How long a close may take to flush, to be answered and to be read out, each.
-CLOSE_S = 2.0
+#: High-water mark: with more unsent bytes than this a stream is full, and its connection gets no updates until it has
+#: drained.
+SLOW_BYTES = 64 * 1024
 
 _RECEIVE_BYTES = 16 * 1024
 
@@ -26,20 +26,20 @@ class Outlet(Protocol):
 
     @property
     def is_clear(self) -> bool:
-        """A frame may go straight to the kernel: nothing sent before it waits, and more may be sent."""
+        """A frame may go straight to the kernel: no earlier one waits, and the stream is neither sealed nor lost."""
 
     @property
     def send_now(self) -> Callable[[bytes], int]:
-        """The socket's own ``send``: how many bytes the kernel took; raises what that raises."""
+        """The socket's own ``send``: returns how many bytes the kernel took; raises `OSError`."""
 
     def push(self, frame: bytes) -> bool:
         """Send one frame, as `push_each` does; ``False`` when this is full now."""
 
     def keep(self, frame: bytes, sent: int) -> bool:
-        """Take a frame of which the kernel took ``sent`` bytes; ``False`` when this is full now."""
+        """Keep the rest of a frame of which the kernel took ``sent`` bytes; ``False`` when this is full now."""
 
     def lose(self) -> None:
-        """Nothing can be sent any more."""
+        """Drop what is kept, and take no more: the peer is gone."""
 
 
 _T = TypeVar("_T")
@@ -48,11 +48,11 @@ _T = TypeVar("_T")
 def push_each(batches: Iterable[tuple[bytes, Mapping[Outlet, _T]]]) -> list[_T]:
     """Send each frame whole to all of its outlets now, or keep what the kernel refuses; never waits, never raises.
 
-    Returns what stands behind the outlets that are full now: they have more than `SLOW_BYTES` unsent, and the caller
-    should hold back until `Stream.on_drained`. From a sealed or lost stream the frame vanishes.
+    Returns the values of the outlets that are full now: the caller holds back until `Stream.on_drained`. A sealed or
+    lost stream drops the frame.
 
-    Everything that is sent goes through this loop. It asks nothing of most outlets but their ``send``: a method of
-    ours for each would be a sixth of the cost of a frame.
+    Everything that is sent goes through this loop. Of most outlets it calls nothing but ``send``: a method call for
+    each outlet would add a sixth to the cost of a frame.
     """
     full: list[_T] = []
     for frame, outlets in batches:
@@ -76,16 +76,18 @@ def push_each(batches: Iterable[tuple[bytes, Mapping[Outlet, _T]]]) -> list[_T]:
 class Stream(trio.abc.Stream):
     """A connected, non-blocking TCP socket; an `Outlet`.
 
-    One task may receive at a time; `push` may be called by anybody. ``spawn`` starts the flusher when the kernel's
-    buffer is full and has to outlive the stream.
+    One task may receive at a time; any may `push`. ``spawn`` starts the flusher when the kernel's buffer is full, and
+    has to outlive the stream.
     """
 
     __slots__ = (
+        "_close_s",
         "_closed",
         "_drained",
         "_is_new",
         "_lost",
         "_sealed",
+        "_slow_bytes",
         "_socket",
         "_spawn",
         "_unread",
@@ -99,13 +101,23 @@ class Stream(trio.abc.Stream):
         "send_now",
     )
 
-    def __init__(self, sock: socket.socket, peer: str, spawn: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: str,
+        spawn: Callable[..., object],
+        *,
+        timing: Timing = Timing(),
+        slow_bytes: int = SLOW_BYTES,
+    ) -> None:
         self.peer = peer
-        """The other side's IP address, as text."""
+        """The peer's IP address, as text."""
         self.on_full: Callable[[], None] | None = None
-        """Called, synchronously, whenever a push leaves more than `SLOW_BYTES` unsent."""
+        """Called, synchronously, whenever a push leaves the stream full."""
         self.on_drained: Callable[[], None] | None = None
         """Called, synchronously, when everything unsent has gone to the kernel."""
+        self._close_s = timing.close_s
+        self._slow_bytes = slow_bytes
         self.is_clear = True
         self.send_now: Callable[[bytes | memoryview], int] = sock.send
         self._socket = sock
@@ -113,7 +125,7 @@ class Stream(trio.abc.Stream):
         self._is_new = True
         self._unread = b""
         self._waiting_since: float | None = None
-        self._unsent: deque[bytes | memoryview] = deque()
+        self._unsent: deque[bytes | memoryview] | None = None
         self._unsent_bytes = 0
         self._drained: trio.Event | None = None
         self._sealed = False
@@ -126,8 +138,13 @@ class Stream(trio.abc.Stream):
         return self._unsent_bytes
 
     @property
+    def is_full(self) -> bool:
+        """More than ``slow_bytes`` are unsent."""
+        return self._unsent_bytes > self._slow_bytes
+
+    @property
     def silent_s(self) -> float:
-        """How long a byte of the peer has been waited for; 0 while this side does not read."""
+        """Seconds since this side began to wait for a byte; 0 while it does not read."""
         return 0.0 if self._waiting_since is None else trio.current_time() - self._waiting_since
 
     def unread(self, data: bytes) -> None:
@@ -135,11 +152,11 @@ class Stream(trio.abc.Stream):
         self._unread = data + self._unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes, ``b""`` at the end of the stream.
+        """Return the next bytes, ``b""`` at the end of the stream.
 
         Raises `trio.BrokenResourceError` when the peer is gone, `trio.ClosedResourceError` when this side closed. A
-        cancellation loses nothing. The very first bytes of a peer are usually there already, and are then returned
-        without a checkpoint.
+        cancellation loses nothing. The first bytes of a peer are usually there already, and are then returned without
+        a checkpoint.
         """
         if self._unread:
             await trio.lowlevel.checkpoint()
@@ -167,34 +184,36 @@ class Stream(trio.abc.Stream):
         return not push_each([(frame, {self: self})])
 
     def keep(self, frame: bytes, sent: int) -> bool:
-        """Take a frame of which the kernel took ``sent`` bytes; ``False`` when more than `SLOW_BYTES` are unsent now.
+        """Keep the rest of a frame of which the kernel took ``sent`` bytes; ``False`` when the stream is full now.
 
-        Nothing is kept once the stream is sealed or lost.
+        Keeps nothing once the stream is sealed or lost.
         """
         if not (self._sealed or self._lost):
-            if not self._unsent:
+            if self._unsent is None:
                 self.is_clear = False
+                self._unsent = deque()  # 760 bytes, which most streams never need
                 self._drained = trio.Event()
                 self._spawn(self._flush)
             self._unsent.append(memoryview(frame)[sent:] if sent else frame)
             self._unsent_bytes += len(frame) - sent
-        if self._unsent_bytes <= SLOW_BYTES:
+        if not self.is_full:
             return True
         if self.on_full is not None:
             self.on_full()
         return False
 
     def seal(self) -> None:
-        """Take no more pushes: a close frame goes out now, and nothing may follow it."""
+        """Drop all further pushes: nothing may follow a close frame."""
         self._sealed = True
         self.is_clear = False
 
     async def _flush(self) -> None:
-        """Write what is kept as the kernel makes room; ends when all has gone or the stream is lost or closed."""
+        """Write what is kept as the kernel makes room, until all has gone or the stream is lost or closed."""
         try:
             while self._unsent:
                 await trio.lowlevel.wait_writable(self._socket)
-                self._write_kept()
+                self._write_kept(self._unsent)
+            self._unsent = None
             self.is_clear = not (self._sealed or self._lost)
         except (OSError, trio.ClosedResourceError):
             self.lose()
@@ -206,35 +225,35 @@ class Stream(trio.abc.Stream):
             self.on_drained()
 
     def lose(self) -> None:
-        """The peer is gone, or this side has closed: nothing can be sent any more."""
+        """Drop what is kept, and take no more: the peer is gone, or this side has closed."""
         self._lost = True
         self.is_clear = False
-        self._unsent.clear()
+        self._unsent = None
         self._unsent_bytes = 0
 
-    def _write_kept(self) -> None:
-        while self._unsent:
-            head = self._unsent[0]
+    def _write_kept(self, unsent: deque[bytes | memoryview]) -> None:
+        while unsent:
+            head = unsent[0]
             try:
                 sent = self.send_now(head)
             except BlockingIOError:
                 return
             self._unsent_bytes -= sent
             if sent < len(head):
-                self._unsent[0] = memoryview(head)[sent:]
+                unsent[0] = memoryview(head)[sent:]
                 return
-            self._unsent.popleft()
+            unsent.popleft()
 
     async def drained(self) -> None:
-        """Wait until nothing is unsent (at once if so, or if the peer is gone)."""
+        """Wait until nothing is unsent, or the peer is gone."""
         if self._drained is not None:
             await self._drained.wait()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes after everything pushed before, and wait until the kernel has all of them.
 
-        Raises `trio.BrokenResourceError` when the peer is gone, `trio.ClosedResourceError` after `seal`. A cancellation
-        may leave a part unsent: close then.
+        Raises `trio.BrokenResourceError` when the peer is gone, `trio.ClosedResourceError` after `seal`. A
+        cancellation takes nothing back: the flusher goes on.
         """
         if self._sealed:
             raise trio.ClosedResourceError
@@ -250,28 +269,28 @@ class Stream(trio.abc.Stream):
         await self.drained()
 
     async def aclose(self) -> None:
-        """Flush, shut down writing, read until the peer closes too, each within `CLOSE_S`; then close.
+        """Flush and shut down writing, read until the peer closes, too, each within `Timing.close_s`; then close.
 
-        Closing with unread input would reset the connection, and a reset eats the close frame. A cancellation skips
-        the courtesy; the socket is closed in any case.
+        Closing with unread input would reset the connection, and a reset discards the close frame. A cancellation
+        closes the socket at once.
         """
         if self._closed:
             return
         self._closed = True
         self.seal()
         try:
-            with trio.move_on_after(CLOSE_S):
+            with trio.move_on_after(self._close_s):
                 await self.drained()
                 self._socket.shutdown(socket.SHUT_WR)
-            trio.lowlevel.notify_closing(self._socket)  # whoever reads gives way
-            with trio.move_on_after(CLOSE_S):
+            trio.lowlevel.notify_closing(self._socket)  # wakes a task that reads
+            with trio.move_on_after(self._close_s):
                 await self._read_out()
         except OSError:
             pass
         finally:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
-            self.lose()  # also for a flusher that has not had its first turn yet
+            self.lose()  # ends a flusher that has not started yet, too
 
     async def _read_out(self) -> None:
         while True:  # until the peer's end of the stream

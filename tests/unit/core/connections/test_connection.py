@@ -15,14 +15,13 @@ from trio.testing import wait_all_tasks_blocked
 from seatsync import errors
 from seatsync.core.connections import connection as module
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES, Connection
-from seatsync.core.net import stream as transport
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
-from seatsync.core.websocket import socket as websocket
-from seatsync.core.websocket.socket import CloseCode, WebSocket
+from seatsync.core.websocket.frames import CloseCode
+from seatsync.core.websocket.socket import WebSocket
 from tests.support.methods import Domain
 from tests.support.pairs import Peer, tcp_pair
 
@@ -69,10 +68,9 @@ async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
 
 
 @pytest.fixture
-def short_close(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_close(wired: Wired) -> None:
     """A peer that does not answer is not waited for long."""
-    monkeypatch.setattr(websocket, "CLOSE_S", 0.05)
-    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    wired.socket._close_s = wired.stream._close_s = 0.05
 
 
 # Requests
@@ -279,12 +277,12 @@ async def test_write_that_never_ends_does_not_keep_the_connection(
 async def test_request_that_comes_with_the_close_is_not_begun(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of it would be worse than nothing: the close interrupts whatever waits then."""
 
-    async def receive() -> str:
+    async def receive(_: WebSocket) -> str:
         wired.connection._end(CloseCode.GOING_AWAY, "drain")
         return json.dumps({"type": "quick", "eid": "late"})
 
     await wait_all_tasks_blocked()  # it waits for the first request already
-    monkeypatch.setattr(wired.socket, "receive", receive)
+    monkeypatch.setattr(WebSocket, "receive", receive)
     await wired.ask("quick", "first")
     assert (await wired.answer())["eid"] == "first"
     assert (await wired.closed())[0] == CloseCode.GOING_AWAY

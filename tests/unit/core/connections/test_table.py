@@ -35,7 +35,7 @@ from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.websocket.socket import CloseCode
+from seatsync.core.websocket.frames import CloseCode
 from tests.support.outlets import FakeOutlet
 
 USER = Json(b'{"status":"user","username":"ann","role":"admin"}')

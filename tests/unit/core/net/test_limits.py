@@ -1,15 +1,26 @@
-"""Token buckets, and what one connection and one address have of them. The clock is trio's and jumps."""
+"""Admission: buckets, shares of networks, sockets, requests, connections, messages. The clock is trio's and jumps."""
+
+from ipaddress import ip_network
 
 import pytest
-import trio
-import trio.testing
+import structlog
+from trio.testing import MockClock
 
 from seatsync import errors
 from seatsync.core.bucket import BURST_S, Bucket
-from seatsync.core.net import limits
-from seatsync.core.net.limits import BUSY_CONNECTIONS, Budget, ClientLimits, owner_of
+from seatsync.core.net.limits import (
+    BUSY_CONNECTIONS,
+    SOCKETS_PER_REQUEST,
+    SPARE_SOCKETS,
+    SPARE_SOCKETS_PER_PEER,
+    Budget,
+    ClientLimits,
+    Share,
+    Shares,
+    SocketLimits,
+)
 
-HERE, THERE = "192.0.2.1", "198.51.100.7"
+HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 
 
 def took(bucket: Bucket | Budget, times: int) -> int:
@@ -17,7 +28,10 @@ def took(bucket: Bucket | Budget, times: int) -> int:
     return sum(not bucket.take() for _ in range(times))
 
 
-async def test_a_burst_is_granted_and_then_the_rate(mock_clock: trio.testing.MockClock) -> None:
+# Buckets
+
+
+async def test_a_burst_is_granted_and_then_the_rate(mock_clock: MockClock) -> None:
     """A bucket begins full; what is not used is kept, but no more than its capacity."""
     bucket = Bucket(10)
     assert took(bucket, 100) == 10 * BURST_S
@@ -27,8 +41,8 @@ async def test_a_burst_is_granted_and_then_the_rate(mock_clock: trio.testing.Moc
     assert took(bucket, 100) == 10 * BURST_S
 
 
-async def test_a_steady_flood_gets_the_rate(mock_clock: trio.testing.MockClock) -> None:
-    """Being refused costs nothing: who asks a thousand times a second is granted as much as who waits."""
+async def test_a_steady_flood_gets_the_rate(mock_clock: MockClock) -> None:
+    """A refusal takes no token: a thousand attempts a second are granted as much as patient ones."""
     bucket = Bucket(10)
     took(bucket, 40)
     granted = 0
@@ -38,8 +52,8 @@ async def test_a_steady_flood_gets_the_rate(mock_clock: trio.testing.MockClock) 
     assert granted == pytest.approx(100, abs=1)
 
 
-async def test_the_wait_is_exact(mock_clock: trio.testing.MockClock) -> None:
-    """Whoever waits as long as told is granted."""
+async def test_the_wait_is_exact(mock_clock: MockClock) -> None:
+    """After the seconds that `take` returned there is a token, and not before."""
     bucket = Bucket(3, 1)
     assert not bucket.take()
     wait_s = bucket.take()
@@ -50,8 +64,8 @@ async def test_the_wait_is_exact(mock_clock: trio.testing.MockClock) -> None:
     assert not bucket.take()
 
 
-async def test_who_waits_when_told_is_not_closed(mock_clock: trio.testing.MockClock) -> None:
-    """Refusals are forgiven once the bucket is half full again."""
+async def test_refusals_are_forgiven(mock_clock: MockClock) -> None:
+    """A peer that waits when refused does not count as ignoring it: half a bucket later it begins anew."""
     budget = Budget(Bucket(10), Bucket(100))
     for _ in range(20):
         took(budget, 70)
@@ -60,8 +74,8 @@ async def test_who_waits_when_told_is_not_closed(mock_clock: trio.testing.MockCl
 
 
 @pytest.mark.parametrize("factor", [1.2, 2.0, 1000.0])
-async def test_who_never_waits_is_ignoring_it(mock_clock: trio.testing.MockClock, factor: float) -> None:
-    """However little the rate is exceeded, and although some are granted in between."""
+async def test_a_peer_that_never_waits_ignores_its_budget(mock_clock: MockClock, factor: float) -> None:
+    """However little the rate is exceeded, and although some frames are granted in between."""
     budget = Budget(Bucket(10), Bucket(100))
     took(budget, 40)
     refused = 0
@@ -72,14 +86,164 @@ async def test_who_never_waits_is_ignoring_it(mock_clock: trio.testing.MockClock
     assert refused == 41
 
 
+# Shares
+
+
+async def test_unused_shares_are_forgotten(mock_clock: MockClock) -> None:
+    """Not those with something open, and not those whose buckets are not full yet."""
+    shares = Shares({"first": 1, "second": 1}, many=10)
+    open_, used = shares.of(HERE), shares.of(THERE)
+    assert open_ and used  # noqa: PT018 - neither is exempt
+    open_.open += 1
+    for number in range(1000):
+        used.buckets["second"].take()
+        assert shares.of(f"203.0.{number // 256}.{number % 256}") is not None
+        mock_clock.jump(1)
+        assert len(shares) <= 20
+        assert shares.of(HERE) is open_
+        assert shares.of(THERE) is used
+
+
+async def test_forgetting_takes_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all of very many shares are in use, they are searched when their number has doubled, not for each."""
+    searched = 0
+
+    def is_unused(_: Share) -> bool:
+        nonlocal searched
+        searched += 1
+        return False
+
+    monkeypatch.setattr(Share, "is_unused", property(is_unused))
+    shares = Shares({}, many=8)
+    for number in range(1024):
+        shares.of(f"10.0.{number // 256}.{number % 256}")
+    assert searched <= 2 * 1024
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.9", "::1", PROXY])
+async def test_exempt_addresses_have_no_share(address: str) -> None:
+    """Loopback, and the networks that are named."""
+    shares = Shares({}, exempt=[ip_network("10.0.0.0/8")])
+    assert shares.of(address) is None
+    assert shares.of(HERE) is not None
+
+
+# Sockets
+
+
+def socket_limits(
+    *, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000, many: int = 1000
+) -> SocketLimits:
+    """Limits behind a trusted proxy."""
+    return SocketLimits(
+        connections=connections,
+        connections_per_address=per_address,
+        requests_per_s=requests_per_s,
+        trusted_proxies=[ip_network("10.0.0.0/8")],
+        many=many,
+    )
+
+
+def admitted(limits: SocketLimits, peer: str) -> int:
+    """Open sockets of a peer until one is refused; returns how many were admitted."""
+    count = 0
+    while limits.admit(peer):
+        count += 1
+    return count
+
+
+async def test_all_sockets_together_are_bounded() -> None:
+    """Loopback's, too: what is bounded is descriptors. One that is closed makes room for one."""
+    limits = socket_limits(connections=10)
+    assert admitted(limits, "127.0.0.1") == 10 + SPARE_SOCKETS
+    assert not limits.admit(THERE)
+    limits.release("127.0.0.1")
+    assert limits.admit(THERE)
+    assert not limits.admit(THERE)
+
+
+async def test_one_peer_cannot_have_all_sockets() -> None:
+    """A peer's share is what an address may have of connections, and some more."""
+    limits = socket_limits(per_address=10)
+    assert admitted(limits, HERE) == 10 + SPARE_SOCKETS_PER_PEER
+    assert limits.admit(THERE)
+    limits.release(HERE)
+    assert admitted(limits, HERE) == 1
+
+
+async def test_one_network_counts_as_one_peer() -> None:
+    """A /64 of IPv6 belongs to one customer."""
+    limits = socket_limits(per_address=1)
+    assert sum(limits.admit(f"2001:db8::{number:x}") for number in range(200)) == 1 + SPARE_SOCKETS_PER_PEER
+    assert limits.admit("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", PROXY])
+async def test_a_peer_that_many_clients_come_through_may_have_all(peer: str) -> None:
+    """Loopback and trusted proxies."""
+    limits = socket_limits(per_address=1)
+    assert admitted(limits, peer) == 1000 + SPARE_SOCKETS
+
+
+async def test_a_peer_may_not_connect_too_fast(mock_clock: MockClock) -> None:
+    """However few of its sockets are open at the same time; others may connect meanwhile."""
+    limits = socket_limits(requests_per_s=1)
+    count = 0
+    while limits.admit(HERE):
+        limits.release(HERE)
+        count += 1
+    assert count == SOCKETS_PER_REQUEST * BURST_S
+    assert limits.admit(THERE)
+    mock_clock.jump(1)
+    assert limits.admit(HERE)
+
+
+async def test_peers_that_have_gone_are_forgotten(mock_clock: MockClock) -> None:
+    """A million addresses that came once cost nothing for long."""
+    limits = socket_limits(many=10)
+    for number in range(1000):
+        peer = f"203.0.{number // 256}.{number % 256}"
+        assert limits.admit(peer)
+        limits.release(peer)
+        mock_clock.jump(0.1)
+        assert len(limits._shares) <= 10
+    assert limits.open == 0
+
+
+async def test_a_flood_is_a_line_in_the_log(mock_clock: MockClock) -> None:
+    """One when it begins, and one a minute with the number of those left out."""
+    limits = socket_limits(per_address=0)
+    with structlog.testing.capture_logs() as logs:
+        admitted(limits, HERE)
+        for _ in range(500):
+            assert not limits.admit(HERE)
+        mock_clock.jump(61)
+        assert not limits.admit(HERE)
+    first, second = logs
+    assert (first["event"], first["reason"], first["address"]) == ("sockets_refused", "address full", HERE)
+    assert second["left_out"] == 500
+
+
+# Clients
+
+
+def granted_requests(limits: ClientLimits, address: str) -> int:
+    """How many requests, of a thousand, are granted before one is refused."""
+    for count in range(1000):
+        try:
+            limits.request(address)
+        except errors.TooManyRequests as error:
+            return count if error.retry_after else -1
+    return 1000
+
+
 async def test_an_address_has_its_share_for_all_connections() -> None:
-    """Past it each of them is refused, however little it sent itself, and the one that goes on is ignoring it."""
-    addresses = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
-    budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := addresses.opened(HERE))]
+    """Past it each of them is refused, however little it sent itself, and the one that goes on ignores its budget."""
+    limits = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
+    budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := limits.opened(HERE))]
     assert len(budgets) == 3 * BUSY_CONNECTIONS
-    granted = sum(took(budget, 20) for budget in budgets)
-    assert granted == BUSY_CONNECTIONS * 5 * BURST_S
-    other = addresses.opened(THERE)
+    assert sum(took(budget, 20) for budget in budgets) == BUSY_CONNECTIONS * 5 * BURST_S
+    other = limits.opened(THERE)
     assert other is not None
     assert took(other, 20) == 20
     assert not budgets[0].is_ignored
@@ -87,103 +251,42 @@ async def test_an_address_has_its_share_for_all_connections() -> None:
     assert budgets[-1].is_ignored
 
 
-def refused_request(addresses: ClientLimits, address: str) -> float:
-    """How many requests, of a thousand, are granted before one is refused."""
-    for count in range(1000):
-        try:
-            addresses.request(address)
-        except errors.TooManyRequests as error:
-            return count if error.retry_after else -1
-    return 1000
-
-
-async def test_requests_are_counted_by_address(mock_clock: trio.testing.MockClock) -> None:
+async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
     """One address's requests are not another's; loopback has any number."""
-    addresses = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
-    assert refused_request(addresses, HERE) == 2 * BURST_S
-    assert refused_request(addresses, HERE) == 0
-    assert refused_request(addresses, THERE) == 2 * BURST_S
-    assert refused_request(addresses, "127.0.0.1") == 1000
-    assert refused_request(addresses, "::1") == 1000
+    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    assert granted_requests(limits, HERE) == 2 * BURST_S
+    assert granted_requests(limits, HERE) == 0
+    assert granted_requests(limits, THERE) == 2 * BURST_S
+    assert granted_requests(limits, "127.0.0.1") == 1000
 
 
-async def test_pages_have_a_share_of_their_own(mock_clock: trio.testing.MockClock) -> None:
-    """Health can be asked for when other requests are refused, but not without limit either."""
-    addresses = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
-    refused_request(addresses, HERE)
+async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
+    """Health is served when other requests are refused, but not without limit either."""
+    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    granted_requests(limits, HERE)
     for _ in range(8):
-        addresses.request(HERE, is_page=True)
+        limits.request(HERE, is_page=True)
     with pytest.raises(errors.TooManyRequests):
-        addresses.request(HERE, is_page=True)
+        limits.request(HERE, is_page=True)
 
 
 async def test_connections_are_counted_by_address() -> None:
     """So many at the same time: one that has closed makes room."""
-    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
+    limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
     for _ in range(2):
-        addresses.check_connections(HERE)
-        addresses.opened(HERE)
+        limits.check_connections(HERE)
+        limits.opened(HERE)
     with pytest.raises(errors.TooManyConnections) as caught:
-        addresses.check_connections(HERE)
+        limits.check_connections(HERE)
     assert caught.value.retry_after
-    addresses.check_connections(THERE)
-    addresses.closed(HERE)
-    addresses.check_connections(HERE)
+    limits.check_connections(THERE)
+    limits.closed(HERE)
+    limits.check_connections(HERE)
 
 
-async def test_loopback_may_send_anything() -> None:
-    """It has no budget."""
-    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
-    addresses.check_connections("127.0.0.1")
-    assert addresses.opened("127.0.0.1") is None
-    addresses.closed("127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("address", "owner"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("127.0.0.1", None),
-        ("127.255.0.9", None),
-        ("::1", None),
-    ],
-)
-def test_whom_an_address_counts_as(address: str, owner: str | None) -> None:
-    """Who has one address of a /64 has all of them."""
-    assert owner_of(address) == owner
-
-
-async def test_unused_addresses_are_forgotten(
-    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not those with a connection, and not those that have just been asking."""
-    monkeypatch.setattr(limits, "_MANY_ADDRESSES", 10)
-    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=5)
-    addresses.opened(HERE)
-    for number in range(200):
-        addresses.request(f"203.0.113.{number}")
-        mock_clock.jump(1)
-        assert len(addresses._shares) <= 20
-    addresses.request(THERE)
-    assert refused_request(addresses, THERE) == BURST_S - 1
-    addresses.closed(HERE)
-
-
-async def test_forgetting_is_no_work_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While all of very many addresses are in use, they are gone over when their number has doubled, not at each."""
-    monkeypatch.setattr(limits, "_MANY_ADDRESSES", 8)
-    looked = 0
-
-    def unused(_: object) -> bool:
-        nonlocal looked
-        looked += 1
-        return False
-
-    monkeypatch.setattr(limits._AddressShare, "is_unused", property(unused))
-    addresses = ClientLimits(requests_per_s=1, messages_per_s=1, connections=5)
-    for number in range(1024):
-        addresses.request(f"10.0.{number // 256}.{number % 256}")
-    assert looked <= 2 * 1024
+async def test_loopback_has_no_budget() -> None:
+    """Its connections are not counted and may send anything."""
+    limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
+    limits.check_connections("127.0.0.1")
+    assert limits.opened("127.0.0.1") is None
+    limits.closed("127.0.0.1")

@@ -1,4 +1,4 @@
-"""The stream over a socket: writes that never wait, in order and whole, and an end that reaches the peer.
+"""The stream over a socket: writes that never wait, in order and whole, and a close that reaches the peer.
 
 Real sockets throughout; the peer is the test's own end, read and written without trio where that makes it plainer.
 """
@@ -13,25 +13,25 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from seatsync.core.net import stream as transport
 from seatsync.core.net.stream import SLOW_BYTES, Stream, push_each
+from seatsync.core.timing import Timing
 from tests.support.pairs import FRAME, Pair, tcp_pair
 
 
 @pytest.fixture
-def open_pair(nursery: trio.Nursery) -> Iterator[Callable[[], Pair]]:
+def open_pair(nursery: trio.Nursery) -> Iterator[Callable[..., Pair]]:
     """Makes streams over TCP."""
     with ExitStack() as stack:
 
-        def make() -> Pair:
+        def make(close_s: float = 2.0) -> Pair:
             ours, peer = map(stack.enter_context, tcp_pair())
-            return Pair(Stream(ours, "127.0.0.1", nursery.start_soon), peer)
+            return Pair(Stream(ours, "127.0.0.1", nursery.start_soon, timing=Timing(close_s=close_s)), peer)
 
         yield make
 
 
 @pytest.fixture
-def pair(open_pair: Callable[[], Pair]) -> Pair:
+def pair(open_pair: Callable[..., Pair]) -> Pair:
     """A stream over TCP."""
     return open_pair()
 
@@ -83,7 +83,7 @@ async def test_reset_is_a_broken_stream(pair: Pair) -> None:
     assert pair.stream.unsent_bytes == 0
 
 
-async def test_silence_counts_while_the_peer_is_listened_to(pair: Pair, nursery: trio.Nursery) -> None:
+async def test_silence_counts_while_this_side_reads(pair: Pair, nursery: trio.Nursery) -> None:
     """Time that this side does not read is not the peer's silence."""
     assert pair.stream.silent_s == 0
     nursery.start_soon(pair.stream.receive_some)
@@ -120,7 +120,7 @@ async def test_frames_arrive_whole_and_in_order(pair: Pair, nursery: trio.Nurser
     assert pair.stream.unsent_bytes == 0
 
 
-async def test_push_says_when_the_peer_falls_behind(pair: Pair) -> None:
+async def test_push_returns_false_when_the_peer_falls_behind(pair: Pair) -> None:
     """More than `SLOW_BYTES` beyond the kernel's buffers; the frame is taken all the same."""
     frames = pair.fill()
     assert SLOW_BYTES < pair.stream.unsent_bytes <= SLOW_BYTES + len(FRAME)
@@ -128,17 +128,17 @@ async def test_push_says_when_the_peer_falls_behind(pair: Pair) -> None:
     assert len(await pair.read((frames + 1) * len(FRAME))) == (frames + 1) * len(FRAME)
 
 
-async def test_push_each_names_those_that_are_full(open_pair: Callable[[], Pair]) -> None:
-    """And tells them; everybody else has the frame, whatever becomes of one that is full, lost or sealed."""
+async def test_push_each_returns_those_that_are_full(open_pair: Callable[..., Pair]) -> None:
+    """And notifies them; all others have the frame, whatever becomes of one that is full, lost or sealed."""
     full, lost, sealed, well = pairs = [open_pair() for _ in range(4)]
     frames = full.fill()
     lost.reset()
     sealed.stream.seal()
-    told: list[Stream] = []
+    notified: list[Stream] = []
     for pair in pairs:
-        pair.stream.on_full = partial(told.append, pair.stream)
+        pair.stream.on_full = partial(notified.append, pair.stream)
     assert push_each([(b"frame", {pair.stream: pair for pair in pairs})]) == [full]
-    assert told == [full.stream]
+    assert notified == [full.stream]
     assert well.peer.recv(10) == b"frame"
     assert (await full.read(frames * len(FRAME) + 5)).endswith(b"frame")
 
@@ -148,6 +148,7 @@ async def test_what_is_kept_is_not_copied(pair: Pair) -> None:
     frame = b"x" * 1_000_000
     pair.stream.push(frame)
     pair.stream.push(frame)
+    assert pair.stream._unsent is not None
     first, second = pair.stream._unsent
     assert isinstance(first, memoryview)
     assert first.obj is frame
@@ -159,21 +160,21 @@ async def test_what_is_kept_is_not_copied(pair: Pair) -> None:
     assert kept.obj is frame
 
 
-async def test_drained_is_told_when_everything_has_gone(pair: Pair) -> None:
+async def test_drained_is_called_when_everything_has_gone(pair: Pair) -> None:
     """Once, and not before; frames pushed from the callback follow."""
-    told = trio.Event()
+    called = trio.Event()
 
     def on_drained() -> None:
         assert pair.stream.unsent_bytes == 0
         pair.stream.push(b"after")
-        told.set()
+        called.set()
 
     pair.stream.on_drained = on_drained
     size = pair.fill() * len(FRAME)
     await wait_all_tasks_blocked()
-    assert not told.is_set()
+    assert not called.is_set()
     await pair.read(size)
-    await told.wait()
+    await called.wait()
     assert await pair.read(5) == b"after"
 
 
@@ -209,8 +210,8 @@ async def test_send_all_waits_for_room(pair: Pair, nursery: trio.Nursery) -> Non
     assert await pair.read(4) == b"last"
 
 
-async def test_peer_that_vanishes_wakes_who_waits_for_room(pair: Pair) -> None:
-    """Whoever waits to send hears of it, and nobody is told that the stream has drained."""
+async def test_peer_that_vanishes_wakes_senders(pair: Pair) -> None:
+    """Tasks that wait to send wake up, and `on_drained` is not called."""
     pair.stream.on_drained = lambda: pytest.fail("nothing has gone")
     pair.fill()
     async with trio.open_nursery() as nursery:
@@ -246,20 +247,19 @@ async def test_close_flushes_and_reads_out(pair: Pair, nursery: trio.Nursery) ->
     assert pair.peer.recv(10) == b""
 
 
-async def test_close_ends_when_the_peer_closes(pair: Pair) -> None:
+async def test_close_ends_when_the_peer_closes(pair: Pair, nursery: trio.Nursery) -> None:
     """A peer that answers is waited for no longer than needed."""
-    with trio.fail_after(transport.CLOSE_S / 2):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.stream.aclose)
-            assert await pair.read_all() == b""
-            pair.peer.close()
+    nursery.start_soon(pair.stream.aclose)
+    assert await pair.read_all() == b""
+    pair.peer.close()
+    await wait_all_tasks_blocked(0.05)
     assert pair.stream._socket.fileno() < 0
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_close_is_bounded(pair: Pair, monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+async def test_close_is_bounded(open_pair: Callable[..., Pair], reads: bool) -> None:
     """A peer that never closes, or never even reads, costs a bounded time and no descriptor."""
-    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    pair = open_pair(close_s=0.05)
     if not reads:
         pair.fill()
     with trio.fail_after(1):
@@ -269,10 +269,9 @@ async def test_close_is_bounded(pair: Pair, monkeypatch: pytest.MonkeyPatch, rea
     assert not pair.stream._unsent
 
 
-async def test_close_is_bounded_when_the_peer_never_stops(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_is_bounded_when_the_peer_never_stops(open_pair: Callable[..., Pair]) -> None:
     """A flood is read out for a bounded time too, and leaves other tasks their turn."""
-    monkeypatch.setattr(transport, "CLOSE_S", 0.1)
-    monkeypatch.setattr(transport, "_RECEIVE_BYTES", 100)
+    pair = open_pair(close_s=0.1)
     stop = Event()
     pair.peer.setblocking(True)
 
@@ -307,9 +306,9 @@ async def test_cancelled_close_still_closes(pair: Pair) -> None:
     assert not pair.stream._unsent
 
 
-async def test_close_wakes_the_reader(pair: Pair, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_wakes_the_reader(open_pair: Callable[..., Pair], nursery: trio.Nursery) -> None:
     """Another task that reads gets `ClosedResourceError`, and does not keep the close from reading out."""
-    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    pair = open_pair(close_s=0.05)
     woken = trio.Event()
 
     async def read() -> None:
@@ -323,7 +322,7 @@ async def test_close_wakes_the_reader(pair: Pair, nursery: trio.Nursery, monkeyp
     await woken.wait()
 
 
-async def test_closed_stream_says_so(pair: Pair) -> None:
+async def test_closed_stream_raises(pair: Pair) -> None:
     """Closing again does nothing; reading and sending raise; pushing vanishes."""
     pair.peer.close()
     await pair.stream.aclose()

@@ -3,7 +3,8 @@
 The last tests hold what is relied on of wsproto: they break first when a new release does things differently.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import trio
@@ -14,11 +15,12 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.frame_protocol import CloseReason
 
 from seatsync.core.bucket import Bucket
-from seatsync.core.net import stream as transport
 from seatsync.core.net.limits import Budget
 from seatsync.core.net.stream import SLOW_BYTES, Stream
-from seatsync.core.websocket import socket as websocket
-from seatsync.core.websocket.socket import ABNORMAL, CloseCode, WebSocket, accept_head, text_frame
+from seatsync.core.timing import Timing
+from seatsync.core.websocket.frames import ABNORMAL, CloseCode, text_frame
+from seatsync.core.websocket.handshake import accept_head
+from seatsync.core.websocket.socket import WebSocket
 from tests.support.pairs import Peer, tcp_pair
 from tests.support.raw_socket import BINARY, CONTINUATION, TEXT, frame
 
@@ -26,12 +28,22 @@ LIMIT = 1000
 
 
 @pytest.fixture
-async def peer(nursery: trio.Nursery) -> AsyncIterator[Peer]:
+def open_peer(nursery: trio.Nursery) -> Iterator[Callable[..., Peer]]:
+    """Opens WebSockets with these waits, and returns their clients."""
+    with ExitStack() as stack:
+
+        def make(timing: Timing = Timing()) -> Peer:
+            ours, theirs = map(stack.enter_context, tcp_pair())
+            stream = Stream(ours, "127.0.0.1", nursery.start_soon, timing=timing)
+            return Peer(stream, theirs, WebSocket(stream, max_message_bytes=LIMIT, timing=timing))
+
+        yield make
+
+
+@pytest.fixture
+def peer(open_peer: Callable[..., Peer]) -> Peer:
     """The client of an open WebSocket."""
-    ours, theirs = tcp_pair()
-    with ours, theirs:
-        stream = Stream(ours, "127.0.0.1", nursery.start_soon)
-        yield Peer(stream, theirs, WebSocket(stream, max_message_bytes=LIMIT))
+    return open_peer()
 
 
 # Frames and the handshake
@@ -129,7 +141,7 @@ async def test_empty_fragments_fill_no_memory(peer: Peer) -> None:
     peer.stream.unread(frame(TEXT, b"c", last=False) + frame(CONTINUATION, last=False) * 1000)
     with trio.move_on_after(0.05):
         await peer.socket.receive()
-    assert len(peer.socket._parts) < 5
+    assert len(peer.socket._frames._parts) < 5
 
 
 # The peer breaks the rules
@@ -161,7 +173,7 @@ async def test_broken_rule_ends_in_a_close_frame(
     await peer.send_bytes(frame(TEXT, b"before") + data + frame(TEXT, b"after"))
     assert await peer.socket.receive() == "before"
     assert await peer.over() == code
-    peer.socket.push(b"too late")
+    peer.stream.push(text_frame(b"too late"))
     nursery.start_soon(peer.socket.close, CloseCode.NORMAL, "")
     assert (await peer.closed())[0] == code
     peer.peer.close()
@@ -245,7 +257,7 @@ async def test_close_waits_for_the_peer(peer: Peer, nursery: trio.Nursery) -> No
 
     nursery.start_soon(close)
     assert await peer.closed() == (CloseCode.GOING_AWAY, '{"reason":"drain"}')
-    peer.socket.push(b"too late")
+    peer.stream.push(text_frame(b"too late"))
     await peer.send_bytes(frame(TEXT, b"x") + frame(0x9, b"late ping") + frame(TEXT, b"1"))
     await wait_all_tasks_blocked()
     assert not closed.is_set()
@@ -285,10 +297,9 @@ async def test_frames_after_the_close_are_skipped_however_they_are_cut(
 
 
 @pytest.mark.parametrize("noise", [b"", frame(BINARY, b"x"), frame(TEXT, b"\xff"), frame(0x3)])
-async def test_close_does_not_wait_for_ever(peer: Peer, monkeypatch: pytest.MonkeyPatch, noise: bytes) -> None:
+async def test_close_does_not_wait_for_ever(open_peer: Callable[..., Peer], noise: bytes) -> None:
     """Neither for a peer that says nothing nor for one that says nonsense; the close frame still arrives."""
-    monkeypatch.setattr(websocket, "CLOSE_S", 0.05)
-    monkeypatch.setattr(transport, "CLOSE_S", 0.05)
+    peer = open_peer(Timing(close_s=0.05))
     await peer.send_bytes(noise)
     with trio.fail_after(1):
         await peer.socket.close(CloseCode.GOING_AWAY, "")

@@ -1,12 +1,16 @@
-"""Listening sockets: which there are, and what is said where there can be none."""
+"""Listening sockets: which there are, the error where there can be none, and the descriptors for connections."""
 
+import resource
 import socket
 from contextlib import ExitStack
 
 import pytest
+import structlog
 
-from seatsync.core.net import accept as module
-from seatsync.core.net.accept import BindError, bind
+from seatsync.core.net import listen as module
+from seatsync.core.net.listen import BindError, bind, make_room
+
+MEBIBYTE = 1024 * 1024
 
 
 def bound(stack: ExitStack, hosts: tuple[str, ...], port: int = 0) -> list[socket.socket]:
@@ -66,3 +70,42 @@ def test_listening_does_not_block() -> None:
         assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         with pytest.raises(BlockingIOError):
             one.accept()
+
+
+def test_the_kernel_keeps_little_for_a_peer_that_does_not_read() -> None:
+    """Backpressure shows, and updates are coalesced, before megabytes of stale frames have gone out."""
+    (listening,) = bind(["127.0.0.1"], 0)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        accepted.setblocking(False)
+        taken = 0
+        try:
+            while taken < 2 * MEBIBYTE:
+                taken += accepted.send(bytes(1000))
+        except BlockingIOError:
+            pass
+    assert taken < MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("limits", "room", "allowed"),
+    [
+        ((20_000, 20_000), 1000, None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1000, None),
+        ((1024, 20_000), 1000, 1384),
+        ((1024, resource.RLIM_INFINITY), 1000, 1384),
+        ((1024, 1024), 640, 1024),
+        ((256, 1024), 640, 1024),
+        ((64, 64), 1, 64),
+    ],
+)
+def test_room_is_what_descriptors_allow(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], room: int, allowed: int | None
+) -> None:
+    """The process raises its own limit as far as it may; where that is not enough, it takes fewer connections."""
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: made.append(wanted))
+    with structlog.testing.capture_logs() as logs:
+        assert make_room(1000) == room
+    assert made == ([] if allowed is None else [(allowed, limits[1])])
+    assert [line["event"] for line in logs] == ([] if room == 1000 else ["descriptors"])

@@ -1,0 +1,118 @@
+"""Listening sockets, and the file descriptors for what they accept."""
+
+import errno
+import resource
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+import structlog
+
+from seatsync.core.net.limits import SPARE_SOCKETS
+
+#: Connections that may wait in the kernel to be accepted; the kernel's own limit (somaxconn) holds, too.
+BACKLOG = 4096
+
+#: What the kernel buffers of a connection beyond what is in flight to the peer, in bytes. By default it takes four
+#: megabytes of frames, all of them stale by the time a peer that has stopped reading comes back to them.
+UNSENT_BYTES = 64 * 1024
+
+#: Descriptors that are not connections: listening sockets, the database, logs, libraries.
+_OTHER_DESCRIPTORS = 128
+
+#: Attempts to find a port that is free on every address.
+_TRIES = 5
+
+_NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+logger = structlog.get_logger(__name__)
+
+
+class BindError(Exception):
+    """An address cannot be listened on; the message is one sentence for a person."""
+
+
+def bind(hosts: Iterable[str], port: int) -> list[socket.socket]:
+    """Bind one non-blocking listening socket to each address that this machine has; port 0 picks one free on all.
+
+    Raises `BindError` if the port is taken or not permitted, or none of the addresses exists here.
+    """
+    hosts = tuple(hosts)
+    if port == 0:
+        for _ in range(_TRIES):  # a port that is free on the first address may be taken on the next
+            with suppress(BindError):
+                return _bind_all(hosts, port)
+    return _bind_all(hosts, port)
+
+
+def _bind_all(hosts: Iterable[str], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    missing: list[str] = []
+    try:
+        for host in hosts:
+            try:
+                listening = _bind_one(host, port)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS:
+                    raise BindError(_sentence(host, port, error)) from error
+                missing.append(host)
+                continue
+            bound.append(listening)
+            port = listening.getsockname()[1]
+    except BaseException:
+        for listening in bound:
+            listening.close()
+        raise
+    if not bound:
+        raise BindError(f"This machine has no address {' or '.join(missing)}: set HOST to one it has.")
+    return bound
+
+
+def _bind_one(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and host != "::":
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Accepted sockets inherit both.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _sentence(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken: stop what uses it, or set PORT and WS_PORT to others."
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on port {port}: set PORT and WS_PORT to ones above 1023."
+    return f"Cannot listen on {host}, port {port}: {error.strerror}."
+
+
+def make_room(connections: int) -> int:
+    """Raise this process's limit of descriptors as far as needed; returns for how many connections it suffices.
+
+    Logs a warning if that is fewer than wanted.
+    """
+    others = SPARE_SOCKETS + _OTHER_DESCRIPTORS
+    wanted = connections + others
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return connections
+    room = max(1, allowed - others)
+    sentence = (
+        f"This process may open {allowed} files, which is room for {room} connections, "
+        f"not the {connections} of MAX_CONNECTIONS: raise the limit (ulimit -n, LimitNOFILE)."
+    )
+    logger.warning("descriptors", message=sentence)
+    return room

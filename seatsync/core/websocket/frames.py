@@ -1,0 +1,231 @@
+"""WebSocket frames (RFC 6455, chapter 5), sans-I/O: built as bytes, and read out of the bytes that a client sends.
+
+Text messages in one frame, which is what clients send, are read here. wsproto reads every other frame, and holds the
+peer to the rules; it starts after the handshake.
+"""
+
+from enum import IntEnum
+
+from attrs import frozen
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import Event as ProtocolEvent
+
+#: Parts of a fragmented message that are kept apart: a string for each character would take fifty times the memory.
+MAX_PARTS = 256
+
+PING_FRAME = b"\x89\x00"
+
+#: The close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
+ABNORMAL = 1006
+
+_SHORT, _MEDIUM = 126, 1 << 16
+_TEXT, _MASKED = 0x81, 0x80
+_OPCODE, _CLOSE = 0x0F, 0x08
+_SHORTEST_HEAD, _MASKED_HEAD, _LONGEST_HEAD = 2, 6, 14
+
+
+class CloseCode(IntEnum):
+    """Close codes of RFC 6455, section 7.4.1, and this protocol's own from 4000 up."""
+
+    NORMAL = 1000
+    """The client asked for nothing more."""
+    GOING_AWAY = 1001
+    """The server is shutting down, or nothing has come from the client for a minute: reconnect after a random wait."""
+    PROTOCOL_ERROR = 1002
+    """A frame broke the WebSocket protocol: do not send the same again."""
+    UNSUPPORTED = 1003
+    """A binary frame came: do not send the same again."""
+    INVALID_UTF8 = 1007
+    """A text frame was not UTF-8: do not send the same again."""
+    POLICY = 1008
+    """A rate limit was ignored: back off."""
+    TOO_BIG = 1009
+    """A message was larger than MAX_MESSAGE_BYTES: do not send the same again."""
+    SERVER_FAULT = 1011
+    """The server met a fault: reconnect with a growing wait."""
+    TRY_LATER = 1013
+    """The server is full: reconnect with a growing wait."""
+    LOGIN_CHANGED = 4001
+    """Your login state changed: reconnect at once."""
+    TOO_SLOW = 4008
+    """Too slow even for merged updates: reconnect and resume."""
+
+
+def frame_head(size: int) -> bytes:
+    """The head of one unfragmented, unmasked text frame with a payload of that many bytes (RFC 6455, section 5.2)."""
+    if size < _SHORT:
+        return b"\x81%c" % size
+    if size < _MEDIUM:
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unfragmented, unmasked text frame."""
+    return frame_head(len(payload)) + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame (RFC 6455, section 5.5.1); the reason takes 123 bytes at most."""
+    payload = code.to_bytes(2) + reason.encode()
+    return b"\x88%c%b" % (len(payload), payload)
+
+
+def read_plain_text(data: bytes) -> tuple[str, int] | None:
+    """The text of a masked, unfragmented text frame at the start of ``data``, and the length of the frame.
+
+    ``None`` for any other frame, and for one that is 64 KiB or longer, breaks a rule, or is incomplete.
+    """
+    if len(data) < _MASKED_HEAD or data[0] != _TEXT:
+        return None
+    length, body = data[1] - _MASKED, _MASKED_HEAD
+    if length == _SHORT:
+        length, body = int.from_bytes(data[2:4]), _MASKED_HEAD + 2
+        if length < _SHORT:
+            return None
+    elif not 0 <= length < _SHORT:
+        return None
+    end = body + length
+    if len(data) < end:
+        return None
+    mask = data[body - 4 : body] * (length // 4 + 1)
+    text = int.from_bytes(data[body:end]) ^ int.from_bytes(mask[:length])
+    try:
+        return text.to_bytes(length).decode(), end
+    except UnicodeDecodeError:
+        return None
+
+
+def frame_bytes(data: bytes) -> int:
+    """The length of the first frame in ``data``, or the least it can have as far as its head is there."""
+    if len(data) < _SHORTEST_HEAD:
+        return _SHORTEST_HEAD
+    length = data[1] & ~_MASKED
+    head = {_SHORT: 4, _SHORT + 1: 10}.get(length, _SHORTEST_HEAD)
+    if length >= _SHORT:
+        length = int.from_bytes(data[_SHORTEST_HEAD:head]) if len(data) >= head else 0
+    return head + (4 if data[1] & _MASKED else 0) + length
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+@frozen
+class Reply:
+    """A frame to be answered with ``frame``; ``b""`` for a frame that needs no answer."""
+
+    frame: bytes
+
+
+@frozen
+class Closed:
+    """The peer's close: its code, and the close frame that answers it."""
+
+    code: int
+    frame: bytes
+
+
+@frozen
+class Fault:
+    """The peer broke a rule: the code and the reason to close with."""
+
+    code: CloseCode
+    reason: str
+
+
+_NO_REPLY = Reply(b"")
+_TOO_BIG = Fault(CloseCode.TOO_BIG, "message too big")
+
+Event = str | Reply | Closed | Fault
+"""The outcome of one frame; a string is the text message that the frame completes."""
+
+
+class FrameReader:
+    """Reads the frames of one client out of the bytes it is fed, joins fragments, and limits the size of messages."""
+
+    __slots__ = ("_buffer", "_is_within_message", "_max_message_bytes", "_parts", "_size", "_skipped", "_wsproto")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._buffer = b""
+        self._wsproto: Protocol | None = None
+        self._is_within_message = False
+        self._parts: list[str] = []
+        self._size = 0
+        self._skipped = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes that were received."""
+        self._buffer += data
+
+    def next(self) -> Event | None:
+        """Read the next frame; ``None`` while it is incomplete. To be called no more after `Closed` or `Fault`.
+
+        A frame goes to wsproto whole, so wsproto is never within a frame when another one bypasses it. A frame whose
+        head announces too much is not waited for.
+        """
+        buffer = self._buffer
+        if not buffer:
+            return None
+        if not self._is_within_message and (plain := read_plain_text(buffer)) is not None:
+            text, end = plain
+            self._buffer = buffer[end:]
+            if end > self._max_message_bytes and _utf8_bytes(text) > self._max_message_bytes:
+                return _TOO_BIG
+            return text
+        end = frame_bytes(buffer)
+        if end > self._max_message_bytes + _LONGEST_HEAD:
+            return _TOO_BIG
+        if end > len(buffer):
+            return None
+        if self._wsproto is None:  # for most connections no frame needs it
+            self._wsproto = Protocol(ConnectionType.SERVER)
+        self._buffer = buffer[end:]
+        self._wsproto.receive_data(buffer[:end])
+        (event,) = self._wsproto.events()
+        return self._outcome(event, self._wsproto)
+
+    def _outcome(self, event: ProtocolEvent, wsproto: Protocol) -> Event:
+        match event:
+            case TextMessage():
+                return self._add_part(event.data, is_last=event.message_finished)
+            case Ping():
+                return Reply(wsproto.send(event.response()))
+            case BytesMessage():
+                return Fault(CloseCode.UNSUPPORTED, "binary frame")
+            case CloseConnection() if wsproto.state is ConnectionState.REMOTE_CLOSING:
+                return Closed(int(event.code), wsproto.send(event.response()))
+            case CloseConnection():  # not the peer's: wsproto's word for a broken rule
+                return Fault(CloseCode(event.code), "protocol fault")
+        return _NO_REPLY
+
+    def _add_part(self, text: str, *, is_last: bool) -> Event:
+        """Add a fragment to its message; the last one completes it."""
+        self._is_within_message = not is_last
+        self._size += _utf8_bytes(text)
+        if self._size > self._max_message_bytes:
+            return _TOO_BIG
+        if text:
+            self._parts.append(text)
+        if is_last or len(self._parts) > MAX_PARTS:
+            self._parts[:] = ["".join(self._parts)]
+        if not is_last:
+            return _NO_REPLY
+        self._size = 0
+        return self._parts.pop()
+
+    def skip_to_close(self) -> bool:
+        """Drop what was fed, frame by frame and whatever the frames hold; ``True`` at the peer's close frame."""
+        data, left = self._buffer, self._skipped
+        while True:  # with ``left`` bytes of a frame to drop
+            data, left = data[left:], max(0, left - len(data))
+            if data and data[0] & _OPCODE == _CLOSE:
+                return True
+            size = frame_bytes(data)
+            if left or size > len(data) < _LONGEST_HEAD:
+                self._buffer, self._skipped = data, left
+                return False
+            left = size
