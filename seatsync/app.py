@@ -18,7 +18,11 @@ from seatsync.config import Settings
 from seatsync.core.channels.channels import Channels
 from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.table import Connections
-from seatsync.core.http.server import HttpFront
+from seatsync.core.http.admission import Admission
+from seatsync.core.http.api import Api
+from seatsync.core.http.origin import OriginPolicy
+from seatsync.core.http.pages import Pages
+from seatsync.core.http.server import HttpServer
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever
 from seatsync.core.net.limits import ClientLimits, SocketLimits
@@ -124,7 +128,7 @@ async def _serve_until(
     async with trio.open_nursery() as served:
         async with trio.open_nursery() as accepting:
             for one in listening:
-                accepting.start_soon(accept, one, server.socket_limits, server.front.serve, served)
+                accepting.start_soon(accept, one, server.socket_limits, server.http.serve, served)
             await started()
             await stop.wait()
             server.stopping = True
@@ -207,20 +211,27 @@ class _Server:
             ],
             public_view=settings.public_view,
         )
-        self.front: HttpFront[Stream] = HttpFront(
-            settings,
-            self._registry,
-            tokens,
-            nursery=background,
-            authenticate=Authenticator(user_store, tokens, spawn).client,
-            announce=users.announce,
+        self.http = HttpServer(
+            Api(self._registry, tokens, Authenticator(user_store, tokens, spawn).client),
+            Pages(
+                self._registry,
+                health=self.health,
+                metrics=metrics_text or self._metrics_text,
+                metrics_token=settings.metrics_token,
+            ),
+            Admission(
+                OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only),
+                addresses,
+                settings.trusted_proxies,
+                lambda: self._connections.has_room,
+            ),
             upgrade=self._upgrade,
-            health=self.health,
-            metrics=metrics_text or self._metrics_text,
-            has_room=lambda: self._connections.has_room,
-            addresses=addresses,
+            announce=users.announce,
+            nursery=background,
             failures=self._failures,
             observe=metrics.answered,
+            max_body_bytes=settings.max_message_bytes,
+            timing=timing,
         )
 
     async def start(self, background: trio.Nursery) -> None:
@@ -242,7 +253,7 @@ class _Server:
     def finish(self) -> None:
         """Have every connection close, WebSockets with 1001; what is under way is answered first."""
         self._connections.close_all(CloseCode.GOING_AWAY, "drain")
-        self.front.finish()
+        self.http.finish()
 
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         """Make an accepted handshake a WebSocket and serve it to its end."""

@@ -9,7 +9,7 @@ import pyotp
 import pytest
 import trio
 
-from seatsync.core.http.server import ANNOUNCE_DELAY_S
+from seatsync.core.timing import Timing
 from tests.support.client import PATIENCE_S, Answer, http
 from tests.support.server import RunningServer, running_server
 
@@ -154,7 +154,7 @@ async def test_login_reaches_the_visitors_socket(server: RunningServer) -> None:
         assert login.cookies()["seatsync_visitor"] != cookies["seatsync_visitor"]
         update = await page.update("s")
         assert (update["status"], update["username"]) == ("user", "ann")
-        assert trio.current_time() - answered > ANNOUNCE_DELAY_S / 2
+        assert trio.current_time() - answered > Timing().announce_delay_s / 2
         assert (await page.closed())[0] == 4001
 
     headers = cookie_header(login, cookies)

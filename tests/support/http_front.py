@@ -15,9 +15,14 @@ from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.config import Settings, load_settings
-from seatsync.core.http.server import HttpFront
+from seatsync.core.http.admission import Admission
+from seatsync.core.http.api import Api
+from seatsync.core.http.origin import OriginPolicy
+from seatsync.core.http.pages import Pages
+from seatsync.core.http.server import HttpServer
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.limits import ClientLimits
+from seatsync.core.net.stream import Stream
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.call import Call, Client
 from seatsync.core.protocol.registry import Id, Json, Kind, Method, NoParams, Registry
@@ -40,7 +45,7 @@ def settings(**environ: str) -> Settings:
     return load_settings(environ, dotenv=None)
 
 
-class MemoryStream:
+class MemoryStream(Stream):
     """The server's end of a pair of streams in memory."""
 
     def __init__(self, stream: Pipe, peer: str) -> None:
@@ -61,7 +66,7 @@ class MemoryStream:
             return data
         return bytes(await self._stream.receive_some(max_bytes))
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it."""
         await self._stream.send_all(data)
 
@@ -190,7 +195,7 @@ class World:
     addresses: list[str] = field(factory=list)
     ended: list[MemoryStream] = field(factory=list)
     limits: ClientLimits = field(init=False)
-    front: HttpFront[MemoryStream] = field(init=False)
+    front: HttpServer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.limits = ClientLimits(
@@ -198,20 +203,22 @@ class World:
             messages_per_s=self.settings.messages_per_s,
             connections=self.settings.max_connections_per_address,
         )
-        self.front = HttpFront(
-            self.settings,
-            registry(self.calls),
-            TOKENS,
-            nursery=self.nursery,
-            authenticate=self._authenticate,
-            announce=self._announce,
+        methods = registry(self.calls)
+        self.front = HttpServer(
+            Api(methods, TOKENS, self._authenticate),
+            Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
+            Admission(
+                OriginPolicy(self.settings.allowed_origins, loopback_only=self.settings.loopback_only),
+                self.limits,
+                self.settings.trusted_proxies,
+                lambda: self.has_room,
+            ),
             upgrade=self._upgrade,
-            health=lambda: self.health,
-            metrics=_metrics,
-            has_room=lambda: self.has_room,
-            addresses=self.limits,
+            announce=self._announce,
+            nursery=self.nursery,
             failures=FailureLog(),
             observe=lambda type_, outcome, seconds: self.observed.append((type_, outcome, seconds)),
+            max_body_bytes=self.settings.max_message_bytes,
         )
 
     async def connect(self, peer: str = "127.0.0.1", *, lockstep: bool = False) -> RawClient:
@@ -238,7 +245,7 @@ class World:
         if data.get("username") == "nobody":
             raise errors.ServiceUnavailable
 
-    async def _upgrade(self, stream: MemoryStream, handshake: Handshake) -> None:
+    async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         self.upgraded.append(handshake)
         await stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
         self.first_bytes.append(await stream.receive_some())

@@ -21,7 +21,7 @@ from seatsync.config import SETTINGS, load_settings
 from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
-from seatsync.core.http.exchange import HEAD_S, MAX_HEAD_BYTES
+from seatsync.core.http.exchange import MAX_HEAD_BYTES
 from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.listen import BACKLOG
 from seatsync.core.net.stream import SLOW_BYTES
@@ -62,7 +62,7 @@ LIMITS = [
     ("HTTP requests and handshakes a second of an address", "`REQUESTS_PER_SECOND`", ""),
     ("connections", "`MAX_CONNECTIONS`", f"closed with {CloseCode.TRY_LATER}"),
     ("connections of an address", "`MAX_CONNECTIONS_PER_ADDRESS`", ""),
-    ("from connecting to the first request", f"{HEAD_S:g} s", ""),
+    ("from connecting to the first request", f"{Timing().head_s:g} s", ""),
 ]
 """The rows of the table of limits: what is limited, the limit, and what the third column has in it."""
 

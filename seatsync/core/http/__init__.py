@@ -1,5 +1,5 @@
-"""The HTTP side of both ports, on h11: the front door, the methods under ``/api``, a few pages, the handshake's half.
+"""HTTP on both ports, on h11: the methods under ``/api``, a few pages, and the client's half of the handshake.
 
-`front` is what becomes of a connection; `exchange` reads and writes one request after the other, into `request` and
-out of `response`; `origin` and `address` say who may ask and who asks; `api`, `pages` and `handshake` answer.
+`server` serves a connection; `exchange` reads and writes one request after the other, as `request` and `response`;
+`admission` and `origin` decide which are served; `api`, `pages` and `upgrade` answer.
 """

@@ -1,12 +1,12 @@
-"""h11 over a stream: one request in, one response out, and the next, with a limit and a deadline for everything.
+"""h11 over a stream: one request in, one response out, and the next, each part with a limit and a deadline.
 
-h11 knows the grammar and the framing. Around it stand the rules it leaves to its user: how long and how large anything
-may be, and that lines end in CRLF alone. Heads are cut out of the stream here, so that h11 sees exactly one of them
-(and its expressions, quadratic on a long run of blanks before a control character, never see such a character).
+h11 implements the grammar and the framing. The rules it leaves to its user are here: how long and how large each part
+may be, and that lines end in CRLF alone. Heads are cut out of the stream first, so h11 sees exactly one at a time (and
+its expressions, quadratic on a long run of blanks before a control character, never see such a character).
 """
 
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import cast
 
 import h11
 import trio
@@ -14,23 +14,14 @@ import trio
 from seatsync.core.http.faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
 from seatsync.core.http.request import Request, read_handshake, read_request
 from seatsync.core.http.response import Response
+from seatsync.core.net.stream import Stream
+from seatsync.core.timing import Timing
 from seatsync.errors import MessageTooLarge
-
-#: How long a connection may stay silent between two requests.
-IDLE_S = 75.0
-#: How long the first request may take to begin, and any head from its first byte to its last.
-HEAD_S = 10.0
-#: How long a head may still take when the connection is to end.
-LAST_HEAD_S = 1.0
-#: How long a body may take after its head.
-BODY_S = 30.0
-#: How long the peer may take to read a response.
-RESPONSE_S = 30.0
 
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 16 * 1024
 
-#: Bodies go to h11 in pieces of this size, and no line between two chunks may be longer than it.
+#: Bodies go to h11 in pieces of this size; no line between two chunks may be longer.
 _PIECE_BYTES = 512
 _RECEIVE_BYTES = 16 * 1024
 
@@ -39,37 +30,19 @@ _END = b"\r\n\r\n"
 _BLANK = b"\r\n"
 
 
-class ByteStream(Protocol):
-    """The part of a connected stream that HTTP needs; the methods mean what `trio.abc.Stream` says."""
-
-    peer: str
-
-    def unread(self, data: bytes) -> None:
-        """Put bytes back: the next `receive_some` returns them first."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes, ``b""`` at the end."""
-
-    async def send_all(self, data: bytes) -> None:
-        """Send all of the bytes."""
-
-    async def aclose(self) -> None:
-        """Let what was sent arrive, then close."""
-
-
 class Exchange:
     """The requests and responses of one connection, one at a time.
 
-    `receive`, `read_body` and `respond` are called in that order, again and again while `is_open`. What they raise as
-    `SeatSyncError` is answered with `respond`, which then ends the connection, because the rest of the request has
-    not been read.
+    Call `receive`, `read_body` and `respond` in that order, again and again while `is_open`. A `SeatSyncError` from
+    the first two is answered with `respond`, which then ends the connection, for the request was not read to its end.
     """
 
-    def __init__(self, stream: ByteStream, max_body_bytes: int) -> None:
+    def __init__(self, stream: Stream, max_body_bytes: int, timing: Timing) -> None:
         self.is_open = True
-        """Whether another request may come."""
+        """Another request may come."""
         self._stream = stream
         self._max_body_bytes = max_body_bytes
+        self._timing = timing
         self.began_at = trio.current_time()
         """When the first byte of the request came, on trio's clock."""
         self._is_head = False
@@ -86,16 +59,16 @@ class Exchange:
         self._parser: h11.Connection | None = None
 
     def finish(self) -> None:
-        """Have no request follow the one under way, or the first one if that is still to come."""
+        """Have no request follow the one in flight, or the first one if that is still to come."""
         self._is_last = True
         if self._deadline is not None:
-            wait_s = 0.0 if self._is_idle else LAST_HEAD_S
+            wait_s = 0.0 if self._is_idle else self._timing.last_head_s
             self._deadline.deadline = min(self._deadline.deadline, trio.current_time() + wait_s)
 
     async def receive(self) -> Request | None:
-        """The next request's head; ``None`` when the peer is done, gone, or silent for too long.
+        """Return the next request's head; ``None`` when the peer is done, gone, or silent for too long.
 
-        Raises a fault of the head. A cancellation loses what has come of it.
+        Raises a fault of the head. A cancellation loses the part of it that has come.
         """
         self._unparsed = b""
         self._parser = None
@@ -116,7 +89,7 @@ class Exchange:
 
     @property
     def _h11(self) -> h11.Connection:
-        """h11's state of the present request, made when something needs it: an accepted handshake does not."""
+        """h11's state of the current request, made on demand: an accepted handshake does not need it."""
         if self._parser is None:
             self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_PIECE_BYTES)
             if self._unparsed:
@@ -133,8 +106,8 @@ class Exchange:
         data = self._rest.lstrip(_BLANK)
         self.began_at = trio.current_time()
         self._is_idle = not (data or self._is_first)
-        head_s = LAST_HEAD_S if self._is_last else HEAD_S
-        with trio.move_on_after(IDLE_S if self._is_idle else head_s) as deadline:
+        head_s = self._timing.last_head_s if self._is_last else self._timing.head_s
+        with trio.move_on_after(self._timing.keep_alive_s if self._is_idle else head_s) as deadline:
             self._deadline = deadline
             while (end := data.find(_END)) < 0:
                 _check_beginning(data)
@@ -156,14 +129,13 @@ class Exchange:
         return data[:end]
 
     async def read_body(self) -> bytes:
-        """The whole body of the request whose head came last.
+        """Return the body of the request whose head came last, after the 100 that the client may wait for.
 
-        Raises `MessageTooLarge`, `RequestTimeout`, or a fault of its framing, to which an early end belongs. Invites
-        the body first where the client waits for that.
+        Raises `MessageTooLarge`, `RequestTimeout`, or a fault of its framing, an early end included.
         """
         if self._declared_bytes > self._max_body_bytes:
             raise MessageTooLarge
-        with trio.move_on_after(BODY_S):
+        with trio.move_on_after(self._timing.body_s):
             if self._h11.they_are_waiting_for_100_continue:
                 await self._send(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
             return await self._receive_body()
@@ -189,7 +161,7 @@ class Exchange:
         return piece
 
     async def _receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As the stream's, but a lost connection is an end like any other."""
+        """Return the next bytes, ``b""`` also when the connection is lost."""
         try:
             return await self._stream.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -204,8 +176,8 @@ class Exchange:
     async def respond(self, response: Response) -> None:
         """Send the response, without its body to ``HEAD``.
 
-        The connection stays open only if the whole request was read and both sides agree. A peer that is gone, or does
-        not read, ends the connection and raises nothing.
+        The connection stays open only if the whole request was read and both sides agree. A peer that is gone or does
+        not read ends the connection; nothing is raised.
         """
         fields = response.fields()
         if self._is_last or not self._was_read:
@@ -224,7 +196,7 @@ class Exchange:
         self.is_open = was_sent and self._h11.our_state is h11.DONE
 
     async def _send(self, data: bytes) -> bool:
-        with trio.move_on_after(RESPONSE_S):
+        with trio.move_on_after(self._timing.response_s):
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -233,12 +205,12 @@ class Exchange:
         return False
 
     def hand_over(self) -> None:
-        """Give the bytes after the head back to the stream: it speaks another protocol from here on."""
+        """Give the bytes after the head back to the stream, for another protocol."""
         self._stream.unread(self._rest)
 
 
 def _check_beginning(data: bytes) -> None:
-    """Refuse a head that can no longer become a good one, before the deadline does."""
+    """Refuse a head that can no longer become valid, before its deadline does."""
     if data[:1] and (data[0] <= 0x20 or b"\n\n" in data):  # noqa: PLR2004 - a control character: TLS, most likely
         raise MalformedRequest
     if len(data) > MAX_HEAD_BYTES:
@@ -246,8 +218,7 @@ def _check_beginning(data: bytes) -> None:
 
 
 def _check_head(head: bytes) -> None:
-    """Hold a head to its limits and to CRLF: no control character, no lone CR or LF hides a line from one of two
-    parsers (RFC 9112, 2.2)."""
+    """Check a head's limits and line ends: at a lone CR or LF, parsers see different lines (RFC 9112, 2.2)."""
     line_end = head.find(b"\r\n")
     if line_end > MAX_TARGET_BYTES or (line_end < 0 and len(head) > MAX_TARGET_BYTES):
         raise TargetTooLong

@@ -1,7 +1,6 @@
-"""What can be wrong with an HTTP request before anybody asks what it wants.
+"""Faults of an HTTP request as such: wire code ``BadRequest``, each with its HTTP status.
 
-They share the wire code ``BadRequest`` and differ in their HTTP status; `MessageTooLarge` (413) and `MethodNotAllowed`
-(405) stand in `seatsync.errors`.
+`MessageTooLarge` (413) and `MethodNotAllowed` (405) are in `seatsync.errors`.
 """
 
 from seatsync.errors import BadInput

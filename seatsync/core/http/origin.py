@@ -1,14 +1,13 @@
-"""Which hosts are served, and which web pages may use the server: the ``Host`` and ``Origin`` rules, and CORS.
+"""The ``Host`` and ``Origin`` rules, and CORS.
 
-A browser lets any page on the web send requests to any address, this machine's own among them. Three rules follow:
+A browser lets any page on the web send requests to any address, this machine's own included. Three rules follow:
 
-- Bound to loopback, only loopback names are served, or a page whose name resolves to 127.0.0.1 (DNS rebinding) would
-  count as the same origin.
-- A handshake, and a request that may change something, is refused when it comes from a page of a foreign origin.
-  ``SameSite=Strict`` cookies alone would not do for the latter: every port and subdomain of a site is the same site,
-  and a form on a foreign page could sign its victim in as somebody else. With the rule, JSON bodies need not be told
-  by their content type, which small programs often leave out.
-- The answer may be read by pages of the allowed origins only (CORS, with credentials).
+- Bound to loopback, only loopback names are served: else a page whose name resolves to 127.0.0.1 (DNS rebinding) would
+  have the same origin.
+- A handshake, and a request that may change something, is refused from a page of a foreign origin. ``SameSite=Strict``
+  cookies do not suffice: all ports and subdomains of a site are the same site, and a form on a foreign page could sign
+  its victim in with another account. So JSON bodies need no content type, which small programs often leave out.
+- Only pages of the allowed origins may read the answer (CORS, with credentials).
 """
 
 import re
@@ -19,7 +18,7 @@ from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList
 from seatsync.core.net.networks import is_loopback
 
-#: How long a browser may remember the answer to a preflight, in seconds.
+#: How long a browser may cache the answer to a preflight, in seconds.
 PREFLIGHT_MAX_AGE_S = 600
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
@@ -29,8 +28,8 @@ _VARY = (b"Vary", b"Origin")
 class OriginPolicy:
     """The rules for one set of listeners.
 
-    ``allowed`` are origins as browsers write them; without any, and bound to loopback, every loopback origin is
-    allowed. The host that the request itself names always is.
+    ``allowed`` are origins as browsers write them. If there is none, a server bound to loopback allows every loopback
+    origin. The origin of the request's own host is always allowed.
     """
 
     def __init__(self, allowed: Collection[str], *, loopback_only: bool) -> None:
@@ -43,7 +42,7 @@ class OriginPolicy:
             raise errors.Forbidden("Only loopback host names are served here.")
 
     def check_origin(self, request: Request) -> None:
-        """Raises `Forbidden` for a request from a page that may not use this server; programs send no ``Origin``."""
+        """Raises `Forbidden` for a page of a foreign origin; programs other than browsers send no ``Origin``."""
         origin = request.header(b"origin")
         if origin is not None and not self._allows(origin, request.host):
             raise errors.Forbidden("Pages of that origin may not use this server; see ALLOWED_ORIGINS.")
@@ -71,7 +70,7 @@ class OriginPolicy:
 
 
 def preflight(allow: bytes) -> HeaderList:
-    """What a preflight is told besides `OriginPolicy.cors`."""
+    """The header fields of the answer to a preflight, besides `OriginPolicy.cors`."""
     return [
         (b"Allow", allow),
         (b"Access-Control-Allow-Methods", allow),

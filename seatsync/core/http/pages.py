@@ -1,4 +1,4 @@
-"""The pages beside ``/api``: for people, load balancers and Prometheus."""
+"""The pages besides ``/api``: for people, load balancers and Prometheus."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,14 +16,14 @@ from seatsync.core.telemetry.metrics import CONTENT_TYPE
 
 ALLOW = b"GET, HEAD, OPTIONS"
 
-#: Answered however full the server is: they are how one finds out.
+#: Served by a full server, too: they report it.
 ALWAYS_SERVED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _Page = Callable[[Request, str], Awaitable[Response]]
 
 
 class Pages:
-    """Every page by its path."""
+    """The pages by path."""
 
     def __init__(
         self,
@@ -36,11 +36,10 @@ class Pages:
         self._health = health
         self._metrics = metrics
         self._metrics_token = metrics_token
-        self._index_text = _index_text(registry)
-        self._pages: dict[str, _Page] = {
-            "/": self._index,
-            "/ws": self._websocket_only,
-            "/healthz": self._healthz,
+        self._pages: dict[str, Response | _Page] = {
+            "/": Response(200, _index_text(registry), TEXT),
+            "/ws": failure(UpgradeRequired()),
+            "/healthz": Response(200, b'{"alive":true}'),
             "/readyz": self._readyz,
             "/metrics": self._metrics_text,
         }
@@ -49,19 +48,11 @@ class Pages:
         return path in self._pages
 
     async def answer(self, request: Request, address: str) -> Response:
-        """The page at the request's path, which has to be one of these; raises `Forbidden` for ``/metrics``."""
+        """Return the page at the request's path, which has to be one of these; raises `Forbidden` for ``/metrics``."""
         if request.method not in {"GET", "HEAD"}:
             return failure(errors.MethodNotAllowed(), (b"Allow", ALLOW))
-        return await self._pages[request.path](request, address)
-
-    async def _index(self, _request: Request, _address: str) -> Response:
-        return Response(200, self._index_text, TEXT)
-
-    async def _websocket_only(self, _request: Request, _address: str) -> Response:
-        return failure(UpgradeRequired())
-
-    async def _healthz(self, _request: Request, _address: str) -> Response:
-        return Response(200, b'{"alive":true}')
+        page = self._pages[request.path]
+        return page if isinstance(page, Response) else await page(request, address)
 
     async def _readyz(self, _request: Request, _address: str) -> Response:
         health = self._health()

@@ -1,4 +1,4 @@
-"""One HTTP request as the routes see it, and how its header fields are read (RFC 9110, chapter 5; RFC 6265, 5.4)."""
+"""One HTTP request, and the reading of its header fields (RFC 9110, chapter 5; RFC 6265, 5.4)."""
 
 import re
 
@@ -20,26 +20,24 @@ _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 @define(eq=False)
 class Request:
-    """The head of a request, checked as far as every request has to be."""
+    """The head of a request."""
 
     method: str
     path: str
     """Without the query; repeated slashes count as one."""
     host: str
-    """The name in ``Host`` (or in an absolute target, which goes before it) in lower case, without the port; ``""``
-    when there is none."""
+    """The name in an absolute target, or in ``Host``: in lower case, without the port; ``""`` if there is none."""
     version: bytes
     headers: Headers
-    """Names in lower case. Fields that came more than once are joined as the RFCs say: cookies with ``; ``, others
-    with ``, ``."""
+    """Values by name in lower case. Repeated fields are joined: cookies with ``; ``, others with ``, ``."""
 
     def header(self, name: bytes) -> str | None:
-        """A field's value; other bytes than ASCII, which no field of ours has, become Latin-1."""
+        """A field's value; bytes beyond ASCII, which no known field has, become Latin-1."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     def has_token(self, name: bytes, token: bytes) -> bool:
-        """Whether a comma-separated list holds ``token`` (given in lower case), in any case."""
+        """A comma-separated list contains ``token``, which is given in lower case, in any case."""
         value = self.headers.get(name)
         if value is None:
             return False
@@ -47,7 +45,7 @@ class Request:
         return value == token or token in {part.strip() for part in value.split(b",")}
 
     def cookies(self) -> dict[str, str]:
-        """The cookies by name; of two with one name the first, which is the one of the longer path."""
+        """The cookies by name; of two with one name the first, which has the longer path."""
         found: dict[str, str] = {}
         for pair in (self.header(b"cookie") or "").split(";"):
             name, equals, value = pair.partition("=")
@@ -57,9 +55,9 @@ class Request:
 
 
 def read_handshake(head: bytes) -> Request | None:
-    """The request behind the head of a WebSocket handshake that is as plain as nearly all are; ``None`` for any other.
+    """Read the head of a WebSocket handshake as plain as nearly all are; ``None`` for any other head.
 
-    What it reads, h11 and `read_request` would read the same, at several times the price.
+    h11 and `read_request` would read the same, at several times the cost.
     """
     match = _PLAIN_HEAD.fullmatch(head)
     if match is None:
@@ -76,10 +74,10 @@ def read_handshake(head: bytes) -> Request | None:
 
 
 def read_request(head: h11.Request) -> Request:
-    """The request behind a parsed head; raises `MalformedRequest`.
+    """Read a head that h11 has parsed; raises `MalformedRequest`.
 
-    h11 lets a chunked body win over a ``Content-Length``. Here the two together are refused, as is chunking before
-    HTTP/1.1: a proxy in front that chose otherwise would take a part of this request for the next (RFC 9112, 6.1).
+    h11 prefers a chunked body to a ``Content-Length``. Here the two together are refused, as is chunking before
+    HTTP/1.1: a proxy that chose otherwise would take a part of this request for the next (RFC 9112, 6.1).
     """
     if not head.http_version.startswith(b"1."):
         raise MalformedRequest("The only version of HTTP spoken here is 1.1.")
@@ -94,7 +92,7 @@ def read_request(head: h11.Request) -> Request:
 
 def _join(head: h11.Request) -> Headers:
     headers: Headers = {}
-    for raw_name, value in head.headers.raw_items():  # a plain list: iterating h11's sequence costs five times that
+    for raw_name, value in head.headers.raw_items():  # a list: iterating h11's sequence takes five times as long
         name = raw_name.lower()
         if name in headers:
             headers[name] += (b"; " if name == b"cookie" else b", ") + value

@@ -1,4 +1,4 @@
-"""One HTTP response: its status, its header fields and the JSON envelope around an answer."""
+"""One HTTP response: status, header fields, and the JSON envelope around an answer."""
 
 import math
 from email.utils import formatdate
@@ -15,12 +15,12 @@ HeaderList = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
-#: What a client that has to wait is told when the error itself does not know how long.
+#: Retry advice of an error that has none of its own, in seconds.
 RETRY_AFTER_S = 1
 
 _NO_CONTENT, _TOO_MANY, _UNAVAILABLE = 204, 429, 503
 
-#: Fields that a status has to come with (RFC 9110, 11.6.1 and 15.5.22; RFC 6455, 4.4).
+#: Fields that a status requires (RFC 9110, 11.6.1 and 15.5.22; RFC 6455, 4.4).
 _FIELDS_OF_STATUS: dict[int, HeaderList] = {
     401: [(b"WWW-Authenticate", b"Bearer")],
     426: [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Version", b"13")],
@@ -29,7 +29,7 @@ _FIELDS_OF_STATUS: dict[int, HeaderList] = {
 
 @frozen
 class Response:
-    """What is sent back. The fields every response has are added by `fields`."""
+    """One response; `fields` adds what all of them have."""
 
     status: int
     body: bytes = b""
@@ -41,7 +41,7 @@ class Response:
     """A visitor and what its open sockets are told after this response was written."""
 
     def fields(self) -> HeaderList:
-        """All header fields. Nothing served here may be kept by a cache or taken for another type."""
+        """All header fields. No cache may store a response, no browser guess another type."""
         fields = [
             (b"Date", formatdate(usegmt=True).encode()),
             (b"Cache-Control", b"no-store"),
@@ -55,7 +55,7 @@ class Response:
 
 
 def success(data: Json) -> Response:
-    """The answer of a method; its JSON passes through as it is."""
+    """The answer of a method; its JSON is not parsed."""
     return Response(200, b'{"data":%b,"status":"success","error":null}' % data)
 
 

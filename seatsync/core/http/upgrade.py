@@ -8,7 +8,7 @@ from seatsync.core.http.faults import MalformedRequest, UpgradeRequired
 from seatsync.core.http.request import Request
 from seatsync.core.protocol.call import Client
 
-#: Where WebSockets are spoken, on both ports.
+#: The paths of WebSockets, on both ports.
 PATHS = frozenset({"/ws", "/"})
 
 #: 16 bytes in base64.
@@ -18,7 +18,7 @@ _OWN_FIELDS = (b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-web
 
 @frozen
 class Handshake:
-    """A handshake that was accepted and is still to be answered with 101."""
+    """A handshake that was accepted, to be answered with 101."""
 
     client: Client
     key: str
@@ -29,12 +29,12 @@ class Handshake:
 
 
 def is_upgrade(request: Request) -> bool:
-    """Whether the request asks for a WebSocket, rightly or not."""
+    """The request is a handshake, valid or not."""
     return b"upgrade" in request.headers and request.path in PATHS and request.has_token(b"upgrade", b"websocket")
 
 
 def check_upgrade(request: Request) -> str:
-    """The key of a valid handshake; raises `UpgradeRequired` for a wrong version, `MalformedRequest` for the rest."""
+    """Return a handshake's key; raises `UpgradeRequired` for a wrong version, `MalformedRequest` for other faults."""
     headers = request.headers
     if request.method != "GET" or request.version == b"1.0":
         raise MalformedRequest("A WebSocket handshake is a GET request of HTTP/1.1.")

@@ -6,7 +6,7 @@ import trio.testing
 
 from seatsync import errors
 from seatsync.core.http.api import parse_object
-from seatsync.core.http.server import ANNOUNCE_DELAY_S
+from seatsync.core.timing import Timing
 from tests.support.http_front import CHOSEN_VISITOR, HALL_JSON, TOKENS, open_world, request_bytes
 
 VISITOR = TOKENS.new_visitor()
@@ -183,7 +183,7 @@ async def test_login_is_announced_after_the_response(autojump_clock: trio.testin
         assert not world.announced
         await trio.sleep(1)
         ((when, visitor, data),) = world.announced
-        assert when == pytest.approx(written + ANNOUNCE_DELAY_S)
+        assert when == pytest.approx(written + Timing().announce_delay_s)
         assert (visitor, data) == (VISITOR, {"status": "user", "username": "ann"})
 
 

@@ -6,9 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from seatsync.core.http import exchange
+from seatsync.core.timing import Timing
 from tests.support.http_front import handshake_bytes, open_world, request_bytes
 
+TIMING = Timing()
 STATUS = request_bytes("POST", "/api/user/status", b"")
 CHUNKED_HEAD = b"POST /api/hall/get HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
 
@@ -271,7 +272,7 @@ async def test_slow_head_is_408(autojump_clock: trio.testing.MockClock) -> None:
             for byte in request_bytes("GET", "/healthz"):
                 await client.send(bytes([byte]))
                 await trio.sleep(1)
-        assert trio.current_time() - started == pytest.approx(exchange.HEAD_S, abs=1.5)
+        assert trio.current_time() - started == pytest.approx(TIMING.head_s, abs=1.5)
         reply = await client.reply()
         assert (reply.status, reply.error) == (408, "BadRequest")
         assert await client.is_closed()
@@ -285,7 +286,7 @@ async def test_slow_body_is_408(autojump_clock: trio.testing.MockClock) -> None:
         await client.send(request_bytes("POST", "/api/user/status", None, Content_Length="10") + b"{}")
         reply = await client.reply()
         assert (reply.status, reply.error) == (408, "BadRequest")
-        assert trio.current_time() - started == pytest.approx(exchange.BODY_S)
+        assert trio.current_time() - started == pytest.approx(TIMING.body_s)
         assert await client.is_closed()
 
 
@@ -295,7 +296,7 @@ async def test_connection_without_a_request_is_closed(autojump_clock: trio.testi
         client = await world.connect()
         started = trio.current_time()
         assert await client.is_closed()
-        assert trio.current_time() - started == pytest.approx(exchange.HEAD_S)
+        assert trio.current_time() - started == pytest.approx(TIMING.head_s)
 
 
 async def test_idle_connection_is_closed(autojump_clock: trio.testing.MockClock) -> None:
@@ -307,7 +308,7 @@ async def test_idle_connection_is_closed(autojump_clock: trio.testing.MockClock)
         assert (await client.request("POST", "/api/user/status", b"")).status == 200
         started = trio.current_time()
         assert await client.is_closed()
-        assert trio.current_time() - started == pytest.approx(exchange.IDLE_S)
+        assert trio.current_time() - started == pytest.approx(TIMING.keep_alive_s)
 
 
 async def test_blank_lines_keep_no_connection(autojump_clock: trio.testing.MockClock) -> None:
@@ -319,7 +320,7 @@ async def test_blank_lines_keep_no_connection(autojump_clock: trio.testing.MockC
             while True:
                 await client.send(b"\r\n")
                 await trio.sleep(9)
-        assert trio.current_time() - started < exchange.IDLE_S + 10
+        assert trio.current_time() - started < TIMING.keep_alive_s + 10
 
 
 async def test_peer_that_does_not_read_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
@@ -328,10 +329,10 @@ async def test_peer_that_does_not_read_is_dropped(autojump_clock: trio.testing.M
         client = await world.connect(lockstep=True)
         started = trio.current_time()
         await client.send(STATUS)
-        await trio.sleep(exchange.RESPONSE_S + 1)
+        await trio.sleep(TIMING.response_s + 1)
         assert world.ended == [client.server]
         assert client.server.is_closed
-        assert trio.current_time() - started < exchange.RESPONSE_S + 2
+        assert trio.current_time() - started < TIMING.response_s + 2
 
 
 async def test_bytes_after_a_handshake_are_unread() -> None:

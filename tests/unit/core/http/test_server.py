@@ -6,6 +6,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from seatsync.core.http.upgrade import Handshake
+from seatsync.core.net.stream import Stream
 from seatsync.core.postgres.pool import DatabaseRejected
 from tests.support.http_front import MemoryStream, World, handshake_bytes, open_world, request_bytes, settings
 
@@ -202,7 +203,7 @@ async def test_reset_is_an_end() -> None:
 class GroupedFault(World):
     """A world whose upgraded connections end with a fault in a nursery."""
 
-    async def _upgrade(self, stream: MemoryStream, handshake: Handshake) -> None:
+    async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         del stream, handshake
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._break)
