@@ -138,7 +138,8 @@ def frames(draw: st.DrawFn) -> bytes:
             sent += frame(TEXT, payload)
         elif kind == 5:
             cut = draw(st.integers(0, len(payload)))
-            between = draw(st.sampled_from([b"", frame(PING, b"between"), frame(CONTINUATION, b"", last=False)]))
+            empty, new = frame(CONTINUATION, b"", last=False), frame(TEXT, b"not allowed here")
+            between = draw(st.sampled_from([b"", frame(PING, b"between"), empty, new]))
             sent += frame(TEXT, payload[:cut], last=False) + between + frame(CONTINUATION, payload[cut:])
         elif kind == 6:
             sent += frame(draw(st.sampled_from([PING, PONG])), draw(st.binary(max_size=125)))

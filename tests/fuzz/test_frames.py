@@ -1,199 +1,77 @@
-"""Whatever frames come, a connection goes by RFC 6455 to its end, and leaves nothing behind."""
+"""The server reads frames as wsproto does, however they are damaged and cut."""
 
-import json
-import socket
-from typing import Any
-from uuid import UUID
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-import trio
-from attrs import define, field, frozen
-
-from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.connections.connection import Connection
-from seatsync.core.net.stream import Stream
-from seatsync.core.protocol.call import Call, Client, Identity
-from seatsync.core.protocol.registry import Access, Json, Kind, Method, NoParams, Registry
-from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.telemetry.sampling import FailureLog
-from seatsync.core.websocket.frames import CloseCode
-from seatsync.core.websocket.socket import WebSocket
-from tests.fuzz.faults import no_faults
+from seatsync.core.websocket.frames import CloseCode, Closed, Event, Fault, FrameReader, Reply, read_plain_text
 from tests.fuzz.inputs import each
-from tests.fuzz.strategies import METHODS, cut, frames, variants
-from tests.support.raw_socket import CLOSE, PING, PONG, TEXT, Frame
+from tests.fuzz.strategies import cut, frames, variants
 
-MAX_MESSAGE_BYTES = 4096
-KEYS = {"type", "status", "data", "error", "eid", "ts"}
-CLOSES = {CloseCode.NORMAL, CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED, CloseCode.INVALID_UTF8, CloseCode.TOO_BIG}
+MAX_MESSAGE_BYTES = 1 << 20
 
-
-@frozen
-class Unsubscribed:
-    """Which subscription is to end."""
-
-    sub_eid: str | None = None
+TEXTS = st.one_of(st.text(max_size=200), st.text("ab\u00e9\u20ac", min_size=100, max_size=3000))
 
 
-@define(eq=False)
-class Write:
-    """A write that is done when its turn comes."""
-
-    done: Any = None
-
-    def on_done(self, callback: Any) -> None:
-        """Call back in a moment."""
-        self.done = callback
-
-    def result(self) -> Json:
-        """It has worked."""
-        return Json(b"{}")
-
-    async def wait(self) -> Json:
-        """Not needed here."""
-        return self.result()
-
-
-@define(eq=False)
-class Hall:
-    """A feed that sends its subscribers a snapshot and an update, and does the writes."""
-
-    writes: list[Write] = field(factory=list)
-    subscribers: set[Subscription] = field(factory=set)
-
-    def leave(self, subscriber: Subscription) -> None:
-        """Forget the subscriber."""
-        self.subscribers.discard(subscriber)
-
-    def caught_up(self, subscriber: Subscription) -> None:
-        """It has missed nothing that matters."""
-
-    def write(self, _: Call, __: Any) -> Write:
-        """Queue a write."""
-        self.writes.append(Write())
-        return self.writes[-1]
-
-    async def work(self) -> None:
-        """Do the writes, until cancelled."""
-        while True:
-            await trio.lowlevel.checkpoint()
-            while self.writes:
-                write = self.writes.pop(0)
-                write.done(write)
-
-    async def read(self, _: Call, __: Any) -> Json:
-        """Answer at once."""
-        return Json(b"{}")
-
-    async def subscribe(self, call: Call, _: Any) -> None:
-        """Send a snapshot and an update."""
-        assert call.connection is not None
-        subscriber = call.connection.subscribe(call.method.name, call.eid, self)
-        self.subscribers.add(subscriber)
-        await trio.lowlevel.checkpoint()
-        subscriber.send(b"snapshot", b"{}")
-        subscriber.send(b"update", b"{}")
-
-    async def unsubscribe(self, call: Call, params: Unsubscribed) -> Json:
-        """End a subscription."""
-        assert call.connection is not None
-        call.connection.unsubscribe(call.method.name.replace("unsubscribe", "subscribe"), params.sub_eid)
-        return Json(b"{}")
-
-
-def registry(hall: Hall) -> Registry:
-    """The real methods' names and parameters, done by the hall."""
-    runs = {Kind.CALL: hall.read, Kind.WRITE: hall.write, Kind.SUBSCRIBE: hall.subscribe}
-    methods = [
-        Method(method.name, method.params, runs[method.kind], Access.ANYONE, method.kind)
-        for method in METHODS
-        if method.kind in runs
-    ]
-    ends = [
-        Method(method.name, Unsubscribed, hall.unsubscribe, kind=Kind.UNSUBSCRIBE)
-        for method in METHODS
-        if method.kind is Kind.UNSUBSCRIBE
-    ]
-    return Registry([*methods, *ends, Method("nothing", NoParams, hall.read)], public_view=True)
-
-
-async def converse(sent: list[bytes]) -> bytes:
-    """What a connection answers to these pieces and the end of the stream."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    hall, metrics = Hall(), Metrics()
-    client = Client("192.0.2.1", "v", identity=Identity(1, "anna", "admin", UUID(int=1), 2e9))
-    received = bytearray()
-    with no_faults(), ours, trio.fail_after(10):
-        async with trio.open_nursery() as nursery, trio.open_nursery() as background:
-            background.start_soon(hall.work)
-            stream = Stream(theirs, "192.0.2.1", background.start_soon)
-            connection = Connection(
-                WebSocket(stream, max_message_bytes=MAX_MESSAGE_BYTES), client, registry(hall), metrics, FailureLog()
-            )
-            nursery.start_soon(connection.run)
-            peer = trio.socket.from_stdlib_socket(ours)
-            nursery.start_soon(_send, peer, sent)
-            while data := await peer.recv(65536):
-                received += data
-            background.cancel_scope.cancel()
-    assert not hall.subscribers
-    assert (metrics.subscriptions, metrics.clients_behind) == (0, 0)
-    return bytes(received)
-
-
-async def _send(peer: trio.socket.SocketType, sent: list[bytes]) -> None:
-    try:
-        for piece in sent:
-            sent_bytes = 0
-            while sent_bytes < len(piece):
-                sent_bytes += await peer.send(piece[sent_bytes:])
-            for _ in range(3):
-                await trio.lowlevel.checkpoint()
-        peer.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # it has closed
-
-
-def read_frames(data: bytes) -> list[Frame]:
-    """The frames that a server sent; fails where they are not as RFC 6455 and our own protocol have them."""
-    found = []
-    while data:
-        opcode, size = data[0] & 0x0F, data[1]
-        assert data[0] & 0xF0 == 0x80
-        assert opcode in {TEXT, CLOSE, PING, PONG}
-        head = 2
-        if size == 126:
-            head, size = 4, int.from_bytes(data[2:4])
-            assert size >= 126
-        elif size == 127:
-            head, size = 10, int.from_bytes(data[2:10])
-            assert size >= 1 << 16
-        assert len(data) >= head + size, "a frame was cut off"
-        found.append(Frame(opcode, data[head : head + size]))
-        data = data[head + size :]
+def outcomes(pieces: list[bytes]) -> list[Event]:
+    """The outcomes of all frames in these pieces that need something done, up to a close or a fault."""
+    reader, found = FrameReader(MAX_MESSAGE_BYTES), list[Event]()
+    for piece in pieces:
+        reader.feed(piece)
+        while (event := reader.next()) is not None:
+            if event != Reply(b""):
+                found.append(event)
+            if isinstance(event, Closed | Fault):
+                return found
     return found
 
 
-def check_frames(received: list[Frame]) -> None:
-    """Messages are envelopes, no fault is the server's, and nothing follows a close."""
-    for number, one in enumerate(received):
-        if one.opcode == TEXT and one.payload != b"1":
-            message = json.loads(one.payload)
-            assert set(message) >= KEYS
-            assert message["error"] != "InternalServerError", message
-        if one.opcode == CLOSE:
-            assert number == len(received) - 1
-            assert len(one.payload) <= 125
+def outcomes_of_wsproto(data: bytes) -> list[Event]:
+    """The same by wsproto alone; it finds some faults before the frame is complete."""
+    server, text, found = Connection(ConnectionType.SERVER), "", list[Event]()
+    server.receive_data(data)
+    for event in server.events():
+        match event:
+            case TextMessage():
+                text += event.data
+                if event.message_finished:
+                    found.append(text)
+                    text = ""
+            case Ping():
+                found.append(Reply(server.send(event.response())))
+            case BytesMessage():
+                return [*found, Fault(CloseCode.UNSUPPORTED, "binary frame")]
+            case CloseConnection() if server.state is ConnectionState.REMOTE_CLOSING:
+                return [*found, Closed(int(event.code), server.send(event.response()))]
+            case CloseConnection():
+                return [*found, Fault(CloseCode(event.code), "protocol fault")]
+    return found
 
 
 def check(sent: bytes) -> None:
-    """The connection ends, cleanly, and says nothing that it should not."""
-    received = read_frames(trio.run(converse, cut(sent, len(sent))))
-    check_frames(received)
-    if received and received[-1].opcode == CLOSE and received[-1].close_reason.startswith('{"reason"'):
-        assert received[-1].close_code in CLOSES
+    """The same outcomes, but for a frame that announces too much, and for a fault in a frame that is incomplete."""
+    found, expected = outcomes(cut(sent, len(sent))), outcomes_of_wsproto(sent)
+    if found and found[-1] == Fault(CloseCode.TOO_BIG, "message too big"):
+        found.pop()
+        expected = expected[: len(found)]
+    if len(expected) == len(found) + 1 and isinstance(expected[-1], Fault):
+        expected.pop()
+    assert found == expected
+
+
+def check_text(text: str) -> None:
+    """A text message with any mask is read to its end, and not before it is complete."""
+    frame = Connection(ConnectionType.CLIENT).send(TextMessage(text))
+    assert read_plain_text(frame + b"rest") == (text, len(frame))
+    for piece in cut(frame, len(text))[:-1]:
+        assert read_plain_text(piece) is None
 
 
 def test_frames() -> None:
-    """Good, odd and damaged frames, however the network cuts them."""
+    """Good, odd and damaged frames."""
     each(variants(frames()), check, 0.15)
+
+
+def test_texts() -> None:
+    """Text messages, without wsproto."""
+    each(st.lists(TEXTS, min_size=1, max_size=8), check_text, 0.15)

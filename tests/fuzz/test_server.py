@@ -1,21 +1,29 @@
-"""A real server takes whatever comes on its ports, and is as good as new afterwards."""
+"""A real server takes whatever bytes come on its ports, and is as good as new afterwards."""
 
+import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 import trio
+from structlog.typing import EventDict, WrappedLogger
 
-from tests.fuzz.faults import no_faults
+from seatsync.core.websocket.frames import CloseCode
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import frames, requests, variants
-from tests.fuzz.test_frames import check_frames, read_frames
 from tests.support.client import http
 from tests.support.halls import make_hall
+from tests.support.raw_socket import CLOSE, PING, PONG, TEXT, Frame
 from tests.support.server import RunningServer, running_server
 from tests.support.waiting import eventually, metric_is
 
 PATIENCE_S = 15.0
+
+KEYS = {"type", "status", "data", "error", "eid", "ts"}
+CLOSES = {CloseCode.NORMAL, CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED, CloseCode.INVALID_UTF8, CloseCode.TOO_BIG}
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -23,8 +31,62 @@ HANDSHAKE = (
 )
 
 
+@contextmanager
+def no_faults() -> Iterator[None]:
+    """Write no log in the block, and fail if it would have had an error."""
+    found: list[EventDict] = []
+
+    def keep(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
+        if level in {"error", "exception", "critical"}:
+            found.append(event)
+        raise structlog.DropEvent
+
+    processors = structlog.get_config()["processors"]
+    before = processors.copy()
+    processors[:] = [keep]
+    try:
+        yield
+    finally:
+        processors[:] = before
+    if found:
+        raise AssertionError("\n".join(map(repr, found)))
+
+
+def read_frames(data: bytes) -> list[Frame]:
+    """The frames that a server sent; fails where they are not as RFC 6455 and our own protocol have them."""
+    found = []
+    while data:
+        opcode, size = data[0] & 0x0F, data[1]
+        assert data[0] & 0xF0 == 0x80
+        assert opcode in {TEXT, CLOSE, PING, PONG}
+        head = 2
+        if size == 126:
+            head, size = 4, int.from_bytes(data[2:4])
+            assert size >= 126
+        elif size == 127:
+            head, size = 10, int.from_bytes(data[2:10])
+            assert size >= 1 << 16
+        assert len(data) >= head + size, "a frame was cut off"
+        found.append(Frame(opcode, data[head : head + size]))
+        data = data[head + size :]
+    return found
+
+
+def check_frames(received: list[Frame]) -> None:
+    """Messages are envelopes, no fault is the server's, and nothing follows a close."""
+    for number, one in enumerate(received):
+        if one.opcode == TEXT and one.payload != b"1":
+            message = json.loads(one.payload)
+            assert set(message) >= KEYS
+            assert message["error"] != "InternalServerError", message
+        if one.opcode == CLOSE:
+            assert number == len(received) - 1
+            assert len(one.payload) <= 125
+            assert one.close_code in CLOSES or not one.close_reason.startswith('{"reason"')
+
+
 def converse(port: int, sent: bytes) -> bytes:
-    """What the server says to these bytes and the end of the stream; fails when it does not close."""
+    """Send these bytes and the end of the stream; returns the answers, and fails when the server does not close."""
     received = bytearray()
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
         try:
@@ -79,7 +141,7 @@ async def test_a_server_survives_it(database_url: str) -> None:
         await metric_is(server.port, "connections", 0)
         tasks, descriptors = _tasks(), _descriptors()
         with no_faults():
-            await trio.to_thread.run_sync(each, variants(frames()), check_websocket, 0.07)
+            await trio.to_thread.run_sync(each, variants(frames()), check_websocket, 0.15)
             await trio.to_thread.run_sync(each, variants(requests()), check_http, 0.03)
             late = 2 * server.settings.db_pool_size  # database connections are opened when needed: a descriptor, a task
             await is_as_before(server, tasks + late, descriptors + late)

@@ -1,0 +1,109 @@
+"""Frames, without a stream: built, read, joined, limited. `tests.fuzz.test_frames` reads damaged ones.
+
+The last tests hold the behaviour of wsproto that the reader relies on: they break first when a new release differs.
+"""
+
+import pytest
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, TextMessage
+from wsproto.frame_protocol import CloseReason
+
+from seatsync.core.websocket.frames import CloseCode, Fault, FrameReader, Reply, read_plain_text, text_frame
+from tests.support.raw_socket import CONTINUATION, TEXT, frame
+
+SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_text_frame_is_what_a_client_reads(size: int) -> None:
+    """All three encodings of its length (RFC 6455, section 5.2)."""
+    client = Protocol(ConnectionType.CLIENT)
+    client.receive_data(text_frame(b"x" * size))
+    events = list(client.events())
+    assert "".join(event.data for event in events if isinstance(event, TextMessage)) == "x" * size
+    assert getattr(events[-1], "message_finished", False)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_text_is_read_when_it_is_complete(size: int) -> None:
+    """Not a byte earlier; what follows is the next frame."""
+    reader, sent = FrameReader(max_message_bytes=70000), frame(TEXT, b"x" * size)
+    for part in (sent[:1], sent[1:2], sent[2:-1]):
+        reader.feed(part)
+        assert reader.next() is None
+    reader.feed(sent[-1:] + frame(TEXT, b"next"))
+    assert [reader.next() for _ in range(3)] == ["x" * size, "next", None]
+
+
+def test_fragments_are_one_message() -> None:
+    """The last one completes it; the limit is for all of them together, and for each message anew."""
+    reader = FrameReader(max_message_bytes=4)
+    for _ in range(2):
+        reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cd"))
+        assert [reader.next(), reader.next()] == [Reply(b""), "abcd"]
+    reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cde"))
+    assert [reader.next(), reader.next()] == [Reply(b""), Fault(CloseCode.TOO_BIG, "message too big")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x81\x02hi....", id="unmasked"),
+        pytest.param(b"\x01\x82\0\0\0\0hi", id="fragment"),
+        pytest.param(b"\xc1\x82\0\0\0\0hi", id="reserved bit"),
+        pytest.param(b"\x82\x82\0\0\0\0hi", id="binary"),
+        pytest.param(b"\x81\xfe\x00\x02\0\0\0\0hi", id="length not in its shortest form"),
+        pytest.param(b"\x81\xff\0\0\0\0\0\0\0\x02\0\0\0\0hi", id="longest"),
+        pytest.param(b"\x81\x81\0\0\0\0\xff", id="not UTF-8"),
+    ],
+)
+def test_every_other_frame_is_left_to_wsproto(data: bytes) -> None:
+    """Only a masked, unfragmented text frame that keeps every rule is read without wsproto."""
+    assert read_plain_text(data) is None
+
+
+# Behaviour of wsproto that the reader relies on
+
+
+def test_wsproto_starts_open_after_our_handshake() -> None:
+    """It expects no handshake, compresses nothing, and has nothing to send first."""
+    server = Protocol(ConnectionType.SERVER)
+    assert server.state is ConnectionState.OPEN
+    assert list(server.events()) == []
+    server.receive_data(frame(TEXT, b"x"))
+    assert list(server.events()) == [TextMessage(data="x")]
+
+
+@pytest.mark.parametrize("size", [0, 200, 70_000])
+def test_wsproto_reports_a_whole_frame_once(size: int) -> None:
+    """So a frame is one event, and costs one of the budget."""
+    server = Protocol(ConnectionType.SERVER)
+    for last in (False, True):
+        server.receive_data(frame(CONTINUATION if last else TEXT, b"x" * size, last=last))
+        (event,) = server.events()
+        assert isinstance(event, TextMessage)
+        assert (event.data, event.frame_finished, event.message_finished) == ("x" * size, True, last)
+
+
+def test_wsproto_reports_a_broken_rule_as_a_close_while_open() -> None:
+    """That is how it differs from a close of the peer; messages before it come first."""
+    server = Protocol(ConnectionType.SERVER)
+    server.receive_data(frame(TEXT, b"x") + frame(TEXT, b"\xff"))
+    text, close = server.events()
+    assert isinstance(text, TextMessage)
+    assert isinstance(close, CloseConnection)
+    assert (close.code, server.state) == (CloseReason.INVALID_FRAME_PAYLOAD_DATA, ConnectionState.OPEN)
+    assert server.send(CloseConnection(code=1007)) == b"\x88\x02\x03\xef"
+    server.receive_data(b"more")
+    assert list(server.events()) == []
+
+
+def test_wsproto_tells_the_peer_s_close_by_its_state() -> None:
+    """And has the answer to it ready."""
+    server = Protocol(ConnectionType.SERVER)
+    server.receive_data(frame(0x8, (4999).to_bytes(2) + b"bye"))
+    (close,) = server.events()
+    assert isinstance(close, CloseConnection)
+    assert (close.code, close.reason, server.state) == (4999, "bye", ConnectionState.REMOTE_CLOSING)
+    assert server.send(close.response()) == b"\x88\x05\x13\x87bye"
