@@ -33,5 +33,5 @@ class Bucket:
         return (1.0 - level) / self.rate
 
     def has(self, fraction: float) -> bool:
-        """Whether at least this fraction of the capacity is left."""
+        """At least this fraction of the capacity is left."""
         return self._level + (trio.current_time() - self._at) * self.rate >= self.capacity * fraction

@@ -4,8 +4,7 @@ A handshake on ``/ws`` or ``/`` makes it a WebSocket. Every other request is ans
 (`seatsync.core.http.api`) and a few pages (`seatsync.core.http.pages`).
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -74,13 +73,16 @@ class HttpServer:
     async def serve(self, stream: Stream) -> None:
         """Serve one accepted connection to its end, and close it. Raises nothing but `trio.Cancelled`."""
         try:
-            with _contained(stream.peer):
-                handshake = await self._converse(stream)
-                if handshake is not None:
-                    await self._upgrade(stream, handshake)
+            handshake = await self._converse(stream)
+            if handshake is not None:
+                await self._upgrade(stream, handshake)
+        except BaseException as error:  # noqa: BLE001 - raised again unless it is a fault of this connection
+            _absorb(error, stream.peer)
         finally:
-            with _contained(stream.peer):
+            try:
                 await stream.aclose()
+            except BaseException as error:  # noqa: BLE001 - as above
+                _absorb(error, stream.peer)
 
     async def _converse(self, stream: Stream) -> Handshake | None:
         """Answer requests until either side ends the connection, or one of them is a handshake."""
@@ -178,18 +180,17 @@ class HttpServer:
             return ""
 
 
-@contextmanager
-def _contained(peer: str) -> Iterator[None]:
-    """Log a fault of one connection instead of raising it; cancellations and Ctrl-C go on, out of a group too."""
-    try:
-        yield
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+def _absorb(error: BaseException, peer: str) -> None:
+    """Log a fault of one connection; raise a cancellation or Ctrl-C again, out of a group too."""
+    if isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
         logger.debug("connection_lost", address=peer)
-    except Exception:
-        logger.exception("connection_fault", address=peer)
-    except BaseExceptionGroup as group:
-        faults, others = group.split(Exception)
+    elif isinstance(error, Exception):
+        logger.error("connection_fault", address=peer, exc_info=error)
+    elif isinstance(error, BaseExceptionGroup):
+        faults, others = error.split(Exception)
         if faults is not None:
-            logger.exception("connection_fault", address=peer, exc_info=faults)
+            logger.error("connection_fault", address=peer, exc_info=faults)
         if others is not None:
             raise others from None
+    else:
+        raise error
