@@ -1,4 +1,4 @@
-"""How many inputs, and how they are run: a small fixed share in `make test`, 100,000 new ones in `make fuzz`.
+"""The number of inputs, and their runs: a small fixed share in `make test`, 100,000 new ones in `make fuzz`.
 
 ``FUZZ_INPUTS`` is their number; without it, the same few inputs are tried every time.
 """

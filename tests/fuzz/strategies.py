@@ -1,4 +1,4 @@
-"""What clients might send: good messages, frames and requests, and what becomes of them when they are damaged."""
+"""Input of clients: good messages, frames and requests, and damaged ones."""
 
 import json
 import string

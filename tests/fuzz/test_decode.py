@@ -1,5 +1,4 @@
-"""Whatever text a client sends is a request or an error with an answer; whatever its data, a method takes it or says
-what is wrong."""
+"""Any text is a request or an error with an answer; any data is taken by a method or refused with the fault."""
 
 import json
 from contextlib import suppress
@@ -30,7 +29,7 @@ def check_message(text: str) -> None:
 
 
 def check_answer(type_: str, eid: str, error: errors.SeatSyncError) -> None:
-    """The client's fault, told in a frame that JSON can carry."""
+    """The client's fault, in an envelope that JSON can encode."""
     assert isinstance(error, errors.ClientFault)
     answer = json.loads(protocol.error_envelope(type_, eid, error))
     assert (answer["type"], answer["eid"], answer["error"]) == (type_, eid, error.code)

@@ -1,4 +1,4 @@
-"""How connections end: with which code, cleanly, and without harm to anybody else."""
+"""How connections end: with which code, cleanly, and without harm to others."""
 
 import json
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ BROKEN_FRAMES = {
     "ping too long": frame(PING, b"x" * 126),
     "unmasked close": frame(CLOSE, NORMAL, masked=False),
     "close of one byte": frame(CLOSE, b"\x03"),
-    "close with a code nobody may send": frame(CLOSE, (1005).to_bytes(2)),
+    "close with a code that may not be sent": frame(CLOSE, (1005).to_bytes(2)),
     "close with a code out of range": frame(CLOSE, (999).to_bytes(2)),
     "length not in its shortest form": bytes([0x81, 0x80 | 126]) + (2).to_bytes(2) + bytes(4) + b"{}",
 }
@@ -182,7 +182,7 @@ async def test_close_of_the_client_is_answered(server: RunningServer) -> None:
 
 
 async def test_requests_before_a_close_are_answered(server: RunningServer) -> None:
-    """What a client asked before it closes is done, and nothing that it sends after."""
+    """Requests before a close are done, and none that come after."""
     hall = await make_hall(server)
     async with raw_websocket(server.ws_port, {"Authorization": f"Bearer {await server.token('anna')}"}) as raw:
         for seat in hall.seats[:2]:
@@ -242,7 +242,7 @@ async def test_peer_that_vanishes(server: RunningServer, way: str) -> None:
 
 
 async def test_peer_that_vanishes_amid_updates(server: RunningServer) -> None:
-    """Peers that reset while they are being sent to disturb nobody."""
+    """Peers that reset while they are being sent to disturb no others."""
     hall = await make_hall(server)
     subscribe = json.dumps({"type": "hall.subscribe", "eid": "h", "data": {"id": hall.id}}).encode()
     async with server.client() as other:

@@ -1,4 +1,4 @@
-"""The end of a server: readiness first, then no new connections, answers to what is under way, and clean closes."""
+"""The end of a server: readiness first, then no new connections, answers to what is in flight, and clean closes."""
 
 import json
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ POST = b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\
 
 @asynccontextmanager
 async def ends_within(seconds: float, database_url: str, drain_timeout: str = "10") -> AsyncIterator[RunningServer]:
-    """A server that has to have ended so soon after it is told to, or after the block if it is not."""
+    """A server that has to end this soon after its stop, or after the block."""
     async with running_server(database_url, DRAIN_TIMEOUT=drain_timeout) as server:
         yield server
         started = trio.current_time()
@@ -36,7 +36,7 @@ async def is_told_to_go(raw: RawSocket) -> None:
 
 
 async def is_refused(port: int) -> bool:
-    """Whether nobody listens there any more."""
+    """Nothing listens there any more."""
     try:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
     except OSError:
@@ -53,13 +53,13 @@ async def stopped(server: RunningServer) -> None:
 
 
 async def test_an_idle_server_ends_at_once(database_url: str) -> None:
-    """There is nobody to wait for."""
+    """There is no connection to wait for."""
     async with ends_within(1, database_url):
         pass
 
 
 async def test_connections_are_told_when_to_come_back(database_url: str) -> None:
-    """Each is closed with 1001; nobody waits for those who have gone."""
+    """Each is closed with 1001; those that have gone are not waited for."""
     async with (
         ends_within(1, database_url) as server,
         raw_websocket(server.ws_port) as one,
@@ -79,7 +79,7 @@ def test_the_window_grows_with_the_connections(connections: int, window_ms: int)
 
 
 async def test_readiness_fails_first(database_url: str) -> None:
-    """A load balancer that asks on a connection it already has is told, and to close it."""
+    """A load balancer gets the answer on a connection it already has, and closes it."""
     async with running_server(database_url) as server, raw_websocket(server.ws_port), raw_tcp(server.port) as balancer:
         await stopped(server)
         await balancer.send(REQUEST)
@@ -89,7 +89,7 @@ async def test_readiness_fails_first(database_url: str) -> None:
 
 
 async def test_idle_http_connections_are_closed(database_url: str) -> None:
-    """One kept alive is closed without a word; one on which nothing has been said yet may still say it for a second."""
+    """One kept alive is closed without an answer; a new one may still send its request for a second."""
     async with (
         ends_within(2, database_url) as server,
         raw_tcp(server.port) as kept_alive,
@@ -158,7 +158,7 @@ async def test_nobody_holds_the_end_up(database_url: str) -> None:
 
 
 async def test_messages_after_the_end_began_are_not_begun(database_url: str) -> None:
-    """What comes behind the close is passed over: the client sends it again elsewhere."""
+    """Messages after the close are skipped: the client sends them again elsewhere."""
     async with ends_within(1, database_url) as server, raw_websocket(server.ws_port) as raw:
         server.stop.set()
         close = await raw.receive_close()

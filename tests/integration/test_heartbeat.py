@@ -20,7 +20,7 @@ short_close = pytest.mark.parametrize("timing", [Timing(close_s=0.2)], ids=[""])
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes 25 and 60 seconds takes 0.1 and 0.4."""
+    """Pings after 0.1 instead of 25 seconds, the end after 0.4 instead of 60."""
     monkeypatch.setattr(connections, "PING_AFTER_S", PING_AFTER_S)
     monkeypatch.setattr(connections, "DROP_AFTER_S", DROP_AFTER_S)
     monkeypatch.setattr(connections, "TICK_S", 0.02)
@@ -42,7 +42,7 @@ async def test_heartbeat_is_answered(server: RunningServer) -> None:
 
 
 async def test_heartbeat_in_fragments(server: RunningServer) -> None:
-    """A message is a heartbeat by what it says, not by how it was cut into frames."""
+    """A message is a heartbeat by its text, not by its frames."""
     async with raw_websocket(server.ws_port) as raw:
         await raw.send_frame(TEXT, b"", last=False)
         await raw.send_frame(0, b"1", last=False)
@@ -90,7 +90,7 @@ async def test_silent_connection_is_pinged(server: RunningServer) -> None:
 @short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
-    """A message, a heartbeat, a ping or a pong nobody asked for: each keeps a connection alive."""
+    """A message, a heartbeat, a ping or an unsolicited pong: each keeps a connection alive."""
 
     async def live_on(opcode: int, payload: bytes) -> None:
         async with raw_websocket(server.ws_port) as raw:
@@ -110,7 +110,7 @@ async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
 @short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_silent_peer_is_dropped(server: RunningServer) -> None:
-    """A peer from which nothing comes, not even pongs, is told so with 1001 and dropped."""
+    """A peer from which nothing comes, not even pongs, is closed with 1001."""
     async with raw_websocket(server.ws_port) as raw:
         started = trio.current_time()
         assert await pinged(raw) == b""
@@ -133,7 +133,7 @@ async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer)
 @short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_peer_that_the_server_does_not_read_is_not_dropped(server: RunningServer) -> None:
-    """While the server itself has stopped reading, because of 64 writes under way, silence is no reason."""
+    """While the server itself has stopped reading, because of 64 writes in flight, silence is no reason."""
     hall = await make_hall(server, places=65)
     token = await server.token("anna")
     async with server.client(token) as anna:
@@ -156,7 +156,7 @@ async def test_peer_that_the_server_does_not_read_is_not_dropped(server: Running
 @short_close
 @pytest.mark.usefixtures("short_patience")
 async def test_vanished_peer_is_dropped(server: RunningServer) -> None:
-    """A peer that vanished without a word, so that even its goodbye is not answered, is forgotten."""
+    """A peer that vanished, so that its close is not answered either, is forgotten."""
     async with raw_websocket(server.ws_port):
         with trio.fail_after(PATIENCE_S):
             await metric_is(server.port, "connections", 1)

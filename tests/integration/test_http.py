@@ -120,7 +120,7 @@ async def test_reset_harms_nobody(server: RunningServer) -> None:
 
 
 async def test_full_server_refuses(database_url: str) -> None:
-    """Over MAX_CONNECTIONS requests get 503; health is still told, and a free place is taken again."""
+    """Over MAX_CONNECTIONS requests get 503; health is still served, and a free slot is taken again."""
     async with running_server(database_url, MAX_CONNECTIONS="1") as server:
         async with server.client() as client:
             await client.heartbeat()
@@ -139,8 +139,8 @@ def cookie_header(answer: Answer, cookies: dict[str, str]) -> dict[str, str]:
 
 
 async def test_login_reaches_the_visitors_socket(server: RunningServer) -> None:
-    """The sign-in page's socket hears of the login after the response that sets the cookie, then is closed with 4001;
-    the new cookie is the user, and after the logout it is nobody."""
+    """The sign-in page's socket receives the login after the response that sets the cookie, then is closed with 4001;
+    the new cookie is the user, and after the logout a guest."""
     cookies: dict[str, str] = {}
     headers = cookie_header(await http(server.port, "POST", "/api/user/status"), cookies)
     async with server.client(cookie=headers["Cookie"]) as page:

@@ -1,4 +1,4 @@
-"""Floods and half-open connections: what is refused, how, and that nobody else notices.
+"""Floods and half-open connections: which are refused, how, and that others do not notice.
 
 Clients of these servers come from addresses of their own: the server trusts this machine as a proxy.
 """
@@ -39,12 +39,12 @@ async def strict(database_url: str) -> AsyncIterator[RunningServer]:
 
 
 def come_from(address: str) -> dict[str, str]:
-    """What the proxy adds."""
+    """The field that the proxy adds."""
     return {"X-Forwarded-For": address}
 
 
 async def answers_others(server: RunningServer) -> None:
-    """Somebody at another address is served as if nothing were."""
+    """A client at another address is served as ever."""
     with trio.fail_after(2):
         async with open_client(server.ws_port, [(b"X-Forwarded-For", THERE.encode())]) as client:
             assert (await client.ask("user.status"))["error"] is None
@@ -58,7 +58,7 @@ async def next_answer(raw: RawSocket) -> dict[str, object]:
 
 
 async def test_too_many_messages_are_refused(strict: RunningServer) -> None:
-    """Each is answered, with the time to wait; who waits so long is served again. The log has one line."""
+    """Each is answered, with the time to wait; a client that waits so long is served again. The log has one line."""
     async with raw_websocket(strict.ws_port, come_from(HERE)) as raw:
         with structlog.testing.capture_logs() as logs:
             await raw.send(STATUS * (BURST + 10))
@@ -89,7 +89,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
-async def test_who_ignores_the_limit_is_closed(strict: RunningServer, flood: bytes) -> None:
+async def test_a_client_that_ignores_the_limit_is_closed(strict: RunningServer, flood: bytes) -> None:
     """Whatever the frames are: 1008, after another bucketful. The log has a few lines of it and not one for each."""
     async with raw_websocket(strict.ws_port, come_from(HERE)) as raw:
         if flood == FLOODS["empty fragments"]:
@@ -173,7 +173,7 @@ async def test_a_flood_of_subscriptions_has_its_bound(database_url: str) -> None
 
 
 async def test_half_open_connections_have_their_time(database_url: str) -> None:
-    """One that says nothing is closed, one whose request trickles in is told so; others connect meanwhile."""
+    """A silent one is closed, one whose request trickles in is answered with 408; others connect meanwhile."""
     async with (
         running_server(database_url, timing=Timing(head_s=0.3)) as server,
         raw_tcp(server.ws_port) as silent,
@@ -187,7 +187,7 @@ async def test_half_open_connections_have_their_time(database_url: str) -> None:
             assert await trickling.response() == 408
 
 
-async def test_sockets_are_bounded_whatever_is_said_on_them(database_url: str) -> None:
+async def test_sockets_are_bounded_whatever_is_spoken_on_them(database_url: str) -> None:
     """Beyond MAX_CONNECTIONS and a few more they are closed at once; when the silent ones' time is up there is room."""
     async with running_server(database_url, timing=Timing(head_s=2.0), MAX_CONNECTIONS="10") as server:
         with structlog.testing.capture_logs() as logs:
@@ -208,8 +208,8 @@ async def test_sockets_are_bounded_whatever_is_said_on_them(database_url: str) -
         assert [line["event"] for line in logs] == ["sockets_refused"]
 
 
-async def test_a_full_server_says_so_to_all(database_url: str) -> None:
-    """A crowd that finds no room is told when to come back, and who is in does not notice."""
+async def test_a_full_server_answers_all(database_url: str) -> None:
+    """A crowd that finds no room gets reconnect advice, and open connections do not notice."""
     codes: list[int] = []
 
     async def try_it(server: RunningServer) -> None:

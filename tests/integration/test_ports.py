@@ -1,4 +1,4 @@
-"""Ports and paths, and handshakes that are none."""
+"""Ports and paths, and invalid handshakes."""
 
 import socket
 from contextlib import suppress
@@ -14,7 +14,7 @@ LOOPBACKS = ["127.0.0.1", "::1"]
 
 
 def exists(host: str) -> bool:
-    """Whether this machine has that address."""
+    """This machine has that address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe, suppress(OSError):
         probe.bind((host, 0))
@@ -71,7 +71,7 @@ async def test_handshake_after_requests(server: RunningServer) -> None:
 
 
 async def test_frames_sent_with_the_handshake(server: RunningServer) -> None:
-    """What a client sends right behind its handshake, in the same segment, is not lost."""
+    """Frames right behind the handshake, in the same segment, are not lost."""
     async with raw_tcp(server.ws_port) as raw:
         lines = (
             "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -83,7 +83,7 @@ async def test_frames_sent_with_the_handshake(server: RunningServer) -> None:
 
 
 async def test_malformed_handshake(server: RunningServer) -> None:
-    """A handshake that is none is told so, and what it should be; the server goes on."""
+    """An invalid handshake is answered with its fault; the server goes on."""
     headers: list[tuple[dict[str, str], int]] = [
         ({"Upgrade": ""}, 426),
         ({"Upgrade": "h2c"}, 426),
@@ -120,7 +120,7 @@ async def test_upgrade_only_by_get_and_only_there(server: RunningServer, method:
 
 
 async def test_what_is_no_request(server: RunningServer) -> None:
-    """TLS, garbage and endless headers end the connection, with an error where one can be told, and nothing else."""
+    """TLS, garbage and endless headers end the connection, with an error where one can be sent, and nothing else."""
     for data in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00" * 100,

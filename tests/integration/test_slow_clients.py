@@ -31,7 +31,7 @@ async def ask(raw: RawSocket, type_: str, data: Any = None, eid: str = "h") -> A
 
 @asynccontextmanager
 async def slow_client(server: RunningServer) -> AsyncIterator[RawSocket]:
-    """A client that reads only when told, with little room in its buffers."""
+    """A client that reads only on demand, with small buffers."""
     async with raw_websocket(server.ws_port, receive_buffer_bytes=SMALL_BYTES) as raw:
         yield raw
 
@@ -46,7 +46,7 @@ async def repaint(server: RunningServer, hall: Hall, times: int) -> None:
 
 
 async def flip(server: RunningServer, hall: Hall, times: int) -> int:
-    """Change one seat of the hall that often, each time small enough to be told as it is; the last revision."""
+    """Change one seat of the hall that often, by small updates; returns the last revision."""
     for _ in range(times):
         await server.sql(
             f"update seat set status = case when status = 'VACANT' then 'OCCUPIED'::seat_status else 'VACANT' end"
@@ -150,7 +150,7 @@ async def test_new_layout_for_who_is_behind(server: RunningServer, statement: st
 
 
 async def test_deleted_hall_for_who_is_behind(server: RunningServer) -> None:
-    """A client that was behind hears that its hall is gone."""
+    """A client that was behind is notified that its hall is gone."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         await watch(raw, hall)
@@ -188,7 +188,7 @@ async def test_list_for_who_is_behind(server: RunningServer, removed: bool) -> N
 
 
 async def test_answers_wait_for_the_client_too(server: RunningServer) -> None:
-    """A client that asks and does not read is not read any further; when it reads, every answer is there, in order."""
+    """A client that sends requests and does not read is not read any further; all answers come in the end, in order."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other, trio.open_nursery() as nursery:
         requests = [json.dumps({"type": "hall.get", "data": {"id": hall.id}, "eid": n}).encode() for n in range(100)]
@@ -261,7 +261,7 @@ async def test_client_that_never_reads_again(server: RunningServer) -> None:
 
 @pytest.mark.usefixtures("short_patience")
 async def test_asking_without_reading_is_too_slow_too(server: RunningServer) -> None:
-    """Also a client without subscriptions, that asks for more than it takes, is closed with 4008."""
+    """Also a client without subscriptions that requests more than it reads is closed with 4008."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         request = json.dumps({"type": "hall.get", "data": {"id": hall.id}}).encode()

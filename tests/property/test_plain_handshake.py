@@ -1,4 +1,4 @@
-"""What is read of a handshake without h11 is what h11 would have read."""
+"""A handshake read without h11 is read as h11 would read it."""
 
 import h11
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_plain_handshake_is_read_as_h11_reads_it(
 
 
 def test_usual_handshake_is_read() -> None:
-    """What browsers and programs send does not need h11."""
+    """Handshakes of browsers and programs do not need h11."""
     head = (
         b"GET /ws HTTP/1.1\r\nHost: localhost:3001\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: a=b; c=d\r\n\r\n"

@@ -1,7 +1,7 @@
-"""An `HttpFront` on streams in memory, and a client that speaks raw HTTP to it.
+"""An `HttpServer` on streams in memory, and a client that speaks raw HTTP to it.
 
-Everything around the front is made up here: a registry of small methods (`registry`), an authenticator that knows
-visitors but no users, an upgrade that says hello. What the front asked of its surroundings is in the lists of `World`.
+The parts around it are fakes: a registry of small methods (`registry`), an authenticator that knows visitors but no
+users, an upgrade that only answers. The calls that the server makes are in the lists of `World`.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -59,7 +59,7 @@ class MemoryStream(Stream):
         self._unread = data + self._unread
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """What was put back, or what comes."""
+        """Return what was put back, or what comes."""
         if self._unread:
             await trio.lowlevel.checkpoint()
             data, self._unread = self._unread, b""
@@ -121,7 +121,7 @@ class RawClient:
         await self.stream.send_all(data)
 
     async def finish(self) -> None:
-        """Send nothing more, but go on listening."""
+        """Send nothing more, but go on reading."""
         await self.stream.send_eof()
 
     async def reply(self, *, without_body: bool = False) -> Reply:
@@ -181,7 +181,7 @@ def handshake_bytes(path: str = "/ws", method: str = "GET", **headers: str) -> b
 
 @define
 class World:
-    """What surrounds a front, and what it was asked for."""
+    """The parts around a server, and the calls it made."""
 
     settings: Settings
     nursery: trio.Nursery
@@ -195,7 +195,7 @@ class World:
     addresses: list[str] = field(factory=list)
     ended: list[MemoryStream] = field(factory=list)
     limits: ClientLimits = field(init=False)
-    front: HttpServer = field(init=False)
+    server: HttpServer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.limits = ClientLimits(
@@ -204,7 +204,7 @@ class World:
             connections=self.settings.max_connections_per_address,
         )
         methods = registry(self.calls)
-        self.front = HttpServer(
+        self.server = HttpServer(
             Api(methods, TOKENS, self._authenticate),
             Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
             Admission(
@@ -230,7 +230,7 @@ class World:
         return RawClient(ours, stream)
 
     async def _serve(self, stream: MemoryStream) -> None:
-        await self.front.serve(stream)
+        await self.server.serve(stream)
         self.ended.append(stream)
 
     async def _authenticate(self, address: str, authorization: str | None, cookies: Mapping[str, str]) -> Client:
@@ -257,7 +257,7 @@ class World:
 
 @asynccontextmanager
 async def open_world(**environ: str) -> AsyncIterator[World]:
-    """A front with these settings; its connections end with the block."""
+    """A server with these settings; its connections end with the block."""
     async with trio.open_nursery() as nursery:
         yield World(settings(**environ), nursery)
         nursery.cancel_scope.cancel()
@@ -278,7 +278,7 @@ class Numbered:
 
 
 def registry(calls: list[Call]) -> Registry:
-    """Methods that do as their names say; each appends its call to ``calls``."""
+    """Methods that do as they are named; each appends its call to ``calls``."""
 
     async def status(call: Call, _: NoParams) -> dict[str, str]:
         calls.append(call)

@@ -18,14 +18,14 @@ class FakeOutlet:
         raise NotImplementedError
 
     def keep(self, frame: bytes, sent: int) -> bool:
-        """All of a frame, for nothing else is asked of an outlet that is not clear."""
+        """Keep a whole frame: an outlet that is not clear has sent none of it."""
         assert sent == 0
         return self.push(frame)
 
     def send_now(self, _: bytes) -> NoReturn:
-        """Only asked of an outlet that is clear."""
+        """Only called on an outlet that is clear."""
         raise AssertionError
 
     def lose(self) -> NoReturn:
-        """Only told to an outlet that is clear."""
+        """Only called on an outlet that is clear."""
         raise AssertionError

@@ -88,7 +88,7 @@ class Peer(Pair):
             data = data[self.peer.send(data) :]
 
     async def event(self) -> Event:
-        """The next thing that the server says."""
+        """The next event from the server."""
         while True:
             for event in self.protocol.events():
                 return event
@@ -112,7 +112,7 @@ class Peer(Pair):
         raise AssertionError(event)
 
     async def closed(self) -> tuple[int, str | None]:
-        """The code and reason of the server's close frame, which comes next and is the last thing it says."""
+        """The code and reason of the server's close frame, which comes next and last."""
         event = await self.event()
         assert isinstance(event, CloseConnection), event
         return event.code, event.reason

@@ -78,7 +78,7 @@ class RawSocket:
         await self.send(frame(opcode, payload, last=last))
 
     async def handshake(self, path: str = "/ws", headers: Mapping[str, str] | None = None) -> int:
-        """Ask for the upgrade; the status of the answer. Fields given replace the usual ones, ``""`` leaves one out."""
+        """Request the upgrade; returns the status. Fields given replace the usual ones, ``""`` leaves one out."""
         fields = {
             "Host": "localhost",
             "Upgrade": "websocket",
@@ -127,7 +127,7 @@ class RawSocket:
         return received
 
     async def ends(self) -> None:
-        """The server has no more to say and shuts its side down properly; a reset fails the test."""
+        """The server sends no more and shuts its side down properly; a reset fails the test."""
         with trio.fail_after(PATIENCE_S):
             assert self._buffer == b""
             assert await self.stream.receive_some() == b""
@@ -162,7 +162,7 @@ class RawSocket:
 async def raw_tcp(
     port: int, *, receive_buffer_bytes: int | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[RawSocket]:
-    """A connection on which nothing has been said; with so small a receive buffer if that is given."""
+    """A connection before its first byte, with a receive buffer of that size if it is given."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = trio.socket.socket(family)
     if receive_buffer_bytes is not None:

@@ -43,7 +43,7 @@ class Api:
         return method
 
     async def client(self, request: Request, address: str) -> Client:
-        """Who sent a request."""
+        """The client that sent a request."""
         return await self._authenticate(address, request.header(b"authorization"), request.cookies())
 
     def visitor_cookie(self, client: Client) -> HeaderList:
@@ -91,7 +91,7 @@ class Api:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The parameters in a body: a JSON object, where nothing at all and ``null`` stand for ``{}``.
+    """The parameters in a body: a JSON object; an empty body and ``null`` stand for ``{}``.
 
     Raises `BadRequest`, also for bad UTF-8, lone surrogates and deep nesting, which orjson refuses.
     """

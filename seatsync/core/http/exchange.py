@@ -171,7 +171,7 @@ class Exchange:
         try:
             return self._h11.next_event()
         except h11.RemoteProtocolError:
-            raise MalformedRequest from None  # h11's own words repeat what the peer sent
+            raise MalformedRequest from None  # h11's message repeats what the peer sent
 
     async def respond(self, response: Response) -> None:
         """Send the response, without its body to ``HEAD``.

@@ -38,7 +38,7 @@ class Response:
     outcome: str = "success"
     """For logs and metrics: ``success``, or the code of the error."""
     announcement: tuple[str, dict[str, Any]] | None = None
-    """A visitor and what its open sockets are told after this response was written."""
+    """A visitor, and the data announced on its open sockets after this response was sent."""
 
     def fields(self) -> HeaderList:
         """All header fields. No cache may store a response, no browser guess another type."""

@@ -39,7 +39,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Share:
-    """What one network uses of its limits: sockets or connections that are open, and buckets by name."""
+    """The use of one network: its open sockets or connections, and its buckets by name."""
 
     def __init__(self, rates: Mapping[str, float]) -> None:
         self.open = 0
@@ -139,7 +139,7 @@ class SocketLimits:
 
 @define(eq=False)
 class Budget:
-    """What one connection may send: its own share, as long as its network has one left."""
+    """The budget of one connection: its own bucket, as long as its network has tokens left."""
 
     own: Bucket
     shared: Bucket

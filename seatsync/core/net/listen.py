@@ -13,8 +13,8 @@ from seatsync.core.net.limits import SPARE_SOCKETS
 #: Connections that may wait in the kernel to be accepted; the kernel's own limit (somaxconn) holds, too.
 BACKLOG = 4096
 
-#: What the kernel buffers of a connection beyond what is in flight to the peer, in bytes. By default it takes four
-#: megabytes of frames, all of them stale by the time a peer that has stopped reading comes back to them.
+#: Bytes that the kernel buffers for a connection beyond those in flight to the peer. By default it takes four megabytes
+#: of frames, all of them stale by the time a peer that has stopped reading comes back to them.
 UNSENT_BYTES = 64 * 1024
 
 #: Descriptors that are not connections: listening sockets, the database, logs, libraries.

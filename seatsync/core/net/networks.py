@@ -44,7 +44,7 @@ def is_in(address: str, networks: Sequence[Network]) -> bool:
 
 
 def client_network(address: str) -> str:
-    """What a client is counted as: its IPv4 address, or the /64 of its IPv6 address, as text."""
+    """The network that a client is counted as: its IPv4 address, or the /64 of its IPv6 address, as text."""
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, _IPV6_PREFIX), strict=False))

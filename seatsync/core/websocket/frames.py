@@ -198,7 +198,7 @@ class FrameReader:
                 return Fault(CloseCode.UNSUPPORTED, "binary frame")
             case CloseConnection() if wsproto.state is ConnectionState.REMOTE_CLOSING:
                 return Closed(int(event.code), wsproto.send(event.response()))
-            case CloseConnection():  # not the peer's: wsproto's word for a broken rule
+            case CloseConnection():  # not the peer's: wsproto reports a broken rule
                 return Fault(CloseCode(event.code), "protocol fault")
         return _NO_REPLY
 

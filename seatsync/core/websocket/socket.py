@@ -40,7 +40,7 @@ class WebSocket:
     def __init__(self, stream: Stream, *, max_message_bytes: int, timing: Timing = Timing()) -> None:
         self.stream = stream
         self.budget: Budget | None = None
-        """What the peer may send; ``None`` for any amount."""
+        """The peer's budget of frames; ``None`` for any amount."""
         self.over_budget_s = 0.0
         """0 while the last frame was within ``budget``, which every frame takes from; else the seconds to wait."""
         self.close_code: int | None = None

@@ -46,7 +46,7 @@ async def test_subscriptions_are_not_routes() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 async def test_other_verbs_are_405(method: str) -> None:
-    """A method is called with POST; the answer says so."""
+    """A method is called with POST, as the answer's ``Allow`` states."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request(method, "/api/hall/get")
@@ -81,7 +81,7 @@ async def test_no_data_is_an_empty_object(body: bytes) -> None:
     ],
 )
 async def test_bad_json_is_400(body: bytes) -> None:
-    """Bad JSON, bad UTF-8, lone surrogates, deep nesting and what is no object are told apart from bad data."""
+    """Bad JSON, bad UTF-8, lone surrogates, deep nesting and anything but an object differ from bad data."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/get", body)
@@ -100,7 +100,7 @@ async def test_bad_data_is_400(body: bytes) -> None:
 
 
 async def test_domain_error_has_its_status() -> None:
-    """An error's class says the HTTP status; its message reaches the client."""
+    """An error's class has the HTTP status; its message reaches the client."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/refused")
@@ -118,7 +118,7 @@ async def test_throttle_says_how_long() -> None:
 
 
 async def test_database_away_is_503() -> None:
-    """A client that may simply ask again is told when."""
+    """A client that may simply retry gets the time."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/away")
@@ -211,7 +211,7 @@ async def test_failed_announcement_harms_nobody(autojump_clock: trio.testing.Moc
 
 
 def test_parse_object_reads_objects_only() -> None:
-    """The message says what is wrong."""
+    """The message names the fault."""
     assert parse_object(b'{"a":[1]}') == {"a": [1]}
     with pytest.raises(errors.BadRequest, match="not a JSON object"):
         parse_object(b"[]")

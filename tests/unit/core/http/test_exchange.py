@@ -24,7 +24,7 @@ async def test_connection_is_kept_alive() -> None:
 
 
 async def test_connection_close_is_obeyed() -> None:
-    """A client that asks for it is disconnected after the answer, which says so."""
+    """A client that requests it is disconnected after the answer, which repeats it."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("GET", "/healthz", Connection="close")
@@ -171,7 +171,7 @@ async def test_large_head_is_431(end: bytes) -> None:
     ],
 )
 async def test_malformed_head_is_400(head: bytes) -> None:
-    """What is no HTTP/1.1 is answered at once, with the JSON of every error, and closed."""
+    """Bytes that are no HTTP/1.1 are answered at once, with the JSON of every error, and closed."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(head)
@@ -232,7 +232,7 @@ async def test_malformed_chunks_are_400(body: bytes) -> None:
     ids=["head", "chunk", "trailer"],
 )
 async def test_long_blanks_cost_little(request_: bytes) -> None:
-    """h11's expressions are quadratic on these: half a second for 16 KiB, which must not stall everybody else."""
+    """h11's expressions are quadratic on these: half a second for 16 KiB, which must not stall other connections."""
     async with open_world() as world:
         client = await world.connect()
         started = time.process_time()
@@ -242,7 +242,7 @@ async def test_long_blanks_cost_little(request_: bytes) -> None:
 
 
 async def test_body_that_ends_early_is_400() -> None:
-    """A client that stops sending within a body, but still listens, is told."""
+    """A client that stops sending within a body, but still reads, gets an answer."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(request_bytes("POST", "/api/user/status", None, Content_Length="10") + b"{}")
@@ -291,7 +291,7 @@ async def test_slow_body_is_408(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_connection_without_a_request_is_closed(autojump_clock: trio.testing.MockClock) -> None:
-    """The first request has to begin within ten seconds; a connection on which none does ends without a word."""
+    """The first request has to begin within ten seconds; a connection on which none does ends without an answer."""
     async with open_world() as world:
         client = await world.connect()
         started = trio.current_time()
@@ -300,7 +300,7 @@ async def test_connection_without_a_request_is_closed(autojump_clock: trio.testi
 
 
 async def test_idle_connection_is_closed(autojump_clock: trio.testing.MockClock) -> None:
-    """75 silent seconds between two requests end a connection without a word."""
+    """75 silent seconds between two requests end a connection without an answer."""
     async with open_world() as world:
         client = await world.connect()
         await client.request("GET", "/healthz")
@@ -355,7 +355,7 @@ async def test_other_upgrades_are_ignored() -> None:
 
 
 async def test_bad_head_request_is_answered_without_a_body() -> None:
-    """Also when it is refused before anybody has looked at its method."""
+    """Also when it is refused before its method is read."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n")

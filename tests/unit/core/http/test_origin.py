@@ -45,7 +45,7 @@ def test_other_hosts_are_not(host: str) -> None:
     ],
 )
 def test_allowed_origins(policy: OriginPolicy, origin: str | None, host: str) -> None:
-    """No origin (a program), a configured one, the host that is asked, and by default on loopback any loopback one."""
+    """No origin (a program), a configured one, the own host, and by default on loopback any loopback one."""
     policy.check_origin(request(origin, host))
 
 
@@ -69,14 +69,14 @@ def test_allowed_origins(policy: OriginPolicy, origin: str | None, host: str) ->
     ],
 )
 def test_refused_origins(policy: OriginPolicy, origin: str, host: str) -> None:
-    """Exact means exact; ``null`` is nobody's; a list of origins replaces the default of loopback."""
+    """Exact means exact; ``null`` is never allowed; a list of origins replaces the default of loopback."""
     with pytest.raises(errors.Forbidden):
         policy.check_origin(request(origin, host))
     assert policy.cors(request(origin, host)) == [(b"Vary", b"Origin")]
 
 
 def test_allowed_page_may_read_the_answer() -> None:
-    """The origin is echoed exactly, with credentials, and caches are told that it matters."""
+    """The origin is echoed exactly, with credentials, and ``Vary`` for caches."""
     assert PUBLIC.cors(request("https://app.example", "api.example")) == [
         (b"Vary", b"Origin"),
         (b"Access-Control-Allow-Origin", b"https://app.example"),
@@ -86,12 +86,12 @@ def test_allowed_page_may_read_the_answer() -> None:
 
 
 def test_program_needs_no_cors() -> None:
-    """Without an Origin there is nobody to tell, except caches."""
+    """Without an Origin there is ``Vary`` alone, for caches."""
     assert PUBLIC.cors(request()) == [(b"Vary", b"Origin")]
 
 
 def test_preflight() -> None:
-    """What a page may send, and for how long the browser need not ask again."""
+    """The methods and fields a page may send, and how long the browser may cache that."""
     assert dict(preflight(b"POST, OPTIONS")) == {
         b"Allow": b"POST, OPTIONS",
         b"Access-Control-Allow-Methods": b"POST, OPTIONS",

@@ -8,7 +8,7 @@ ABROAD = {"HOST": "0.0.0.0"}
 
 
 async def test_index_lists_the_endpoints() -> None:
-    """``/`` is for a person who wonders what runs here: one line an endpoint, without the subscriptions."""
+    """``/`` describes the server to a person: one line an endpoint, without the subscriptions."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("GET", "/")
@@ -29,7 +29,7 @@ async def test_healthz() -> None:
 
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 async def test_readyz(ready: bool, status: int) -> None:
-    """It can serve, or JSON says which part cannot."""
+    """It can serve, or JSON names the part that cannot."""
     async with open_world() as world:
         world.health = {"ready": ready, "feed": "lost"}
         client = await world.connect()
@@ -91,7 +91,7 @@ async def test_metrics_for_loopback() -> None:
     ],
 )
 async def test_metrics_from_elsewhere(token: str, authorization: str, status: int) -> None:
-    """Everybody else needs the token, and nobody gets in where there is none."""
+    """All others need the token, and are refused where there is none."""
     async with open_world(METRICS_TOKEN=token, **ABROAD) as world:
         client = await world.connect("203.0.113.9")
         reply = await client.request("GET", "/metrics", Host="seats.example", Authorization=authorization)
@@ -99,7 +99,7 @@ async def test_metrics_from_elsewhere(token: str, authorization: str, status: in
 
 
 async def test_metrics_through_a_trusted_proxy() -> None:
-    """A proxy on this machine makes nobody local."""
+    """A proxy on this machine makes no client local."""
     async with open_world(TRUSTED_PROXIES="127.0.0.1", **ABROAD) as world:
         client = await world.connect("127.0.0.1")
         assert (await client.request("GET", "/metrics", X_Forwarded_For="203.0.113.9")).status == 403

@@ -1,4 +1,4 @@
-"""The front as a whole: origins, room, addresses, faults, logs and counts."""
+"""The HTTP server as a whole: origins, room, addresses, faults, logs and counts."""
 
 import pytest
 import trio
@@ -51,7 +51,7 @@ async def test_allowed_page_may_read_every_answer(body: bytes) -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 async def test_foreign_page_changes_nothing(origin: str) -> None:
-    """A form on a foreign page could sign its victim in as somebody else: its POST is refused, unread."""
+    """A form on a foreign page could sign its victim in with another account: its POST is refused, unread."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/user/login", b'{"username":"eve"}', Origin=origin)
@@ -80,8 +80,8 @@ async def test_foreign_host_is_403(path: str) -> None:
         assert (await client.request("POST", path, b"", Host="seats.example")).status != 403
 
 
-async def test_full_server_still_tells_its_health() -> None:
-    """Plain requests are refused like handshakes; health and metrics are how one finds out."""
+async def test_full_server_still_reports_its_health() -> None:
+    """Plain requests are refused like handshakes; health and metrics report it."""
     async with open_world() as world:
         world.has_room = False
         client = await world.connect()
@@ -103,7 +103,7 @@ async def test_address_behind_a_trusted_proxy() -> None:
 
 @pytest.mark.parametrize(("path", "kind"), [("/api/hall/bug", RuntimeError), ("/api/hall/rejected", DatabaseRejected)])
 async def test_bug_is_500(path: str, kind: type[Exception]) -> None:
-    """A fault of ours is told to the log and not to the client; the connection goes on."""
+    """A fault of the server's is logged and not described to the client; the connection goes on."""
     async with open_world() as world:
         client = await world.connect()
         with capture_logs() as logs:
@@ -170,7 +170,7 @@ async def test_lost_peer_is_no_fault() -> None:
 
 
 async def test_peer_lost_while_upgraded_is_no_fault() -> None:
-    """A socket that breaks under the WebSocket is worth a line for whoever debugs, no more."""
+    """A socket that breaks under the WebSocket is worth a debug line, no more."""
     async with open_world() as world:
         client = await world.connect()
         with capture_logs() as logs:
@@ -195,7 +195,7 @@ async def test_reset_is_an_end() -> None:
     async with open_world() as world:
         stream = ResetStream(trio.testing.memory_stream_pair()[1], "127.0.0.1")
         with capture_logs() as logs:
-            await world.front.serve(stream)
+            await world.server.serve(stream)
         assert stream.is_closed
         assert not logs
 

@@ -3,8 +3,6 @@
 import pytest
 import trio.testing
 
-from seatsync.core.http.request import Request
-from seatsync.core.http.upgrade import check_upgrade, is_upgrade
 from tests.support.http_front import TOKENS, handshake_bytes, open_world
 
 
@@ -100,7 +98,7 @@ async def test_faulty_handshake_is_400(fault: dict[str, str]) -> None:
 
 
 async def test_handshake_needs_http_1_1() -> None:
-    """A proxy that speaks 1.0 to its upstream, as nginx does by default, is told so."""
+    """A proxy that speaks 1.0 to its upstream, as nginx does by default, gets that answer."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes().replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -123,7 +121,7 @@ async def test_other_versions_are_426(version: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_plain_get_of_ws_is_426(method: str) -> None:
-    """Whoever opens /ws in a browser learns what it is for."""
+    """A person who opens /ws in a browser learns its purpose."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request(method, "/ws")
@@ -167,8 +165,8 @@ async def test_foreign_host_is_403() -> None:
         assert (await client.reply()).status == 403
 
 
-async def test_full_server_asks_nobody() -> None:
-    """Over capacity a handshake goes through, for the close that tells when to come back: it makes no guest."""
+async def test_full_server_looks_no_client_up() -> None:
+    """Over capacity a handshake goes through, for the close with reconnect advice: no client is looked up."""
     async with open_world() as world:
         world.has_room = False
         client = await world.connect()
@@ -179,7 +177,7 @@ async def test_full_server_asks_nobody() -> None:
 
 
 async def test_fault_of_an_upgraded_connection_is_its_own() -> None:
-    """What goes wrong after the 101 closes that connection and is not answered with HTTP."""
+    """A fault after the 101 closes that connection and is not answered with HTTP."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes() + b"bug")
@@ -187,16 +185,3 @@ async def test_fault_of_an_upgraded_connection_is_its_own() -> None:
         assert await client.is_closed()
         await trio.testing.wait_all_tasks_blocked()
         assert world.ended == [client.server]
-
-
-def test_key_is_text() -> None:
-    """The key is handed on as it came, for the accept value is a hash of it."""
-    headers = {
-        b"upgrade": b"websocket",
-        b"connection": b"Upgrade",
-        b"sec-websocket-version": b"13",
-        b"sec-websocket-key": b"AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    request = Request("GET", "/ws", "localhost", b"1.1", headers)
-    assert is_upgrade(request)
-    assert check_upgrade(request) == "AAAAAAAAAAAAAAAAAAAAAA=="

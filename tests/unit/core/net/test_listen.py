@@ -30,7 +30,7 @@ def test_both_loopback_addresses_share_a_port() -> None:
 
 
 def test_addresses_that_this_machine_has_not_are_left_out() -> None:
-    """A machine without IPv6, say; only when none is left is that an error."""
+    """A machine may have no IPv6; only when no address is left is that an error."""
     with ExitStack() as stack:
         (one,) = bound(stack, ("192.0.2.77", "127.0.0.1"))
         assert one.getsockname()[0] == "127.0.0.1"

@@ -97,7 +97,7 @@ async def test_ping_is_answered(peer: Peer, nursery: trio.Nursery) -> None:
     assert await peer.event() == Ping(payload=b"")
 
 
-async def test_answers_that_nobody_reads_stop_the_reading(peer: Peer, nursery: trio.Nursery) -> None:
+async def test_unread_answers_stop_the_reading(peer: Peer, nursery: trio.Nursery) -> None:
     """A flood of heartbeats and pings from a peer that takes no answers fills no memory."""
     nursery.start_soon(peer.socket.receive)
     flood = (peer.protocol.send(TextMessage(data="1")) + peer.protocol.send(Ping(payload=b"x" * 120))) * 100
@@ -161,7 +161,7 @@ async def test_size_is_counted_in_bytes_and_may_be_reached(peer: Peer) -> None:
 
 
 async def test_message_that_is_too_big_is_refused_before_it_has_come(peer: Peer) -> None:
-    """What it announces, or sends in parts, is not kept."""
+    """Its bytes are not kept, announced or sent in parts."""
     await peer.send_bytes(frame(TEXT, b"x" * (10 * LIMIT))[: 2 * LIMIT])
     assert await peer.over() == CloseCode.TOO_BIG
 
@@ -184,7 +184,7 @@ async def test_budget_counts_frames_not_segments(peer: Peer, monkeypatch: pytest
 
 
 async def test_beyond_the_budget_nothing_is_answered_and_then_closed(peer: Peer, nursery: trio.Nursery) -> None:
-    """Whoever goes on after being told is closed with 1008."""
+    """A peer that goes on after its refusals is closed with 1008."""
     peer.socket.budget = Budget(Bucket(0.001, 2), Bucket(0.001, 2))
     await peer.send(*[TextMessage(data="1")] * 3, TextMessage(data="a message"), *[Ping()] * 2)
     assert await peer.socket.receive() == "a message"
@@ -272,7 +272,7 @@ async def test_frames_after_the_close_are_skipped_however_they_are_cut(
 
 @pytest.mark.parametrize("noise", [b"", frame(BINARY, b"x"), frame(TEXT, b"\xff"), frame(0x3)])
 async def test_close_does_not_wait_for_ever(open_peer: Callable[..., Peer], noise: bytes) -> None:
-    """Neither for a peer that says nothing nor for one that says nonsense; the close frame still arrives."""
+    """Neither for a silent peer nor for one that sends nonsense; the close frame still arrives."""
     peer = open_peer(Timing(close_s=0.05))
     await peer.send_bytes(noise)
     with trio.fail_after(1):
