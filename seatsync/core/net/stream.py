@@ -92,13 +92,13 @@ class Stream(trio.abc.Stream):
         "_spawn",
         "_unread",
         "_unsent",
-        "_unsent_bytes",
         "_waiting_since",
         "is_clear",
         "on_drained",
         "on_full",
         "peer",
         "send_now",
+        "unsent_bytes",
     )
 
     def __init__(
@@ -126,21 +126,17 @@ class Stream(trio.abc.Stream):
         self._unread = b""
         self._waiting_since: float | None = None
         self._unsent: deque[bytes | memoryview] | None = None
-        self._unsent_bytes = 0
+        self.unsent_bytes = 0
+        """Bytes that the kernel has not taken yet."""
         self._drained: trio.Event | None = None
         self._sealed = False
         self._lost = False
         self._closed = False
 
     @property
-    def unsent_bytes(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._unsent_bytes
-
-    @property
     def is_full(self) -> bool:
         """More than ``slow_bytes`` are unsent."""
-        return self._unsent_bytes > self._slow_bytes
+        return self.unsent_bytes > self._slow_bytes
 
     @property
     def silent_s(self) -> float:
@@ -195,7 +191,7 @@ class Stream(trio.abc.Stream):
                 self._drained = trio.Event()
                 self._spawn(self._flush)
             self._unsent.append(memoryview(frame)[sent:] if sent else frame)
-            self._unsent_bytes += len(frame) - sent
+            self.unsent_bytes += len(frame) - sent
         if not self.is_full:
             return True
         if self.on_full is not None:
@@ -229,7 +225,7 @@ class Stream(trio.abc.Stream):
         self._lost = True
         self.is_clear = False
         self._unsent = None
-        self._unsent_bytes = 0
+        self.unsent_bytes = 0
 
     def _write_kept(self, unsent: deque[bytes | memoryview]) -> None:
         while unsent:
@@ -238,7 +234,7 @@ class Stream(trio.abc.Stream):
                 sent = self.send_now(head)
             except BlockingIOError:
                 return
-            self._unsent_bytes -= sent
+            self.unsent_bytes -= sent
             if sent < len(head):
                 unsent[0] = memoryview(head)[sent:]
                 return
