@@ -1,6 +1,6 @@
-"""The number of inputs, and their runs: a small fixed share in `make test`, 100,000 new ones in `make fuzz`.
+"""The number of inputs, and their runs: few and always the same ones in `make test`, many new ones in `make fuzz`.
 
-``FUZZ_INPUTS`` is their number; without it, the same few inputs are tried every time.
+``FUZZ_INPUTS`` is the number that each test tries its share of.
 """
 
 import os
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def each(inputs: SearchStrategy[Sequence[T]], check: Callable[[T], None], share: float) -> None:
-    """Check that share of all inputs, which come several at a time; the first that fails is made smaller and raised."""
+    """Check that share of the inputs, which come several at a time; the first that fails is made smaller and raised."""
     wanted = round(int(os.environ.get("FUZZ_INPUTS", _FEW)) * share)
     is_fixed = "FUZZ_INPUTS" not in os.environ
     tried = batches = 0
