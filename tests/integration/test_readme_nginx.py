@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.timing import Timing
 from tests.support.client import http
 from tests.support.places import free_port, scratch_directory
@@ -82,7 +83,7 @@ def settings(block: str) -> dict[str, str]:
 async def test_the_site_is_served_through_nginx(database_url: str, example: str, block: str) -> None:
     """Pages, methods and WebSockets, for the site's own pages and no others; clients keep their own addresses."""
     async with (
-        running_server(database_url, timing=Timing(), **settings(block)) as server,
+        running_server(database_url, timing=Timing(), slow_bytes=SLOW_BYTES, **settings(block)) as server,
         nginx(example, server.port) as port,
     ):
         site = {"Host": "seats.example.org", "Origin": SITE}
