@@ -14,6 +14,23 @@ class Timing:
     exhausted_s: float = 0.1
     """Pause of accepting while the process has no free descriptor."""
 
+    # Server processes
+    worker_ready_s: float = 30.0
+    """From a worker's start until it accepts connections, at most."""
+    worker_end_s: float = 5.0
+    """For a worker to end, beyond its drain, before it is killed."""
+    first_restart_s: float = 0.1
+    last_restart_s: float = 5.0
+    """Backoff before a dead worker is restarted: first and maximum delay."""
+    settled_s: float = 30.0
+    """A worker that has run for this long starts the backoff anew."""
+    metrics_write_s: float = 1.0
+    """Between two writes of a worker's metrics."""
+    metrics_stale_s: float = 5.0
+    """Age at which a worker's metrics are left out of the others'."""
+    postgres_check_s: float = 1.0
+    """Between two checks that the embedded PostgreSQL runs."""
+
     # HTTP
     head_s: float = 10.0
     """From a connection's start to its first request, and from a head's first byte to its last."""

@@ -1,5 +1,6 @@
-"""``seatsync serve`` as a process: the sockets, the database made ready, signals, one server or several workers."""
+"""``seatsync serve`` as a process: its sockets, its database, its signals, and one server or several workers."""
 
+import gc
 import signal
 import sys
 from collections.abc import Iterable
@@ -20,14 +21,15 @@ from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.notifications import address_fault
 from seatsync.core.postgres.pool import Database, open_loop, pools_transactions
 from seatsync.core.telemetry.logs import configure_logs
-from seatsync.serve.interpreter import tune_garbage_collection
+from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
 
-#: What ends the server, cleanly.
+#: The signals that end the server, cleanly.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: How often the embedded PostgreSQL is looked after, in seconds.
-KEEP_S = 1.0
+#: Thresholds of the garbage collector's generations. An open connection is some sixty objects that live long: with
+#: CPython's 700 the collector visits all of them again and again, which costs a quarter of the CPU of a handshake.
+GC_THRESHOLDS = (20_000, 50, 100)
 
 logger = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
     """Run the server until SIGINT or SIGTERM; a second signal ends it at once.
 
     SIGHUP replaces the workers where there are several, and else ends the server too: its terminal is gone, unless it
-    was started to outlive that. ``settings`` has its database; ``postgres`` is the embedded one behind it, if it is.
+    was started to outlive that. ``settings`` name the database; ``postgres`` is the embedded one, if that is it.
     Raises `StartError`, `MigrationError`, `BindError` and `ServiceUnavailable`.
     """
     configure_logs(settings.log_level, settings.log_format)
@@ -46,7 +48,7 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
         listening = open_sockets(settings, sockets)
         started = partial(_welcome, settings, listening)
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, _ends(settings), stop, nursery.cancel_scope)
+            await nursery.start(watch_signals, _stop_signals(settings), stop, nursery.cancel_scope)
             supervisor = Supervisor(settings, listening, stop)
             alone = settings.workers == 1
             if not alone:
@@ -60,11 +62,11 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
             nursery.cancel_scope.cancel()
 
 
-def _ends(settings: Settings) -> tuple[signal.Signals, ...]:
-    """The signals that end the server. nohup(1) has SIGHUP ignored, and so it stays."""
-    if settings.workers > 1 or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return STOP_SIGNALS
-    return (*STOP_SIGNALS, signal.SIGHUP)
+def tune_garbage_collection() -> None:
+    """Collect seldom, and exempt what exists by now (modules, tables) for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
@@ -72,17 +74,14 @@ def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
 
     They are closed with ``sockets``. Raises `BindError`.
     """
-    listening = bind(settings.hosts, settings.port)
-    for one in listening:
-        sockets.enter_context(one)
+    listening = [sockets.enter_context(one) for one in bind(settings.hosts, settings.port)]
     if settings.ws_port != settings.port or settings.port == 0:
-        for one in bind(settings.hosts, settings.ws_port):
-            listening.append(sockets.enter_context(one))
+        listening += [sockets.enter_context(one) for one in bind(settings.hosts, settings.ws_port)]
     return listening
 
 
 async def _prepare(settings: Settings, *, demo: bool) -> None:
-    """Bring the database up to date, and add the demo data where they are wanted and missing. Raises `StartError`."""
+    """Migrate the database, and add the demo cinemas where they are wanted and missing. Raises `StartError`."""
     async with open_loop():
         for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
             if dsn is not None:
@@ -94,7 +93,7 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
 
 
 async def _check_address(name: str, dsn: str) -> None:
-    """Raises `StartError` for an address that will not do for the feed and for prepared statements."""
+    """Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements."""
     fault = address_fault(dsn)
     if fault is not None:
         raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
@@ -106,15 +105,11 @@ async def _check_address(name: str, dsn: str) -> None:
         )
 
 
-async def _replace_on_hangup(
-    supervisor: Supervisor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Replace the workers at every SIGHUP; those that come meanwhile count as one more."""
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        task_status.started()
-        async for _ in signals:
-            logger.info("replacing_workers")
-            await supervisor.replace_all()
+def _stop_signals(settings: Settings) -> tuple[signal.Signals, ...]:
+    """The signals that end this server. nohup(1) has SIGHUP ignored, and so it stays."""
+    if settings.workers > 1 or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return STOP_SIGNALS
+    return (*STOP_SIGNALS, signal.SIGHUP)
 
 
 async def watch_signals(
@@ -133,10 +128,19 @@ async def watch_signals(
             stop.set()
 
 
-async def _keep_running(postgres: EmbeddedPostgres) -> None:
-    """Start the embedded PostgreSQL again whenever it has gone away, until cancelled."""
+async def _replace_on_hangup(supervisor: Supervisor, task_status: trio.TaskStatus[None]) -> None:
+    """Replace the workers at every SIGHUP; those that arrive meanwhile count as one more."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            logger.info("replacing_workers")
+            await supervisor.replace_all()
+
+
+async def _keep_running(postgres: EmbeddedPostgres, *, timing: Timing = Timing()) -> None:
+    """Restart the embedded PostgreSQL whenever it has ended, until cancelled."""
     while True:
-        await trio.sleep(KEEP_S)
+        await trio.sleep(timing.postgres_check_s)
         try:
             if postgres.ensure_running():
                 logger.warning("postgres_restarted")
@@ -145,6 +149,7 @@ async def _keep_running(postgres: EmbeddedPostgres) -> None:
 
 
 async def _welcome(settings: Settings, listening: list[socket]) -> None:
+    """Print where the server is, and log the warnings about its settings."""
     port, ws_port = (one.getsockname()[1] for one in (listening[0], listening[-1]))
     program = sys.argv[0] if Path(sys.argv[0]).name == "seatsync" else "python -m seatsync"
     sys.stdout.write(

@@ -1,13 +1,16 @@
-"""One worker of ``serve --workers``: ``python -m seatsync.serve.worker INDEX CONTROL LISTENING…``.
+"""One worker of ``serve --workers``: ``python -m seatsync.serve.worker INDEX METRICS_DIRECTORY CONTROL LISTENING…``.
 
-CONTROL and LISTENING are descriptors inherited from `seatsync.serve.supervisor`. The worker drains and ends when told
-by a signal, and also when the supervisor is gone. Exit status 1 when it cannot start; the supervisor is told why.
+CONTROL and LISTENING are descriptors inherited from `seatsync.serve.worker_process`. The worker drains and ends at a
+signal, and also when the supervisor is gone. Its exit status is 1 when it cannot start; it reports why over CONTROL.
 
 Its settings come from the environment, where the supervisor has put what is decided, and from ``.env`` as it is now.
 """
 
 import os
+import shutil
 import sys
+from contextlib import suppress
+from pathlib import Path
 from socket import socket
 
 import structlog
@@ -17,46 +20,60 @@ from seatsync.app import serve
 from seatsync.config import load_settings
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.metrics import Exposition, Metrics
-from seatsync.serve.control import WorkerControl
 from seatsync.serve.failures import EXPECTED, sentences
-from seatsync.serve.interpreter import tune_garbage_collection
-from seatsync.serve.process import STOP_SIGNALS, watch_signals
+from seatsync.serve.process import STOP_SIGNALS, tune_garbage_collection, watch_signals
+from seatsync.serve.worker_metrics import WorkerMetrics
+from seatsync.serve.worker_process import READY
 
 
-async def main(index: int, control_end: socket, listening: list[socket]) -> int:
-    """Serve until a signal comes or the supervisor is gone; returns the exit status."""
+async def main(index: int, directory: Path, control_end: socket, listening: list[socket]) -> int:
+    """Serve until a signal arrives or the supervisor is gone; return the exit status."""
     tune_garbage_collection()
     structlog.contextvars.bind_contextvars(worker=index)
     metrics = Metrics()
-    control = WorkerControl(control_end, Exposition(metrics).text)
     stop = trio.Event()
+    shared = WorkerMetrics(directory, index, Exposition(metrics).text, stop)
     status = 0
+    control = trio.SocketStream(trio.socket.from_stdlib_socket(control_end))
+    async with control, trio.open_nursery() as nursery:
 
-    async def follow_supervisor() -> None:
-        await control.run()
-        stop.set()
+        async def started() -> None:
+            nursery.start_soon(shared.run)
+            await _report(control, READY)
 
-    async with trio.open_nursery() as nursery:
         await nursery.start(watch_signals, STOP_SIGNALS, stop, nursery.cancel_scope)
-        nursery.start_soon(follow_supervisor)
+        nursery.start_soon(_follow_supervisor, control, stop, directory)
         try:
             settings = load_settings()
             configure_logs(settings.log_level, settings.log_format)
-            await serve(settings, listening, stop, metrics=metrics, metrics_text=control.metrics, started=control.ready)
+            await serve(settings, listening, stop, metrics=metrics, metrics_text=shared.merged, started=started)
         except* EXPECTED as group:
             status = 1
-            await control.failed(" ".join(sentences(group)))
+            await _report(control, " ".join(sentences(group)).encode())
         nursery.cancel_scope.cancel()
     return status
 
 
+async def _follow_supervisor(control: trio.SocketStream, stop: trio.Event, directory: Path) -> None:
+    """Stop when the supervisor is gone, and remove what it can no longer remove."""
+    with suppress(trio.BrokenResourceError):
+        await control.receive_some()
+    stop.set()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _report(control: trio.SocketStream, report: bytes) -> None:
+    with suppress(trio.BrokenResourceError):  # the supervisor is gone
+        await control.send_all(report)
+
+
 def _inherited(descriptor: str) -> socket:
-    """A socket handed down, which goes no further."""
+    """An inherited socket, which no child of this process inherits."""
     os.set_inheritable(int(descriptor), False)
     return socket(fileno=int(descriptor))
 
 
 if __name__ == "__main__":
-    _, place, *descriptors = sys.argv
+    _, number, metrics_directory, *descriptors = sys.argv
     end, *sockets = map(_inherited, descriptors)
-    sys.exit(trio.run(main, int(place), end, sockets))
+    sys.exit(trio.run(main, int(number), Path(metrics_directory), end, sockets))

@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed
 from tests.support.client import Client, http
 from tests.support.halls import Hall, make_hall
 from tests.support.places import scratch_directory
-from tests.support.serve_process import serve_process
+from tests.support.process import children, server_process
 from tests.support.server import RunningServer, running_server
 from tests.support.views import open_view
 from tests.support.waiting import eventually
@@ -71,7 +71,7 @@ async def test_kill_in_the_middle_of_writes(database_url: str, elsewhere: Runnin
     async with elsewhere.client() as watcher:
         view = await open_view(watcher, hall.id)
         async with (
-            serve_process(tmp_path, {"DATABASE_URL": database_url}) as server,
+            server_process(tmp_path, database_url) as server,
             server.client(tokens[0]) as one,
             server.client(tokens[1]) as many,
             trio.open_nursery() as nursery,
@@ -79,8 +79,8 @@ async def test_kill_in_the_middle_of_writes(database_url: str, elsewhere: Runnin
             nursery.start_soon(witness.write, one, hall.seats[:2000], 1)
             nursery.start_soon(witness.write, many, hall.seats[2000:], BULK)
             await eventually(witness.has_answers)
-            server.kill()
-            await server.ended()
+            server.send_signal(signal.SIGKILL)
+            await server.wait()
         rows = await elsewhere.rows("select id from seat where hall_id = $1 and status = 'OCCUPIED'", hall.id)
         written = {row["id"] for row in rows}
         assert witness.answered <= written
@@ -89,7 +89,7 @@ async def test_kill_in_the_middle_of_writes(database_url: str, elsewhere: Runnin
             assert len(written & set(hall.seats[start : start + BULK])) in {0, BULK}
         await view.reach(await elsewhere.value("select rev from hall where id = $1", hall.id))
         await view.is_true(elsewhere)
-        async with serve_process(tmp_path, {"DATABASE_URL": database_url}) as again, again.client(tokens[0]) as client:
+        async with server_process(tmp_path, database_url) as again, again.client(tokens[0]) as client:
             view = await open_view(client, hall.id)
             await view.is_true(elsewhere)
             data = {"hall_id": hall.id, "seat_id": next(iter(written)), "status": "VACANT"}
@@ -97,32 +97,37 @@ async def test_kill_in_the_middle_of_writes(database_url: str, elsewhere: Runnin
             await view.reach(view.rev + 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_signal_ends_it_cleanly(database_url: str, tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM and Ctrl-C close every connection with 1001 and advice, and end the process with status 0."""
-    async with serve_process(tmp_path, {"DATABASE_URL": database_url}) as server:
+    """A server of one process closes every connection with 1001 and advice, and ends with status 0.
+
+    At SIGTERM, at Ctrl-C, and when its terminal goes away.
+    """
+    async with server_process(tmp_path, database_url) as server:
+        assert children(server.pid) == []
         async with server.client() as client:
             await client.ask("cinemas.subscribe")
-            server.kill(number)
+            server.send_signal(number)
             code, reason = await client.closed()
-        assert (code, json.loads(reason or "")["reason"]) == (1001, "drain")
-        assert await server.ended() == 0
+        advice = json.loads(reason or "")
+        assert (code, advice["reason"]) == (1001, "drain")
+        assert 0 <= advice["retry_ms"][0] < advice["retry_ms"][1]
+        assert await server.wait() == 0
 
 
 async def test_embedded_database_survives_a_kill() -> None:
     """kill -9 of a server with its own PostgreSQL: the next start finds everything that was answered."""
     with scratch_directory() as directory:
-        environment = {"SEATSYNC_DATA": str(directory / "data")}
-        async with serve_process(directory, environment) as server:
+        async with server_process(directory, "") as server:
             async with server.client() as client:
                 assert await client.data("cinemas.get_cinemas") == []
                 assert (await client.data("user.auth_start", {"username": "anna"}))["status"] == "candidate"
-            server.kill()
-            await server.ended()
-        async with serve_process(directory, environment) as server:
+            server.send_signal(signal.SIGKILL)
+            await server.wait()
+        async with server_process(directory, "") as server:
             async with server.client() as client:
                 again = await client.ask("user.auth_start", {"username": "anna"})
             assert again["error"] == "RegistrationInProgress"
             assert (await http(server.port, "GET", "/readyz")).status == 200
-            server.kill(signal.SIGTERM)
-            assert await server.ended() == 0
+            server.send_signal(signal.SIGTERM)
+            assert await server.wait() == 0

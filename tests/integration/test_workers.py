@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 import trio
 from attrs import define
 
-from seatsync.serve import control
+from seatsync.serve.worker_process import launch
 from tests.support.client import Answer, http, open_client
-from tests.support.process import ServerProcess, children, command, ended, server_process
+from tests.support.process import ServerProcess, children, ended, server_process
 from tests.support.raw_socket import RawSocket, raw_websocket
 from tests.support.waiting import eventually
 
@@ -60,57 +59,51 @@ async def says_goodbye(raw: RawSocket) -> None:
     assert 0 <= first < last
 
 
-async def test_workers_share_the_ports(two: ServerProcess) -> None:
-    """Both are given the same free ports, and each takes a part of the connections; one scrape shows all of them."""
-    async with connections(two, 40):
-        open_by_worker = await two.connections()
-        assert set(open_by_worker) == {"0", "1"}
-        assert sum(open_by_worker.values()) == 40
-        assert (await http(two.ws_port, "GET", "/readyz")).status == 200
-
-
-async def test_log_lines_name_their_worker(two: ServerProcess) -> None:
-    """All but the supervisor's own, from a worker's first line to its last."""
-    async with connections(two, 10):
-        pass
-    two.tell(signal.SIGTERM)
-    await two.wait()
-    for event, count in {"feed_live": 2, "connection_closed": 10, "worker_ready": 2}.items():
-        assert [line.get("worker") in {0, 1} for line in two.log(event)] == [True] * count
-    assert sorted(str(line.get("worker")) for line in two.log("stopping")) == ["0", "1", "None"]
-
-
 async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
-    """Every connection of each is closed with 1001; the exit status is 0 and nobody is left."""
+    """Every connection of each is closed with 1001, the exit status is 0, and no process is left.
+
+    All log lines but the supervisor's own name their worker, from a worker's first line to its last.
+    """
     pids = [two.pid, *two.workers().values()]
     async with connections(two, 20) as clients:
-        two.tell(signal.SIGTERM)
+        two.send_signal(signal.SIGTERM)
         async with trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(says_goodbye, client)
         assert await two.wait() == 0
     await ended(pids)
+    for event, count in {"feed_live": 2, "connection_closed": 20, "worker_ready": 2}.items():
+        assert [line.get("worker") in {0, 1} for line in two.log(event)] == [True] * count
+    assert sorted(str(line.get("worker")) for line in two.log("stopping")) == ["0", "1", "None"]
 
 
 async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
     """Whoever does not answer the close is not waited for any more."""
     pids = [two.pid, *two.workers().values()]
     async with connections(two, 4):
-        two.tell(signal.SIGTERM)
+        two.send_signal(signal.SIGTERM)
         await two.logs("stopping", 3)
         started = trio.current_time()
-        two.tell(signal.SIGTERM)
+        two.send_signal(signal.SIGTERM)
         assert await two.wait() == 0
         assert trio.current_time() - started < 1.5
     await ended(pids)
 
 
-async def test_a_dead_worker_is_started_again(two: ServerProcess) -> None:
-    """The other one's clients do not notice, and no zombie stays behind."""
+async def test_workers_share_the_ports(two: ServerProcess) -> None:
+    """Each takes a part of the connections, and one scrape shows all of them, also while a worker is stuck.
+
+    A worker that dies is restarted. The other's clients do not notice, and no zombie stays behind.
+    """
     workers = two.workers()
     async with connections(two, 40) as clients:
-        open_by_worker = await two.connections()
+        open_by_worker = await two.connections_are(40)
+        assert (await http(two.ws_port, "GET", "/readyz")).status == 200
         victim, other = (0, 1) if open_by_worker["0"] < open_by_worker["1"] else (1, 0)
+        os.kill(workers[victim], signal.SIGSTOP)
+        started = trio.current_time()
+        assert set(await two.connections()) == {"0", "1"}
+        assert trio.current_time() - started < 1
         os.kill(workers[victim], signal.SIGKILL)
         await two.logs("worker_ready", 3)
         survivors = 0
@@ -119,6 +112,7 @@ async def test_a_dead_worker_is_started_again(two: ServerProcess) -> None:
                 await client.send_frame(0x1, b"1")
                 survivors += await client.stream.receive_some() == b"\x81\x011"
         assert survivors == open_by_worker[str(other)]
+        await two.connections_are(survivors)
     (died,) = two.log("worker_died")
     assert (died["worker"], died["status"]) == (victim, -signal.SIGKILL)
     assert two.workers()[other] == workers[other]
@@ -166,9 +160,13 @@ async def ask_again_and_again(server: ServerProcess, tally: Tally, enough: trio.
             tally.refused += answer.status != 200
 
 
-async def test_replacing_workers_refuses_nobody(two: ServerProcess) -> None:
-    """SIGHUP, twice: clients that stay are closed with 1001; of those that come meanwhile all are served."""
+async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
+    """SIGHUP, once and then twice in a row: clients that stay are closed with 1001; all that come meanwhile are served.
+
+    Afterwards there is no process too many, no zombie and no descriptor, in supervisor and workers.
+    """
     before = two.workers()
+    open_before = descriptors(two.pid)
     tallies = [Tally() for _ in range(4)]
     enough = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -177,38 +175,35 @@ async def test_replacing_workers_refuses_nobody(two: ServerProcess) -> None:
         for tally in tallies[2:]:
             nursery.start_soon(ask_again_and_again, two, tally, enough)
         async with connections(two, 10) as clients:
-            two.tell(signal.SIGHUP)
+            two.send_signal(signal.SIGHUP)
             for client in clients:
                 await says_goodbye(client)
         await two.logs("worker_ready", 4)
         await ended([*before.values()])
         second = two.workers()
-        two.tell(signal.SIGHUP)
+        two.send_signal(signal.SIGHUP)
+        two.send_signal(signal.SIGHUP)
         await two.logs("worker_ready", 6)
         await ended([*second.values()])
         enough.set()
     assert [tally.refused for tally in tallies] == [0, 0, 0, 0]
     assert min(tally.served for tally in tallies) > 20
-    assert set(two.workers()) == {0, 1}
     assert set(two.workers().values()).isdisjoint(before.values())
-
-
-async def test_replacements_leave_nothing_behind(two: ServerProcess) -> None:
-    """No process too many, no zombie and no descriptor, in supervisor and workers, also after two signals at once."""
-
-    def descriptors(pid: int) -> int:
-        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-    before = descriptors(two.pid)
-    two.tell(signal.SIGHUP)
-    two.tell(signal.SIGHUP)
-    await two.logs("worker_ready", 4)
-    two.tell(signal.SIGHUP)
-    await two.logs("worker_ready", 6)
     await eventually(lambda: quiet(two))
-    assert descriptors(two.pid) == before
-    first, second = (descriptors(pid) for pid in two.workers().values())
-    assert abs(first - second) <= 1  # one may have opened another database connection
+    assert descriptors(two.pid) == open_before
+    assert set(two.workers()) == {0, 1}
+    await eventually(lambda: alike(two))
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def alike(server: ServerProcess) -> bool:
+    """Both workers have as many descriptors open; one may have opened another database connection."""
+    first, second = (descriptors(pid) for pid in server.workers().values())
+    return abs(first - second) <= 1
 
 
 async def quiet(server: ServerProcess) -> bool:
@@ -219,10 +214,10 @@ async def quiet(server: ServerProcess) -> bool:
 async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) -> None:
     """Old and new all end, with status 0."""
     pids = [two.pid, *two.workers().values()]
-    two.tell(signal.SIGHUP)
+    two.send_signal(signal.SIGHUP)
     await two.logs("replacing_workers")
-    two.tell(signal.SIGTERM)
-    two.tell(signal.SIGHUP)
+    two.send_signal(signal.SIGTERM)
+    two.send_signal(signal.SIGHUP)
     pids += children(two.pid)
     assert await two.wait() == 0
     await ended(pids)
@@ -234,39 +229,10 @@ async def test_workers_outlive_no_supervisor(tmp_path: Path) -> None:
         pids = children(server.pid)
         assert len(pids) == 3
         async with connections(server, 10) as clients:
-            server.tell(signal.SIGKILL)
+            server.send_signal(signal.SIGKILL)
             for client in clients:
                 await says_goodbye(client)
         await ended(pids)
-
-
-async def test_a_stuck_worker_holds_up_no_scrape(two: ServerProcess) -> None:
-    """Its metrics are left out; those of the others come in time, again and again."""
-    stuck = two.workers()[0]
-    os.kill(stuck, signal.SIGSTOP)
-    try:
-        for _ in range(2):
-            started = trio.current_time()
-            assert set(await two.connections()) == {"1"}
-            assert trio.current_time() - started < control.SCRAPE_S
-    finally:
-        os.kill(stuck, signal.SIGCONT)
-
-    async def both() -> bool:
-        return set(await two.connections()) == {"0", "1"}
-
-    await eventually(both)
-
-
-async def test_one_worker_is_one_process(tmp_path: Path, database_url: str) -> None:
-    """There is no supervisor; when its terminal goes away, so does the server, cleanly."""
-    async with server_process(tmp_path, database_url) as server:
-        assert children(server.pid) == []
-        async with connections(server, 3) as clients:
-            server.tell(signal.SIGHUP)
-            for client in clients:
-                await says_goodbye(client)
-            assert await server.wait() == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -282,38 +248,26 @@ async def test_a_stop_during_the_start_is_no_failure(tmp_path: Path, database_ur
                 await trio.lowlevel.wait_readable(mute)
             pids = [server.pid, *children(server.pid)]
             started = trio.current_time()
-            server.tell(signal.SIGTERM)
+            server.send_signal(signal.SIGTERM)
             assert await server.wait() == 0
             assert trio.current_time() - started < 2
             await ended(pids)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path, workers: str) -> None:
+async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None:
     """Nothing is tried again and again."""
     url = "postgresql://nobody@127.0.0.1:1/nothing"
-    async with server_process(tmp_path, url, up=False, WORKERS=workers) as server:
+    async with server_process(tmp_path, url, up=False, WORKERS="2") as server:
         assert await server.wait() == 1
-        said = server.log_path.read_text()
-        assert said.startswith("seatsync: ")
-        assert "Traceback" not in said
+        printed = server.log_path.read_text()
+        assert printed.startswith("seatsync: ")
+        assert "Traceback" not in printed
 
 
-async def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+async def test_a_worker_that_cannot_start_reports_why(tmp_path: Path) -> None:
     """To its supervisor, not on standard error, and ends with status 1."""
-    ours, theirs = control.pair()
-    said: list[tuple[bytes, bytes]] = []
-    with theirs:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "seatsync.serve.worker", "0", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=os.environ | {"DATABASE_URL": "nonsense"},
-            cwd=tmp_path,
-        )
+    worker = await launch(0, [], tmp_path, {"DATABASE_URL": "nonsense"})
     with trio.fail_after(10):
-        await control.Channel(ours).run(lambda kind, payload: said.append((kind, payload)))
-        assert await process.wait() == 1
-    ((kind, payload),) = said
-    assert kind == control.FAILED
-    assert b"DATABASE_URL" in payload
-    assert not command(process.pid)
+        await worker.run()
+    assert (worker.ready, worker.process.returncode) == (False, 1)
+    assert "DATABASE_URL" in worker.failure

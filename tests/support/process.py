@@ -14,7 +14,7 @@ from typing import Any
 import trio
 from attrs import define
 
-from tests.support.client import PATIENCE_S, http
+from tests.support.client import PATIENCE_S, Client, http, open_client
 from tests.support.server import SECRET
 from tests.support.waiting import eventually
 
@@ -35,7 +35,7 @@ class ServerProcess:
         """The process's id."""
         return self.process.pid
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
         self.process.send_signal(number)
 
@@ -45,15 +45,22 @@ class ServerProcess:
             return await self.process.wait()
 
     async def up(self) -> None:
-        """Wait until it says that it is, and note its ports."""
+        """Wait until it prints that it is up, and note its ports."""
         assert self.process.stdout is not None
-        said = ""
+        printed = ""
         with trio.fail_after(3 * PATIENCE_S):
-            while not (found := re.search(r"http://localhost:(\d+)\n.*ws://localhost:(\d+)/ws\n", said)):
+            while not (found := re.search(r"http://localhost:(\d+)\n.*ws://localhost:(\d+)/ws\n", printed)):
                 more = await self.process.stdout.receive_some()
                 assert more, f"it ended: {self.log_path.read_text()}"
-                said += more.decode()
+                printed += more.decode()
         self.port, self.ws_port = int(found[1]), int(found[2])
+
+    @asynccontextmanager
+    async def client(self, token: str | None = None) -> AsyncIterator[Client]:
+        """A WebSocket client, signed in if it has a token."""
+        headers = [(b"Authorization", f"Bearer {token}".encode())] if token else []
+        async with open_client(self.ws_port, headers) as client:
+            yield client
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
         """The lines of its log, of one kind if that is given."""
@@ -83,9 +90,18 @@ class ServerProcess:
         rows = re.findall(r'^seatsync_connections\{worker="(\d+)"\} (\S+)$', text, re.MULTILINE)
         return {index: float(value) for index, value in rows}
 
+    async def connections_are(self, total: int) -> dict[str, float]:
+        """Wait until the workers' metrics, which are a second old at most, show so many; their parts."""
+
+        async def ask() -> dict[str, float]:
+            found = await self.connections()
+            return found if len(found) == len(self.workers()) and sum(found.values()) == total else {}
+
+        return await eventually(ask)
+
 
 def children(pid: int) -> list[int]:
-    """The ids of a process's children, of dead ones that nobody has waited for too."""
+    """The ids of a process's children, zombies included."""
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
@@ -110,8 +126,10 @@ async def ended(pids: list[int]) -> None:
 async def server_process(
     directory: Path, database_url: str, *, up: bool = True, **environ: str
 ) -> AsyncIterator[ServerProcess]:
-    """A server for the length of the block; with an empty ``database_url`` it has a PostgreSQL of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "SEATSYNC"))}
+    """A server for the length of the block, whatever the test does to it.
+
+    It runs in ``directory``. With an empty ``database_url`` it has a PostgreSQL of its own.
+    """
     environment = {
         "DATABASE_URL": database_url,
         "JWT_SECRET": SECRET,
@@ -130,7 +148,7 @@ async def server_process(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=inherited | environment,
+            env=os.environ | environment,
             cwd=directory,
             start_new_session=True,
         )
@@ -145,10 +163,13 @@ async def server_process(
 
 
 async def _end(server: ServerProcess) -> None:
-    """Leave nothing running, whatever the test did."""
+    """Leave nothing running: a clean end if the server is able to, so that it removes its files too."""
     if server.process.returncode is None:
         left = children(server.pid)
-        server.tell(signal.SIGKILL)
+        server.send_signal(signal.SIGTERM)
+        with trio.move_on_after(PATIENCE_S):
+            await server.process.wait()
+        server.send_signal(signal.SIGKILL)
         await server.process.wait()
         for pid in left:
             if "seatsync.serve.worker" in command(pid):

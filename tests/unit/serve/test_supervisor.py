@@ -1,216 +1,265 @@
-"""There is one worker in each place, whatever dies while it is being replaced. The workers here are no processes."""
+"""One worker in each slot, whatever dies while it is being replaced. The processes here are fakes."""
 
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 import trio
 import trio.testing
-from attrs import define
 
 from seatsync.app import StartError
-from seatsync.serve.supervisor import LONGEST_WAIT_S, READY_S, SETTLED_S, Supervisor, Worker
+from seatsync.core.timing import Timing
+from seatsync.serve.supervisor import Supervisor
+from seatsync.serve.worker_process import READY, WorkerProcess
 from tests.support.server import server_settings
 
+TIMING = Timing()
 
-class Process:
-    """A process in name only."""
+
+class FakeProcess:
+    """A worker's process, and its end of the socket to the supervisor. Any signal ends it."""
 
     pid = 1
-    returncode = -9
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.control = trio.testing.MemoryReceiveStream()
+        self.returncode: int | None = None
+        self._ended = trio.Event()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """End, unless it has ended."""
+        if self.returncode is None:
+            self.returncode = -number
+            self.control.put_eof()
+            self._ended.set()
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await self._ended.wait()
+
+    def report(self, report: bytes) -> None:
+        """Send a report to the supervisor."""
+        self.control.put_data(report)
+
+    def die(self) -> None:
+        """End by itself."""
+        self.send_signal(signal.SIGSEGV)
 
 
-@define(eq=False)
-class TameWorker(Worker):
-    """A worker that ends as soon as it is told to."""
+class Machine:
+    """Launches fake processes, each of which becomes ready or not as ``prepare`` has it."""
 
-    def tell(self, number: signal.Signals) -> None:
-        """End."""
-        self.gone.set()
+    def __init__(self, prepare: Callable[[FakeProcess], None]) -> None:
+        self.launched: list[FakeProcess] = []
+        self.prepare = prepare
+
+    async def launch(self, index: int, *_: object) -> WorkerProcess:
+        """Start a process."""
+        process = FakeProcess(index)
+        self.launched.append(process)
+        self.prepare(process)
+        return WorkerProcess(index, cast("Any", process), process.control)
 
     @property
-    def is_alive(self) -> bool:
-        """It has not ended."""
-        return not self.gone.is_set()
+    def alive(self) -> list[FakeProcess]:
+        """The processes that have not ended."""
+        return [process for process in self.launched if process.returncode is None]
 
 
-class TameSupervisor(Supervisor):
-    """Launches workers that become ready, or not, as ``prepare`` has it."""
+def ready(process: FakeProcess) -> None:
+    """It accepts connections at once, though its report takes two reads."""
+    process.report(READY[:2])
+    process.report(READY[2:])
 
-    launched: list[TameWorker]
-    prepare: Callable[[TameWorker], None]
-    is_up = False
 
-    async def _launch(self, index: int) -> Worker:
-        worker = TameWorker(index, Process(), None)  # type: ignore[arg-type]  # neither is used
-        self.launched.append(worker)
-        self.prepare(worker)
-        return worker
+def stuck(process: FakeProcess) -> None:
+    """It never reports."""
 
-    async def started(self) -> None:
-        """The supervisor says that everything is up."""
+
+def doomed(process: FakeProcess) -> None:
+    """It ends instead, and reports why."""
+    process.report(b"There is no database.")
+    process.die()
+
+
+class Supervised:
+    """A supervisor, its processes, and what it has reported."""
+
+    def __init__(self, workers: int = 1, prepare: Callable[[FakeProcess], None] = ready) -> None:
+        self.machine = Machine(prepare)
+        self.stop = trio.Event()
+        self.is_up = False
+        settings = server_settings("postgresql:///nowhere", WORKERS=str(workers))
+        self.supervisor = Supervisor(settings, [], self.stop, launch=self.machine.launch)
+
+    async def run(self) -> None:
+        """Run the supervisor."""
+        await self.supervisor.run(self._started)
+
+    async def _started(self) -> None:
         self.is_up = True
-
-    @property
-    def alive(self) -> list[TameWorker]:
-        """The workers that have not ended."""
-        return [worker for worker in self.launched if worker.is_alive]
-
-
-def ready(worker: TameWorker) -> None:
-    """It accepts connections at once."""
-    worker.ready.set()
-
-
-def stuck(worker: TameWorker) -> None:
-    """It never will."""
-
-
-def doomed(worker: TameWorker) -> None:
-    """It ends instead, and says why."""
-    worker.failure = "There is no database."
-    worker.gone.set()
-
-
-def make_supervisor(
-    stop: trio.Event, workers: int = 1, prepare: Callable[[TameWorker], None] = ready
-) -> TameSupervisor:
-    """A supervisor that has not begun."""
-    supervisor = TameSupervisor(server_settings("postgresql:///nowhere", WORKERS=str(workers)), [], stop)
-    supervisor.launched = []
-    supervisor.prepare = prepare
-    return supervisor
 
 
 @asynccontextmanager
-async def supervised(workers: int = 1) -> AsyncIterator[TameSupervisor]:
+async def supervised(workers: int = 1) -> AsyncIterator[Supervised]:
     """A supervisor whose workers are ready; everything ends with the block."""
-    stop = trio.Event()
-    supervisor = make_supervisor(stop, workers)
+    one = Supervised(workers)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(supervisor.run, supervisor.started)
+        nursery.start_soon(one.run)
         await trio.testing.wait_all_tasks_blocked()
-        assert supervisor.is_up
-        yield supervisor
-        stop.set()
-    assert supervisor.alive == []
+        assert one.is_up
+        yield one
+        one.stop.set()
+    assert one.machine.alive == []
 
 
-async def test_a_dead_worker_is_started_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_dead_worker_is_restarted(autojump_clock: trio.testing.MockClock) -> None:
     """A worker that has died has a successor after a while."""
-    async with supervised() as supervisor:
-        supervisor.launched[0].gone.set()
+    async with supervised() as one:
+        one.machine.launched[0].die()
         await trio.sleep(1)
-        assert supervisor.alive == supervisor.launched[1:2]
+        assert one.machine.alive == one.machine.launched[1:2]
 
 
 async def test_a_worker_that_dies_again_and_again_waits_longer(autojump_clock: trio.testing.MockClock) -> None:
-    """The waits double up to a few seconds, and begin anew once a worker has lived for a while."""
-    async with supervised() as supervisor:
+    """The backoff doubles up to a few seconds, and begins anew once a worker has lived for a while."""
+    async with supervised() as one:
         waits = []
         for _ in range(9):
             died_at = trio.current_time()
-            count = len(supervisor.launched)
-            supervisor.alive[0].gone.set()
-            while len(supervisor.launched) == count:  # noqa: ASYNC110 - the clock jumps
+            count = len(one.machine.launched)
+            one.machine.alive[0].die()
+            while len(one.machine.launched) == count:  # noqa: ASYNC110 - the clock jumps
                 await trio.sleep(0.01)
             waits.append(trio.current_time() - died_at)
-        assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, *[LONGEST_WAIT_S] * 3], abs=0.02)
-        await trio.sleep(SETTLED_S + 1)
-        supervisor.alive[0].gone.set()
+        assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, *[TIMING.last_restart_s] * 3], abs=0.02)
+        await trio.sleep(TIMING.settled_s + 1)
+        one.machine.alive[0].die()
         await trio.sleep(0.2)
-        assert supervisor.alive
+        assert one.machine.alive
 
 
 async def test_a_failed_restart_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
     """A worker that cannot start while the server is up is tried for until it can."""
-    async with supervised() as supervisor:
-        supervisor.prepare = doomed
-        supervisor.launched[0].gone.set()
+    async with supervised() as one:
+        one.machine.prepare = doomed
+        one.machine.launched[0].die()
         await trio.sleep(60)
-        assert 10 < len(supervisor.launched) < 25
-        supervisor.prepare = ready
-        await trio.sleep(LONGEST_WAIT_S + 1)
-        assert len(supervisor.alive) == 1
+        assert 10 < len(one.machine.launched) < 25
+        one.machine.prepare = ready
+        await trio.sleep(TIMING.last_restart_s + 1)
+        assert len(one.machine.alive) == 1
 
 
 @pytest.mark.parametrize("ready_after_s", [0.01, 1.0])
 async def test_a_worker_may_die_while_it_is_being_replaced(
     autojump_clock: trio.testing.MockClock, ready_after_s: float
 ) -> None:
-    """Its replacement stays, alone, whether it was ready before the dead one was to be started again or after."""
-    async with supervised() as supervisor, trio.open_nursery() as nursery:
-        supervisor.prepare = stuck
-        nursery.start_soon(supervisor.replace_all)
+    """Its replacement stays, alone, whether it was ready before the dead one was to be restarted or after."""
+    async with supervised() as one, trio.open_nursery() as nursery:
+        one.machine.prepare = stuck
+        nursery.start_soon(one.supervisor.replace_all)
         await trio.testing.wait_all_tasks_blocked()
-        supervisor.launched[0].gone.set()
+        one.machine.launched[0].die()
         await trio.sleep(ready_after_s)
-        replacement = supervisor.launched[1]
-        replacement.ready.set()
-        await trio.sleep(2 * LONGEST_WAIT_S)
-        assert supervisor.alive == [replacement]
+        replacement = one.machine.launched[1]
+        replacement.report(READY)
+        await trio.sleep(2 * TIMING.last_restart_s)
+        assert one.machine.alive == [replacement]
 
 
-async def test_a_replacement_may_be_wanted_of_a_dead_worker(autojump_clock: trio.testing.MockClock) -> None:
-    """While a dead worker waits to be started again, the replacement asked for is that start."""
-    async with supervised() as supervisor:
-        supervisor.launched[0].gone.set()
+async def test_a_dead_worker_may_be_replaced(autojump_clock: trio.testing.MockClock) -> None:
+    """While a dead worker waits to be restarted, its replacement is that restart."""
+    async with supervised() as one:
+        one.machine.launched[0].die()
         await trio.testing.wait_all_tasks_blocked()
-        await supervisor.replace_all()
-        assert supervisor.alive == supervisor.launched[1:]
+        await one.supervisor.replace_all()
+        assert one.machine.alive == one.machine.launched[1:]
+        await trio.sleep(2 * TIMING.last_restart_s)
+        assert one.machine.alive == one.machine.launched[1:2]
 
 
 async def test_workers_are_replaced_one_by_one(autojump_clock: trio.testing.MockClock) -> None:
     """The next is not begun before the last has its successor."""
-    async with supervised(workers=3) as supervisor, trio.open_nursery() as nursery:
-        supervisor.prepare = stuck
-        nursery.start_soon(supervisor.replace_all)
+    async with supervised(workers=3) as one, trio.open_nursery() as nursery:
+        one.machine.prepare = stuck
+        nursery.start_soon(one.supervisor.replace_all)
         for index in range(3):
             await trio.sleep(1)
-            assert [worker.index for worker in supervisor.launched[3:]] == [*range(index + 1)]
-            assert len(supervisor.alive) == 4
-            supervisor.launched[-1].ready.set()
+            assert [process.index for process in one.machine.launched[3:]] == [*range(index + 1)]
+            assert len(one.machine.alive) == 4
+            one.machine.launched[-1].report(READY)
         await trio.sleep(1)
-        assert supervisor.alive == supervisor.launched[3:]
+        assert one.machine.alive == one.machine.launched[3:]
 
 
 async def test_a_replacement_that_does_not_get_ready_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
     """The worker that was to be replaced stays."""
-    async with supervised() as supervisor:
-        supervisor.prepare = stuck
-        await supervisor.replace_all()
-        assert trio.current_time() >= READY_S
-        assert supervisor.alive == supervisor.launched[:1]
+    async with supervised() as one:
+        one.machine.prepare = stuck
+        await one.supervisor.replace_all()
+        assert trio.current_time() >= TIMING.worker_ready_s
+        assert one.machine.alive == one.machine.launched[:1]
 
 
 async def test_a_stop_ends_a_replacement(autojump_clock: trio.testing.MockClock) -> None:
     """Old and new end alike."""
-    async with supervised() as supervisor, trio.open_nursery() as nursery:
-        supervisor.prepare = stuck
-        nursery.start_soon(supervisor.replace_all)
+    async with supervised() as one, trio.open_nursery() as nursery:
+        one.machine.prepare = stuck
+        nursery.start_soon(one.supervisor.replace_all)
         await trio.testing.wait_all_tasks_blocked()
-        supervisor._stop.set()
+        one.stop.set()
 
 
 @pytest.mark.parametrize(("prepare", "sentence"), [(doomed, "There is no database"), (stuck, "not ready within 30 s")])
 async def test_a_start_that_fails_is_not_tried_again(
-    autojump_clock: trio.testing.MockClock, prepare: Callable[[TameWorker], None], sentence: str
+    autojump_clock: trio.testing.MockClock, prepare: Callable[[FakeProcess], None], sentence: str
 ) -> None:
-    """When a worker cannot start as the server does, the server ends with what the worker said."""
-    supervisor = make_supervisor(trio.Event(), 2, prepare)
+    """When a worker cannot start as the server does, the server ends with the reason that the worker reported."""
+    one = Supervised(2, prepare)
     with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(StartError, match=sentence))):
-        await supervisor.run(supervisor.started)
-    assert len(supervisor.launched) <= 2
-    assert not supervisor.is_up
+        await one.run()
+    assert len(one.machine.launched) <= 2
+    assert (one.machine.alive, one.is_up) == ([], False)
 
 
 async def test_a_stop_during_the_start_ends_it(autojump_clock: trio.testing.MockClock) -> None:
-    """Nobody is told that the server is up, and that is no failure."""
-    stop = trio.Event()
-    supervisor = make_supervisor(stop, 2, stuck)
+    """The server never reports that it is up, and that is no failure."""
+    one = Supervised(2, stuck)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(supervisor.run, supervisor.started)
+        nursery.start_soon(one.run)
         await trio.sleep(1)
-        stop.set()
-    assert (supervisor.alive, supervisor.is_up) == ([], False)
+        one.stop.set()
+    assert (one.machine.alive, one.is_up) == ([], False)
+
+
+async def test_a_cancellation_kills_all_workers(autojump_clock: trio.testing.MockClock) -> None:
+    """The second SIGTERM waits for no drain; those being replaced are killed with the others."""
+    one = Supervised(2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.run)
+        await trio.testing.wait_all_tasks_blocked()
+        one.machine.prepare = stuck
+        nursery.start_soon(one.supervisor.replace_all)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(one.machine.alive) == 3
+        nursery.cancel_scope.cancel()
+    assert [process.returncode for process in one.machine.launched] == [-signal.SIGKILL] * 3
+
+
+async def test_metrics_of_a_dead_worker_are_removed(autojump_clock: trio.testing.MockClock) -> None:
+    """At once, while those of the others and of a successor stay; everything goes with the supervisor."""
+    async with supervised(workers=2) as one:
+        directory = one.supervisor._metrics_directory
+        files = [directory / f"{process.index}.prom" for process in one.machine.launched]
+        for file in files:
+            file.write_bytes(b"")
+        one.machine.launched[0].die()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [file.exists() for file in files] == [False, True]
+        await one.supervisor.replace_all()
+        assert files[1].exists()
+    assert not directory.exists()

@@ -1,0 +1,101 @@
+"""Metrics of all workers: each writes its own to a file every second, and the worker that is scraped merges the files.
+
+The directory is the supervisor's and private. A file is replaced as a whole (written aside, then renamed), so a reader
+never sees half of one. A worker that is stuck holds up no scrape: its last file counts until it is stale.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time
+
+import trio
+
+from seatsync.core.timing import Timing
+
+#: Where Linux keeps files in memory: these are written every second for as long as the server runs.
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made in it is private
+
+
+@contextmanager
+def metrics_directory() -> Iterator[Path]:
+    """Make a private directory for the length of the block. Raises `OSError`."""
+    parent = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="seatsync-metrics-", dir=parent, ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+def metrics_file(directory: Path, index: int) -> Path:
+    """The file of one worker."""
+    return directory / f"{index}.prom"
+
+
+class WorkerMetrics:
+    """The metrics of one worker, returned by ``text``, and through it those of all.
+
+    Once ``stop`` is set, the worker drains and its file may be its successor's: it writes no more.
+    """
+
+    def __init__(
+        self, directory: Path, index: int, text: Callable[[], bytes], stop: trio.Event, *, timing: Timing = Timing()
+    ) -> None:
+        self._directory = directory
+        self._index = index
+        self._text = text
+        self._stop = stop
+        self._timing = timing
+
+    async def run(self) -> None:
+        """Write the file every second until ``stop`` is set; what cannot be written becomes stale."""
+        aside = self._directory / f"{self._index}.{os.getpid()}.new"
+        while not self._stop.is_set():
+            with suppress(OSError):
+                aside.write_bytes(self._text())
+                aside.rename(metrics_file(self._directory, self._index))
+            with trio.move_on_after(self._timing.metrics_write_s):
+                await self._stop.wait()
+
+    async def merged(self) -> bytes:
+        """The metrics of all workers as one exposition; this worker's are those of now."""
+        own = {} if self._stop.is_set() else {self._index: self._text()}
+        return await trio.to_thread.run_sync(lambda: merge_metrics(self._read_fresh() | own))
+
+    def _read_fresh(self) -> dict[int, bytes]:
+        """The files that are not stale, by worker."""
+        oldest = time() - self._timing.metrics_stale_s
+        reports = {}
+        for path in self._directory.glob("*.prom"):
+            with suppress(FileNotFoundError):  # the worker has ended
+                if path.stat().st_mtime >= oldest:
+                    reports[int(path.stem)] = path.read_bytes()
+        return reports
+
+
+def merge_metrics(reports: Mapping[int, bytes]) -> bytes:
+    """Merge expositions by worker into one, each sample with the label ``worker``.
+
+    The samples of a metric stay together, as the text format requires.
+    """
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for index, report in sorted(reports.items()):
+        family = ""
+        for line in report.decode().splitlines():
+            if line.startswith("#"):
+                family = line.split(" ")[2]
+            headers, samples = families.setdefault(family, ([], []))
+            if not line.startswith("#"):
+                samples.append(_label(line, index))
+            elif line not in headers:
+                headers.append(line)
+    lines = [line for headers, samples in families.values() for line in (*headers, *samples)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _label(sample: str, index: int) -> str:
+    name, _, rest = sample.partition(" ")
+    if "{" in name:
+        name, _, rest = sample.partition("{")
+        return f'{name}{{worker="{index}",{rest}'
+    return f'{name}{{worker="{index}"}} {rest}'
