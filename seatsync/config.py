@@ -1,17 +1,16 @@
 """Settings, read once at start from the environment and `.env`.
 
-`SETTINGS` is the table of them: the code, `.env.example`, the README and the
-tests read that one table. `Settings` is what comes out: checked and typed.
+Each is declared once, as a field of `Settings` with its name, default, meaning and parser. `SETTINGS` lists these
+declarations: `.env.example`, the README and the tests are checked against it.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from attrs import evolve, field, frozen
-from dotenv import dotenv_values
+from attrs import evolve, field, fields, frozen
 
 from seatsync.config_text import (
     Network,
@@ -26,55 +25,155 @@ from seatsync.config_text import (
     postgres_url,
     signing_key,
 )
+from seatsync.errors import Failure
 
 Role: TypeAlias = Literal["viewer", "operator", "admin"]
 
+T = TypeVar("T")
 
-class ConfigError(Exception):
+
+class ConfigError(Failure):
     """At least one setting is bad; the message names every one of them, one a line."""
+
+
+@frozen
+class Setting:
+    """The declaration of one setting.
+
+    ``default`` is text as it would stand in `.env`; an empty one means "not set". ``parse`` raises ValueError with the
+    rest of the sentence that begins with the setting's name; it never repeats a secret.
+    """
+
+    name: str
+    default: str
+    help: str
+    parse: Callable[[str], object]
+
+
+def _setting(name: str, default: str, meaning: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
+    """Declare a field of `Settings`; for the type checker it is a value that ``parse`` returns."""
+    return cast("T", field(repr=not secret, metadata={"setting": Setting(name, default, meaning, parse)}))
+
+
+def _secret(name: str, meaning: str, parse: Callable[[str], T]) -> T | None:
+    """Declare a field that is ``None`` unless it is set, and that stays out of the repr."""
+    return _setting(name, "", meaning, lambda text: parse(text) if text else None, secret=True)
 
 
 @frozen(kw_only=True)
 class Settings:
-    """Everything that can be set, checked and typed. Secrets stay out of its repr."""
+    """All settings, checked and typed. Secrets stay out of its repr."""
 
-    database_url: str | None = field(repr=False)
-    listen_url: str | None = field(repr=False)
-    jwt_secret: str | None = field(repr=False)
-    port: int
-    ws_port: int
-    hosts: tuple[str, ...]
-    public_view: bool
-    registration: Literal["open", "closed"]
-    default_role: Role
-    allowed_origins: tuple[str, ...]
-    cookie_secure: bool
-    max_message_bytes: int
-    max_connections: int
-    metrics_token: str | None = field(repr=False)
-    trusted_proxies: tuple[Network, ...]
-    log_level: Literal["debug", "info", "warning", "error"]
-    log_format: Literal["console", "json"]
-    data_dir: Path
-    db_pool_size: int
-    event_retention_days: int
-    workers: int
-    drain_timeout_s: int
-    messages_per_s: int
-    requests_per_s: int
-    max_connections_per_address: int
+    database_url: str | None = _secret(
+        "DATABASE_URL", "PostgreSQL 15 or newer to use; without it an embedded PostgreSQL is started.", postgres_url
+    )
+    listen_url: str | None = _secret(
+        "LISTEN_URL", "Direct address of the same database for LISTEN, bypassing a pooler.", postgres_url
+    )
+    jwt_secret: str | None = _secret(
+        "JWT_SECRET",
+        "Key that signs session tokens, at least 32 bytes; required with DATABASE_URL, else generated and kept.",
+        signing_key,
+    )
+    port: int = _setting("PORT", "3000", "HTTP port; 0 takes any free one.", number(0, 65_535))
+    ws_port: int = _setting(
+        "WS_PORT", "3001", "WebSocket port; may equal PORT, 0 takes any free one.", number(0, 65_535)
+    )
+    hosts: tuple[str, ...] = _setting(
+        "HOST",
+        "127.0.0.1,::1",
+        "IP addresses to listen on, separated by commas; 0.0.0.0 for all of IPv4.",
+        list_of(address),
+    )
+    public_view: bool = _setting("PUBLIC_VIEW", "true", "Watching halls without signing in: true or false.", flag)
+    registration: Literal["open", "closed"] = _setting(
+        "REGISTRATION", "open", "Registration by the users themselves: open or closed.", choice("open", "closed")
+    )
+    default_role: Role = _setting(
+        "DEFAULT_ROLE",
+        "operator",
+        "Role of newly registered users: viewer, operator or admin.",
+        choice("viewer", "operator", "admin"),
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        "ALLOWED_ORIGINS",
+        "",
+        "Additional web origins that may connect, separated by commas; the server's own host always may.",
+        list_of(origin, required=False),
+    )
+    cookie_secure: bool = _setting(
+        "COOKIE_SECURE", "false", "Set to true behind HTTPS: cookies are then sent over HTTPS only.", flag
+    )
+    max_message_bytes: int = _setting(
+        "MAX_MESSAGE_BYTES", "262144", "Largest message a client may send, in bytes.", number(1024, 16_777_216)
+    )
+    max_connections: int = _setting(
+        "MAX_CONNECTIONS", "20000", "Maximum number of connected clients.", number(1, 1_000_000)
+    )
+    metrics_token: str | None = _secret(
+        "METRICS_TOKEN", "Bearer token for /metrics; without one only loopback peers may read it.", str
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "TRUSTED_PROXIES",
+        "",
+        "Networks of reverse proxies whose X-Forwarded-For is trusted, separated by commas.",
+        list_of(network, required=False),
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "LOG_LEVEL",
+        "info",
+        "Minimum level of log lines: debug, info, warning or error.",
+        choice("debug", "info", "warning", "error"),
+    )
+    log_format: Literal["console", "json"] = _setting(
+        "LOG_FORMAT",
+        "console",
+        "Format of log lines: console for people, json for programs.",
+        choice("console", "json"),
+    )
+    data_dir: Path = _setting(
+        "SEATSYNC_DATA", ".seatsync", "Directory of the embedded PostgreSQL and its secret.", directory
+    )
+    db_pool_size: int = _setting("DB_POOL_SIZE", "8", "Size of the database connection pool.", number(1, 200))
+    event_retention_days: int = _setting(
+        "EVENT_RETENTION_DAYS", "30", "Days for which seat changes are kept.", number(1, 36_500)
+    )
+    workers: int = _setting(
+        "WORKERS", "1", "Number of server processes; several share the ports under a supervisor.", number(1, 64)
+    )
+    drain_timeout_s: int = _setting(
+        "DRAIN_TIMEOUT", "10", "Seconds for connections to close when the server stops.", number(1, 600)
+    )
+    messages_per_s: int = _setting(
+        "MESSAGES_PER_SECOND",
+        "1000",
+        "Sustained rate of WebSocket frames from one connection; loopback is exempt.",
+        number(1, 1_000_000),
+    )
+    requests_per_s: int = _setting(
+        "REQUESTS_PER_SECOND",
+        "200",
+        "Sustained rate of HTTP requests and handshakes from one address; loopback is exempt.",
+        number(1, 1_000_000),
+    )
+    max_connections_per_address: int = _setting(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "1000",
+        "Maximum number of connections from one address; loopback is exempt.",
+        number(1, 1_000_000),
+    )
 
     @property
     def loopback_only(self) -> bool:
-        """Whether nobody but this machine can connect."""
+        """Only this machine can connect."""
         return all(ip_address(host).is_loopback for host in self.hosts)
 
     def with_database(self, dsn: str, jwt_secret: str) -> "Settings":
-        """Return these settings with the database and the secret that were found at start."""
+        """Return these settings with a database and a secret that the start has made."""
         return evolve(self, database_url=dsn, jwt_secret=jwt_secret)
 
     def warnings(self) -> list[str]:
-        """Return what is allowed but unwise, as sentences for the person who starts the server."""
+        """Return what is allowed but unwise, a sentence each, for the person who starts the server."""
         if self.loopback_only or self.registration == "closed" or self.default_role == "viewer":
             return []
         return [
@@ -83,215 +182,22 @@ class Settings:
         ]
 
 
-@frozen
-class Setting:
-    """One row of the table: the field of `Settings` it fills, its name in the environment, default and meaning.
-
-    `default` is text as it would stand in `.env`; an empty one means "not set",
-    which the program sees as `empty`. `parse` raises ValueError with the rest of
-    the sentence that begins with the setting's name; it never repeats a secret.
-    """
-
-    field: str
-    name: str
-    default: str
-    help: str
-    parse: Callable[[str], object]
-    empty: object = None
-
-    def read(self, texts: Mapping[str, str]) -> object:
-        """Return the value these texts give it; raises ValueError on a bad one."""
-        text = texts.get(self.name, self.default).strip()
-        return self.parse(text) if text else self.empty
-
-
-SETTINGS = (
-    Setting(
-        "database_url",
-        "DATABASE_URL",
-        "",
-        "PostgreSQL 15 or newer to use; without it an embedded PostgreSQL is started.",
-        postgres_url,
-    ),
-    Setting(
-        "listen_url",
-        "LISTEN_URL",
-        "",
-        "Another address of the same database for LISTEN alone, such as past a pooler of sessions.",
-        postgres_url,
-    ),
-    Setting(
-        "jwt_secret",
-        "JWT_SECRET",
-        "",
-        "Key that signs session tokens, at least 32 bytes; required with DATABASE_URL, else made and kept.",
-        signing_key,
-    ),
-    Setting("port", "PORT", "3000", "HTTP port; 0 takes any free one.", number(0, 65_535)),
-    Setting(
-        "ws_port",
-        "WS_PORT",
-        "3001",
-        "WebSocket port; may equal PORT, 0 takes any free one.",
-        number(0, 65_535),
-    ),
-    Setting(
-        "hosts",
-        "HOST",
-        "127.0.0.1,::1",
-        "IP addresses to listen on, separated by commas; 0.0.0.0 for all of IPv4.",
-        list_of(address),
-    ),
-    Setting(
-        "public_view",
-        "PUBLIC_VIEW",
-        "true",
-        "Whether halls can be watched without signing in: true or false.",
-        flag,
-    ),
-    Setting(
-        "registration",
-        "REGISTRATION",
-        "open",
-        "Whether people may register themselves: open or closed.",
-        choice("open", "closed"),
-    ),
-    Setting(
-        "default_role",
-        "DEFAULT_ROLE",
-        "operator",
-        "Role of newly registered users: viewer, operator or admin.",
-        choice("viewer", "operator", "admin"),
-    ),
-    Setting(
-        "allowed_origins",
-        "ALLOWED_ORIGINS",
-        "",
-        "Further web origins that may connect, separated by commas; the server's own host always may.",
-        list_of(origin),
-        empty=(),
-    ),
-    Setting(
-        "cookie_secure",
-        "COOKIE_SECURE",
-        "false",
-        "Set to true behind HTTPS: cookies are then sent over HTTPS only.",
-        flag,
-    ),
-    Setting(
-        "max_message_bytes",
-        "MAX_MESSAGE_BYTES",
-        "262144",
-        "Largest message a client may send, in bytes.",
-        number(1024, 16_777_216),
-    ),
-    Setting(
-        "max_connections",
-        "MAX_CONNECTIONS",
-        "20000",
-        "Most clients connected at the same time.",
-        number(1, 1_000_000),
-    ),
-    Setting(
-        "metrics_token",
-        "METRICS_TOKEN",
-        "",
-        "Bearer token for /metrics; without one only loopback peers may read it.",
-        str,
-    ),
-    Setting(
-        "trusted_proxies",
-        "TRUSTED_PROXIES",
-        "",
-        "Networks of reverse proxies whose X-Forwarded-For is believed, separated by commas.",
-        list_of(network),
-        empty=(),
-    ),
-    Setting(
-        "log_level",
-        "LOG_LEVEL",
-        "info",
-        "Least severe log lines to write: debug, info, warning or error.",
-        choice("debug", "info", "warning", "error"),
-    ),
-    Setting(
-        "log_format",
-        "LOG_FORMAT",
-        "console",
-        "Log lines for people (console) or for programs (json).",
-        choice("console", "json"),
-    ),
-    Setting(
-        "data_dir",
-        "SEATSYNC_DATA",
-        ".seatsync",
-        "Directory of the embedded PostgreSQL and its secret.",
-        directory,
-    ),
-    Setting(
-        "db_pool_size",
-        "DB_POOL_SIZE",
-        "8",
-        "Database connections kept open for queries.",
-        number(1, 200),
-    ),
-    Setting(
-        "event_retention_days",
-        "EVENT_RETENTION_DAYS",
-        "30",
-        "Days for which the history of seat changes is kept.",
-        number(1, 36_500),
-    ),
-    Setting(
-        "workers",
-        "WORKERS",
-        "1",
-        "Server processes; more than one share the ports under a supervisor.",
-        number(1, 64),
-    ),
-    Setting(
-        "drain_timeout_s",
-        "DRAIN_TIMEOUT",
-        "10",
-        "Seconds that a stopping server gives its connections to close.",
-        number(1, 600),
-    ),
-    Setting(
-        "messages_per_s",
-        "MESSAGES_PER_SECOND",
-        "1000",
-        "WebSocket frames a second that one connection may send for long; loopback clients may send any number.",
-        number(1, 1_000_000),
-    ),
-    Setting(
-        "requests_per_s",
-        "REQUESTS_PER_SECOND",
-        "200",
-        "HTTP requests and handshakes a second from one address for long; loopback is exempt.",
-        number(1, 1_000_000),
-    ),
-    Setting(
-        "max_connections_per_address",
-        "MAX_CONNECTIONS_PER_ADDRESS",
-        "1000",
-        "Most connections from one address at the same time; loopback is exempt.",
-        number(1, 1_000_000),
-    ),
-)
+SETTINGS: tuple[Setting, ...] = tuple(field.metadata["setting"] for field in fields(Settings))
 """Every setting there is, in the order of the documentation."""
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None = Path(".env")) -> Settings:
     """Read the settings; the environment wins over the file, and an empty value counts as unset.
 
-    Raises ConfigError naming every bad setting at once.
+    Raises `ConfigError` naming every bad setting at once.
     """
-    texts = _said(_read_dotenv(dotenv)) | _said(environ)
+    texts = _set_values(_read_dotenv(dotenv)) | _set_values(environ)
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for setting in SETTINGS:
+    for declared in fields(Settings):
+        setting: Setting = declared.metadata["setting"]
         try:
-            values[setting.field] = setting.read(texts)
+            values[declared.name] = setting.parse(texts.get(setting.name, setting.default).strip())
         except ValueError as error:
             problems.append(f"{setting.name} {error}.")
     problems += _contradictions(texts)
@@ -300,8 +206,8 @@ def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None =
     return Settings(**values)
 
 
-def _said(source: Mapping[str, str | None]) -> dict[str, str]:
-    """Leave out the names that are there but say nothing, as Compose and shells pass unset ones."""
+def _set_values(source: Mapping[str, str | None]) -> dict[str, str]:
+    """Leave out the names without a value: Compose and shells pass unset variables as empty ones."""
     return {name: text for name, text in source.items() if text and text.strip()}
 
 
@@ -309,6 +215,8 @@ def _read_dotenv(path: Path | None) -> Mapping[str, str | None]:
     """Read the file if there is one; `$` in a value is itself, so that passwords need no escaping."""
     if path is None or not path.is_file():
         return {}
+    from dotenv import dotenv_values  # noqa: PLC0415 - a quarter of the time that importing this module takes
+
     try:
         return dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
@@ -316,7 +224,7 @@ def _read_dotenv(path: Path | None) -> Mapping[str, str | None]:
 
 
 def _contradictions(texts: Mapping[str, str]) -> list[str]:
-    """Return the rules that hold between settings and are broken."""
+    """Return the rules between settings that are broken, a sentence each."""
     problems: list[str] = []
     if "DATABASE_URL" in texts and "JWT_SECRET" not in texts:
         problems.append("JWT_SECRET is needed with DATABASE_URL: every node must sign with the same key.")

@@ -1,4 +1,4 @@
-"""How the text of a setting is read: one function for each kind of value.
+"""Parsers of the text of a setting, one for each kind of value.
 
 Each raises ValueError with the rest of the sentence that begins with the setting's name; none repeats a secret.
 """
@@ -7,17 +7,19 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 Network: TypeAlias = IPv4Network | IPv6Network
+
+T = TypeVar("T")
 
 #: HS256 wants a key at least as long as its hash (RFC 7518 §3.2).
 MIN_SECRET_BYTES = 32
 
 
 def flag(text: str) -> bool:
-    """A yes or no."""
+    """A boolean."""
     value = text.lower()
     if value in {"true", "1", "yes", "on"}:
         return True
@@ -27,7 +29,7 @@ def flag(text: str) -> bool:
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers within these bounds."""
+    """A parser of whole numbers within these bounds."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
@@ -37,24 +39,25 @@ def number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def choice(*choices: str) -> Callable[[str], str]:
-    """A reader of one of these words, in any case."""
+def choice(*choices: T) -> Callable[[str], T]:
+    """A parser of one of these words, in any case."""
+    words = {str(word): word for word in choices}
 
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
-        return text.lower()
+    def parse(text: str) -> T:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {text!r}")
+        return words[text.lower()]
 
     return parse
 
 
-def list_of(parse_item: Callable[[str], object]) -> Callable[[str], tuple[object, ...]]:
-    """A reader of items between commas, at least one; what stands twice counts once."""
+def list_of(parse_item: Callable[[str], T], *, required: bool = True) -> Callable[[str], tuple[T, ...]]:
+    """A parser of items between commas, at least one unless the text is empty and may be; duplicates count once."""
 
-    def parse(text: str) -> tuple[object, ...]:
+    def parse(text: str) -> tuple[T, ...]:
         items = (item.strip() for item in text.split(","))
         found = tuple(dict.fromkeys(parse_item(item) for item in items if item))
-        if not found:
+        if not found and (required or text):
             raise ValueError(f"must name at least one, not {text!r}")
         return found
 
@@ -62,7 +65,7 @@ def list_of(parse_item: Callable[[str], object]) -> Callable[[str], tuple[object
 
 
 def postgres_url(text: str) -> str:
-    """An address of PostgreSQL. Only its shape is looked at; the driver knows the rest."""
+    """An address of PostgreSQL. Only its shape is checked; the driver knows the rest."""
     if not text.startswith(("postgres://", "postgresql://")):
         raise ValueError("must look like postgresql://user:password@host:5432/database")
     try:
@@ -73,7 +76,7 @@ def postgres_url(text: str) -> str:
 
 
 def signing_key(text: str) -> str:
-    """A secret that is long enough to sign with."""
+    """A secret that is long enough as a key."""
     size = len(text.encode())
     if size < MIN_SECRET_BYTES:
         raise ValueError(f"is {size} bytes long, at least {MIN_SECRET_BYTES} are needed (openssl rand -hex 32)")

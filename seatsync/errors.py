@@ -17,6 +17,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 
+class Failure(Exception):
+    """A command cannot do its work. The message is one sentence for the person who ran it; no client reads it."""
+
+
 class SeatSyncError(Exception):
     """Something went wrong."""
 

@@ -3,7 +3,6 @@
 from ipaddress import ip_network
 from pathlib import Path
 
-import attrs
 import pytest
 
 from seatsync.config import SETTINGS, ConfigError, Settings, load_settings
@@ -23,11 +22,6 @@ def problems(**environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(**environ)
     return str(caught.value).splitlines()
-
-
-def test_every_field_has_a_row_and_every_row_a_field() -> None:
-    """The table and the class cannot drift apart."""
-    assert [setting.field for setting in SETTINGS] == [field.name for field in attrs.fields(Settings)]
 
 
 def test_nothing_set_means_the_defaults() -> None:
