@@ -20,10 +20,10 @@ run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its ow
 test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-fuzz: $(VENV)/.dev  ## throw damaged input at every parser and at a server (make fuzz INPUTS=1000000)
+fuzz: $(VENV)/.dev  ## send malformed input to every parser and to a server (make fuzz INPUTS=1000000)
 	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-lint: $(VENV)/.dev  ## look for mistakes and odd formatting
+lint: $(VENV)/.dev  ## check the code style and the formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
@@ -34,8 +34,8 @@ fmt: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-cov: $(VENV)/.dev  ## run the tests and report which branches they miss
-	@$(BIN)/coverage run -m pytest $(ARGS)
+cov: $(VENV)/.dev  ## run the tests and report the branches that they miss
+	@$(BIN)/coverage run -m pytest --numprocesses 0 $(ARGS)
 	@$(BIN)/coverage report --show-missing --skip-covered
 
 load: $(VENV)/.run  ## put the running server under load (make load ARGS="watch --rate 100")
@@ -44,13 +44,13 @@ load: $(VENV)/.run  ## put the running server under load (make load ARGS="watch 
 bench: $(VENV)/.bench  ## measure the server beside others, into tests/bench/RESULTS.md (make bench ARGS=join)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-faults: $(VENV)/.dev  ## break things under load, into tests/faults/RESULTS.md (make faults ARGS="--quick feed_killed")
+faults: $(VENV)/.dev  ## inject faults under load, into tests/faults/RESULTS.md (make faults ARGS="--quick feed_killed")
 	@$(BIN)/python -m tests.faults $(or $(ARGS),--results)
 
-model: $(VENV)/.dev  ## play a thousand examples of the model test
+model: $(VENV)/.dev  ## run a thousand examples of the model test
 	@MODEL_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/property/test_model.py $(ARGS)
 
-schema: $(VENV)/.dev  ## write sql/schema.sql anew from the migrations
+schema: $(VENV)/.dev  ## regenerate sql/schema.sql from the migrations
 	@$(BIN)/python -m tests.support.schema
 
 up:  ## start the server and PostgreSQL in containers
@@ -62,7 +62,7 @@ down:  ## stop the containers; the data stays
 logs:  ## follow the logs of the containers
 	@docker compose logs --follow
 
-clean:  ## remove everything that can be made again; the data in .seatsync stays
+clean:  ## remove everything that can be rebuilt; the data in .seatsync stays
 	@rm -rf $(VENV) build dist htmlcov .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	@find seatsync sql tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

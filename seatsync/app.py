@@ -61,8 +61,8 @@ PRUNE_ROWS = 1000
 logger = structlog.get_logger(__name__)
 
 
-class StartError(Exception):
-    """The server cannot start; the message is one sentence for a person."""
+class StartError(errors.Failure):
+    """The server cannot start."""
 
 
 async def serve(

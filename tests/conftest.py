@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
+from seatsync.config import SETTINGS
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, open_loop
@@ -23,9 +24,18 @@ from tests.support.server import RunningServer, running_server
 
 
 def pytest_configure() -> None:
-    """Give the servers that tests start the usual signals: nohup ignores SIGHUP, and a shell SIGINT behind an ``&``."""
+    """Make tests independent of what the shell passes on.
+
+    The servers that tests start get the usual signals (nohup ignores SIGHUP, and a shell SIGINT behind an ``&``), no
+    settings but those of the test, no terminal's width, and the usual umask.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = {setting.name for setting in SETTINGS}
+    for name in list(os.environ):
+        if name in {*settings, "COLUMNS", "LINES"} or name.startswith("PG"):
+            del os.environ[name]
+    os.umask(0o022)
 
 
 @pytest.fixture(scope="session")

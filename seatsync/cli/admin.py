@@ -1,4 +1,4 @@
-"""What the commands of the command line do; `seatsync.cli.main` reads the arguments and reports the errors."""
+"""The commands that work on the database."""
 
 import argparse
 import io
@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
-import qrcode
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from seatsync.cinema import seed
-from seatsync.cli import watch as watching
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.secret_file import read_or_make_secret
@@ -26,13 +24,12 @@ from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.tokens import Tokens
-from seatsync.serve import process as run
 from seatsync.user import accounts
 
 
 @frozen
 class Context:
-    """What a command works with: a migrated database, and the settings that led to it."""
+    """A command's migrated database, and the settings that name it."""
 
     db: Database
     settings: Settings
@@ -45,9 +42,9 @@ Work: TypeAlias = Callable[[Context], Awaitable[None]]
 
 @contextmanager
 def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
-    """The settings with a database that runs, and the embedded PostgreSQL if that is it.
+    """The settings completed by a running database, and the embedded PostgreSQL if that is it.
 
-    Started here, it is stopped at the end; one that another process has started is joined and left running.
+    Started here, it is stopped at the end; if another process has started it, it is left running.
     """
     if settings.database_url is not None:
         yield settings, None
@@ -55,16 +52,6 @@ def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPos
     with EmbeddedPostgres(settings.data_dir) as postgres:
         secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
         yield settings.with_database(postgres.dsn, secret), postgres
-
-
-def serve(options: argparse.Namespace) -> int:
-    """Run the server until it is told to stop."""
-    asked = load_settings()
-    if options.workers is not None:
-        asked = evolve(asked, workers=options.workers)
-    with resolve_database(asked) as (settings, postgres):
-        trio.run(run.main, settings, postgres, options.demo)
-    return 0
 
 
 def migrate(_: argparse.Namespace) -> int:
@@ -97,7 +84,7 @@ def seed_hall(options: argparse.Namespace) -> int:
 
 
 def user_create(options: argparse.Namespace) -> int:
-    """Add a user and print, this once, what signs them in and what gets them back in."""
+    """Add a user, and print the authenticator's secret and the recovery phrase, this once."""
 
     async def work(context: Context) -> None:
         role = options.role or context.settings.default_role
@@ -146,13 +133,6 @@ def psql(options: argparse.Namespace) -> int:
             signal.signal(signal.SIGINT, before)
 
 
-def watch(options: argparse.Namespace) -> int:
-    """Print a hall's changes until Ctrl-C."""
-    url = options.url or f"ws://localhost:{load_settings().ws_port}/ws"
-    trio.run(watching.watch, url, options.hall)
-    return 0
-
-
 def _on_database(work: Work) -> int:
     async def run(settings: Settings) -> None:
         configure_logs("warning", settings.log_format)
@@ -167,6 +147,8 @@ def _on_database(work: Work) -> int:
 
 def _drawing(text: str) -> str:
     """A QR code of half blocks, light on dark as most terminals are."""
+    import qrcode  # noqa: PLC0415 - no other command draws
+
     code = qrcode.QRCode(border=2)
     code.add_data(text)
     drawing = io.StringIO()
@@ -175,7 +157,7 @@ def _drawing(text: str) -> str:
 
 
 def _without_password(dsn: str) -> tuple[str, dict[str, str]]:
-    """The address for the command line, which everybody on the machine can read, and the environment with the rest."""
+    """The address without its password, as every user of the machine can read it, and the environment with it."""
     parts = urlsplit(dsn)
     if parts.password is None:
         return dsn, dict(os.environ)

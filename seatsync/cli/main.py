@@ -1,21 +1,21 @@
 """The command line: ``seatsync --help``.
 
-Exit status 0 for success, 1 for failure, 2 for wrong usage. Whatever a user can cause ends in one sentence on standard
+Exit status 0 for success, 1 for failure, 2 for wrong usage. An error that a user can cause is one sentence on standard
 error; a traceback is a bug. Results, and nothing else, go to standard output.
+
+A command's module is imported when the command runs: the parser needs none of them.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from typing import TypeAlias, get_args
+from importlib import import_module
+from typing import Any, NoReturn, TypeAlias, get_args
 
-from seatsync.cli import admin as cli_commands
-from seatsync.cli import load as cli_load
-from seatsync.cli.watch import WatchError
 from seatsync.config import Role
 from seatsync.load.arguments import add_arguments as add_load_arguments
+from seatsync.load.arguments import whole_number
 from seatsync.load.failure import LoadError
 from seatsync.serve.failures import EXPECTED, sentences
 
@@ -26,7 +26,7 @@ ROLES: tuple[str, ...] = get_args(Role)
 
 FAILURE = 1
 INTERRUPTED = 130
-"""What a shell reports for a program that SIGINT ended."""
+"""The status that a shell reports for a program that SIGINT ended."""
 
 MAX_SEATS = 1_000_000
 MAX_TOKENS = 1_000_000
@@ -39,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     status = FAILURE
     try:
-        status = options.run(options)
+        status = find_command(options.command)(options)
         sys.stdout.flush()
     except* BrokenPipeError:
-        # Whoever read our output has had enough; what is left in the buffer must not fail again at exit.
+        # The reader of our output has closed it; what is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILURE
-    except* (*EXPECTED, WatchError, LoadError) as group:
+    except* (*EXPECTED, LoadError) as group:
         for line in sentences(group):
             sys.stderr.write(f"seatsync: {line}\n")
     except* KeyboardInterrupt:
@@ -53,38 +53,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _whole_number(most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most}")
-        return int(text)
-
-    return parse
+def find_command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Import the function ``module.function`` of `seatsync.cli` that runs a command and returns its exit status."""
+    module, _, function = name.partition(".")
+    found: Callable[[argparse.Namespace], int] = getattr(import_module(f"seatsync.cli.{module}"), function)
+    return found
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Version(argparse.Action):
+    """Print the installed version; it is looked up only now, as that takes as long as building the parser."""
+
+    def __call__(self, parser: Parser, *_: Any) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        sys.stdout.write(f"seatsync {version('seatsync')}\n")
+        parser.exit()
+
+
+def _parser() -> Parser:
     parser = argparse.ArgumentParser(
         prog="seatsync",
         description="Seats Sync: who sits where, live.",
         epilog="Settings come from the environment and .env; .env.example lists them.",
     )
-    parser.add_argument("--version", action="version", version=f"seatsync {version('seatsync')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
-    _add_migrate(commands)
+    _add(commands, "migrate", "admin.migrate", "migrate the database to this version")
     _add_seed(commands)
     _add_user(commands)
     _add_token(commands)
     _add_psql(commands)
     _add_watch(commands)
-    _add_load(commands)
+    add_load_arguments(_add(commands, "load", "load.load", "put a running server under load and check every frame"))
     return parser
 
 
-def _add(commands: Commands, name: str, run: Callable[[argparse.Namespace], int], meaning: str) -> Parser:
-    command = commands.add_parser(name, help=meaning, description=meaning)
-    command.set_defaults(run=run)
-    return command
+def _add(commands: Commands, name: str, command: str, meaning: str) -> Parser:
+    parser = commands.add_parser(name, help=meaning, description=meaning)
+    parser.set_defaults(command=command)
+    return parser
 
 
 def _add_group(commands: Commands, name: str, meaning: str) -> Commands:
@@ -93,43 +101,38 @@ def _add_group(commands: Commands, name: str, meaning: str) -> Commands:
 
 
 def _add_serve(commands: Commands) -> None:
-    serve = _add(commands, "serve", cli_commands.serve, "run the server until Ctrl-C or SIGTERM")
-    serve.add_argument("--demo", action="store_true", help="fill an empty database with demo cinemas first")
+    serve = _add(commands, "serve", "serve.serve", "run the server until Ctrl-C or SIGTERM")
+    serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
     serve.add_argument(
-        "--workers", metavar="N", type=_whole_number(MAX_WORKERS), help="server processes (default: WORKERS)"
+        "--workers", metavar="N", type=whole_number(1, MAX_WORKERS), help="server processes (default: WORKERS)"
     )
-
-
-def _add_migrate(commands: Commands) -> None:
-    _add(commands, "migrate", cli_commands.migrate, "bring the database up to this version")
 
 
 def _add_seed(commands: Commands) -> None:
     group = _add_group(commands, "seed", "add data")
-    _add(group, "demo", cli_commands.seed_demo, "fill an empty database with demo cinemas")
-    hall = _add(group, "hall", cli_commands.seed_hall, "add a big rectangular hall and print its id")
-    hall.add_argument("--seats", metavar="N", type=_whole_number(MAX_SEATS), required=True, help="how many seats")
-    hall.add_argument("--name", metavar="X", required=True, help="what to call it")
+    _add(group, "demo", "admin.seed_demo", "add demo cinemas to an empty database")
+    hall = _add(group, "hall", "admin.seed_hall", "add a rectangular hall and print its id")
+    hall.add_argument("--seats", metavar="N", type=whole_number(1, MAX_SEATS), required=True, help="number of seats")
+    hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
 
 
 def _add_user(commands: Commands) -> None:
     group = _add_group(commands, "user", "manage users")
-    create = _add(
-        group, "create", cli_commands.user_create, "add a user and print what an authenticator app and the user need"
-    )
+    meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
+    create = _add(group, "create", "admin.user_create", meaning)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
-    role = _add(group, "role", cli_commands.user_role, "change a user's role; ends the user's sessions")
+    role = _add(group, "role", "admin.user_role", "change a user's role; ends the user's sessions")
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
 
 
 def _add_token(commands: Commands) -> None:
-    token = _add(commands, "token", cli_commands.token, "sign a user in and print the session tokens, one a line")
+    token = _add(commands, "token", "admin.token", "create sessions of a user and print their tokens, one a line")
     token.add_argument("name", metavar="NAME")
     token.add_argument("--create", action="store_true", help="add the user if there is none of that name")
     token.add_argument(
-        "--count", metavar="N", type=_whole_number(MAX_TOKENS), default=1, help="how many sessions (default: 1)"
+        "--count", metavar="N", type=whole_number(1, MAX_TOKENS), default=1, help="number of sessions (default: 1)"
     )
 
 
@@ -138,16 +141,10 @@ def _add_psql(commands: Commands) -> None:
     # No character begins an option here: all that follows, options too, is for psql.
     psql = commands.add_parser("psql", help=meaning, prefix_chars="\0", add_help=False)
     psql.add_argument("arguments", nargs=argparse.REMAINDER)
-    psql.set_defaults(run=cli_commands.psql)
+    psql.set_defaults(command="admin.psql")
 
 
 def _add_watch(commands: Commands) -> None:
-    watch = _add(commands, "watch", cli_commands.watch, "print a hall's changes as a running server tells them")
-    watch.add_argument("hall", metavar="HALL", type=_whole_number(MAX_ID), help="the hall's id")
+    watch = _add(commands, "watch", "watch.watch", "print a hall's changes as a running server sends them")
+    watch.add_argument("hall", metavar="HALL", type=whole_number(1, MAX_ID), help="the hall's id")
     watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: on this machine, at WS_PORT)")
-
-
-def _add_load(commands: Commands) -> None:
-    add_load_arguments(
-        _add(commands, "load", cli_load.load, "put a running server under load and check every frame it sends")
-    )

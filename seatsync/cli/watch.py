@@ -1,9 +1,10 @@
-"""``seatsync watch HALL``: what the clients of a hall see, as lines in a terminal.
+"""``seatsync watch HALL``: a hall's changes as lines in a terminal, as its subscribers receive them.
 
-A small client of the protocol on trio-websocket. It takes a snapshot, prints each update as it comes, and after a lost
-connection resumes with what it missed.
+A small client of the protocol on trio-websocket. It takes a snapshot, prints each update as it arrives, and after a
+lost connection resumes from the revision it has.
 """
 
+import argparse
 import json
 import sys
 from typing import Any
@@ -12,20 +13,23 @@ import trio
 from attrs import define, field
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
 
-#: The application's heartbeat, in seconds; and how long to wait before connecting again.
+from seatsync.config import load_settings
+from seatsync.errors import Failure
+
+#: Seconds between two heartbeats of the application, and before a reconnect.
 HEARTBEAT_S, RETRY_S = 4.0, 1.0
 
 #: A hall of 100,000 seats is some 20 MB.
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 
-class WatchError(Exception):
-    """The hall cannot be watched; the message is one sentence for a person."""
+class WatchError(Failure):
+    """The hall cannot be watched."""
 
 
 @define
 class _Hall:
-    """How far the watcher has come, and where each seat stands."""
+    """The last revision received, and the position of each seat."""
 
     id: int
     rev: int = -1
@@ -33,17 +37,24 @@ class _Hall:
     places: dict[int, str] = field(factory=dict)
 
     def request(self) -> dict[str, Any]:
-        """What to subscribe with: from the start, or from where it was."""
+        """The data of the subscription: without a revision it begins with a snapshot."""
         return {"id": self.id} if self.rev < 0 else {"id": self.id, "since": self.rev, "epoch": self.epoch}
 
 
-async def watch(url: str, hall_id: int) -> None:
+def watch(options: argparse.Namespace) -> int:
+    """Print a hall's changes until Ctrl-C."""
+    url = options.url or f"ws://localhost:{load_settings().ws_port}/ws"
+    trio.run(follow, url, options.hall)
+    return 0
+
+
+async def follow(url: str, hall_id: int) -> None:
     """Print the hall's changes until cancelled. Raises `WatchError` when the server refuses, or was never there."""
     hall = _Hall(hall_id)
     while True:
         try:
             async with open_websocket_url(url, max_message_size=_MAX_MESSAGE_BYTES) as ws:
-                await _attend(ws, hall)
+                await _subscribe(ws, hall)
         except* (ConnectionClosed, HandshakeError, OSError) as group:
             if hall.rev < 0:
                 raise WatchError(f"There is no server at {url}.") from group
@@ -51,10 +62,10 @@ async def watch(url: str, hall_id: int) -> None:
         await trio.sleep(RETRY_S)
 
 
-async def _attend(ws: WebSocketConnection, hall: _Hall) -> None:
+async def _subscribe(ws: WebSocketConnection, hall: _Hall) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_beat, ws)
-        await _follow(ws, hall)
+        await _print_frames(ws, hall)
 
 
 async def _beat(ws: WebSocketConnection) -> None:
@@ -63,7 +74,7 @@ async def _beat(ws: WebSocketConnection) -> None:
         await ws.send_message("1")
 
 
-async def _follow(ws: WebSocketConnection, hall: _Hall) -> None:
+async def _print_frames(ws: WebSocketConnection, hall: _Hall) -> None:
     await ws.send_message(json.dumps({"type": "hall.subscribe", "data": hall.request(), "eid": "watch"}))
     while True:
         message = await ws.get_message()

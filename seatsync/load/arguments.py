@@ -102,10 +102,14 @@ def _rate(parser: Parser, default: int, meaning: str) -> None:
 
 
 def _bulk(parser: Parser) -> None:
-    parser.add_argument("--bulk", metavar="N", type=_whole(1, 1000), default=1, help="seats in one change (default: 1)")
+    parser.add_argument(
+        "--bulk", metavar="N", type=whole_number(1, 1000), default=1, help="seats in one change (default: 1)"
+    )
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """An argument's type: a whole number within these bounds."""
+
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
@@ -114,7 +118,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-count = _whole(1, MAX_CLIENTS)
+count = whole_number(1, MAX_CLIENTS)
 
 
 def seconds(text: str) -> float:

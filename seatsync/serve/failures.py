@@ -1,25 +1,20 @@
-"""What a user can cause: errors that end a command with their own sentence instead of a traceback."""
+"""Errors that a user can cause: they end a command with their own sentence instead of a traceback."""
 
 from collections.abc import Iterator
 
-from seatsync.app import StartError
-from seatsync.config import ConfigError
-from seatsync.core.embedded.server import PostgresError
-from seatsync.core.net.listen import BindError
-from seatsync.core.postgres.migrate import MigrationError
-from seatsync.errors import DatabaseFault, SeatSyncError
+from seatsync.errors import DatabaseFault, Failure, SeatSyncError
 
-EXPECTED = (ConfigError, PostgresError, MigrationError, BindError, StartError, SeatSyncError, OSError)
+EXPECTED = (Failure, SeatSyncError, OSError)
 """The message of each is written for a person."""
 
 
 def sentences(error: BaseException) -> list[str]:
-    """What an error says, or every error in a group of groups, each sentence once."""
+    """The message of an error, or of every error in a group of groups, each line once."""
     return list(dict.fromkeys(line for leaf in _leaves(error) for line in _explain(leaf).splitlines()))
 
 
 def _explain(error: BaseException) -> str:
-    """The error's sentence; of an unreachable database also why, which clients are not told."""
+    """The error's message; of an unreachable database also the cause, which clients do not get."""
     if isinstance(error, DatabaseFault) and error.__cause__ is not None:
         return f"The database cannot be reached: {error.__cause__}"
     return str(error)

@@ -6,9 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 import pyotp
-import qrcode
 import trio
-from qrcode.image.svg import SvgPathFillImage
 
 STEP_S: Final = 30
 ISSUER: Final = "Seats Sync"
@@ -49,6 +47,9 @@ async def qr_code(uri: str) -> str:
 
 
 def _draw(uri: str) -> str:
+    import qrcode  # noqa: PLC0415 - most servers draw none for hours, and no other command does
+    from qrcode.image.svg import SvgPathFillImage  # noqa: PLC0415 - the same
+
     code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_L, border=4, image_factory=SvgPathFillImage)
     code.add_data(uri)
     svg: bytes = code.make_image().to_string()

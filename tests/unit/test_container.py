@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from seatsync.cli import admin as cli_commands
 from seatsync.cli import main as cli
+from seatsync.cli.serve import serve
 from seatsync.config import SETTINGS, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_the_command_is_one_of_the_command_line() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     assert f"{program} = seatsync.cli.main:main" in setup["options.entry_points"]["console_scripts"]
-    assert cli._parser().parse_args(arguments).run is cli_commands.serve
+    assert cli.find_command(cli._parser().parse_args(arguments).command) is serve
 
 
 def test_the_image_listens_where_the_settings_say() -> None:

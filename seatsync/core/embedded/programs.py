@@ -16,13 +16,14 @@ from typing import IO
 from attrs import evolve, frozen
 
 from seatsync.core.embedded import launch
+from seatsync.errors import Failure
 
 SCRIPT = Path(launch.__file__)
 ACCOUNTS = ("postgres", "nobody")
 PROGRAM_TIMEOUT_S = 120.0
 
 
-class PostgresError(Exception):
+class PostgresError(Failure):
     """The embedded PostgreSQL is not available; the message is one sentence for the operator."""
 
 

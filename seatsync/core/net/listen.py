@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 
 from seatsync.core.net.limits import SPARE_SOCKETS
+from seatsync.errors import Failure
 
 #: Connections that may wait in the kernel to be accepted; the kernel's own limit (somaxconn) holds, too.
 BACKLOG = 4096
@@ -28,7 +29,7 @@ _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 logger = structlog.get_logger(__name__)
 
 
-class BindError(Exception):
+class BindError(Failure):
     """An address cannot be listened on; the message is one sentence for a person."""
 
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from seatsync.core.postgres.pool import Database, DatabaseRejected, Session
 from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
+from seatsync.errors import Failure
 
 OLDEST_POSTGRESQL = 15
 
@@ -26,7 +27,7 @@ _QUERIES = load("system")
 logger = structlog.get_logger(__name__)
 
 
-class MigrationError(Exception):
+class MigrationError(Failure):
     """The schema cannot be migrated; the message is one sentence for the operator."""
 
 

@@ -1,9 +1,11 @@
-"""The command line: what each command prints, what it exits with, and that nobody sees a traceback.
+"""The command line: what each command prints, its exit status, and that no failure shows a traceback.
 
 In this process where the answer is all that counts; as a process of its own where standard output, exit statuses and
 signals are the point.
 """
 
+import argparse
+import gc
 import os
 import signal
 import socket
@@ -15,7 +17,7 @@ from uuid import UUID
 
 import pytest
 
-from seatsync.cli import admin as cli_commands
+from seatsync.cli import admin
 from seatsync.cli import main as cli
 from seatsync.core.tokens import Tokens
 from tests.support.database import execute, fetchval
@@ -23,16 +25,39 @@ from tests.support.places import scratch_directory
 
 SECRET = "0123456789abcdef" * 2
 
-pytestmark = pytest.mark.usefixtures("restored_logs")
+pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
 
 
 @pytest.fixture
-def environment(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The environment of a person whose database is `database_url`, in a directory without `.env`."""
+def restored_gc() -> Iterator[None]:
+    """The garbage collector is the process's: what a server sets up is taken back."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.fixture
+def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A directory without `.env`."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment of a person whose database is `database_url`."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("JWT_SECRET", SECRET)
     return database_url
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment of a person whose database is down, with a password in its address."""
+    url = "postgresql://seats:hidden-word@127.0.0.1:1/seats"
+    for name, value in {"DATABASE_URL": url, "JWT_SECRET": SECRET, "PORT": "0", "WS_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    return url
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -81,48 +106,91 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"\n    {command}" in shown for command in ("serve", "migrate", "seed", "user", "token", "psql"))
 
 
-def test_all_bad_settings_are_named_without_a_traceback() -> None:
+def test_every_command_exists() -> None:
+    """The parser names the functions of the commands without importing them."""
+
+    def names(parser: argparse.ArgumentParser) -> Iterator[str]:
+        if name := parser.get_default("command"):
+            yield name
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for inner in action.choices.values():
+                    yield from names(inner)
+
+    found = set(names(cli._parser()))
+    assert len(found) >= 10
+    assert all(callable(cli.find_command(name)) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("from seatsync.cli.main import _parser; _parser()", {"trio", "asyncpg", "rich", "qrcode", "structlog"}),
+        ("from seatsync.cli.main import main; main(['--version'])", {"trio", "prometheus_client", "structlog"}),
+        ("sys.modules['rich'] = None; import seatsync.app", {"qrcode", "seatsync.load"}),
+    ],
+    ids=["parser", "version", "server"],
+)
+def test_imports_are_those_of_the_command(statement: str, heavy: set[str]) -> None:
+    """The help and the version need no server, a server no load generator, and `rich` only as structlog's own."""
+    program = f"import sys\ntry:\n    {statement}\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(done.stderr.split())
+    assert "seatsync" in imported
+    assert not imported & heavy
+
+
+def test_all_bad_settings_are_named_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A failure is one line a cause on standard error, status 1, and nothing on standard output."""
-    done = run("serve", PORT="high", DB_POOL_SIZE="none", JWT_SECRET="short")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert [line.split()[:2] for line in done.stderr.splitlines()] == [
+    for name, value in {"PORT": "high", "DB_POOL_SIZE": "none", "JWT_SECRET": "short"}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["serve"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split()[:2] for line in err.splitlines()] == [
         ["seatsync:", "JWT_SECRET"],
         ["seatsync:", "PORT"],
         ["seatsync:", "DB_POOL_SIZE"],
     ]
 
 
+@pytest.mark.usefixtures("unreachable")
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_an_unreachable_database_is_one_sentence(command: str) -> None:
-    """Nobody listens on port 1."""
-    done = run(command, DATABASE_URL="postgresql://seats:hidden-word@127.0.0.1:1/seats", JWT_SECRET=SECRET)
+    """Nothing listens on port 1."""
+    done = run(command)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "hidden-word" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("seatsync: ")
 
 
-def test_an_address_that_is_none_is_one_sentence() -> None:
+def test_an_invalid_address_is_one_sentence(
+    unreachable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It names the setting, what is wrong with it, and no password."""
-    url = "postgresql://seats:hidden-word@127.0.0.1:1/seats?sslmood=require"
-    done = run("serve", DATABASE_URL=url, JWT_SECRET=SECRET, PORT="0", WS_PORT="0")
-    assert done.returncode == 1
-    assert "hidden-word" not in done.stderr
-    last = done.stderr.splitlines()[-1]
+    monkeypatch.setenv("DATABASE_URL", f"{unreachable}?sslmood=require")
+    assert cli.main(["serve"]) == 1
+    err = capsys.readouterr().err
+    assert "hidden-word" not in err
+    last = err.splitlines()[-1]
     assert last.startswith("seatsync: DATABASE_URL is not an address")
     assert "sslmood" in last
 
 
-def test_a_taken_port_is_one_sentence(database_url: str) -> None:
+@pytest.mark.usefixtures("unreachable")
+def test_a_taken_port_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = run("serve", DATABASE_URL=database_url, JWT_SECRET=SECRET, PORT=port, WS_PORT=port)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("seatsync: ")
-    assert port in done.stderr.splitlines()[-1]
+        monkeypatch.setenv("PORT", port)
+        assert cli.main(["serve"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("seatsync: ")
+    assert port in err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("environment")
@@ -132,7 +200,7 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object) -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr(cli_commands, "load_settings", broken)
+    monkeypatch.setattr(admin, "load_settings", broken)
     with pytest.raises(LookupError):
         cli.main(["migrate"])
 
@@ -143,7 +211,7 @@ def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_commands, "load_settings", interrupted)
+    monkeypatch.setattr(admin, "load_settings", interrupted)
     assert cli.main(["migrate"]) == 130
     assert capsys.readouterr().err == ""
 
@@ -251,18 +319,18 @@ def test_a_reader_that_has_had_enough_is_no_traceback(unbuffered: str) -> None:
     assert process.returncode == 1
 
 
-def test_psql_runs_on_the_database_in_use(environment: str) -> None:
+def test_psql_runs_on_the_database_in_use(environment: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Its arguments are passed on, its output and status come back."""
     execute(environment, "create table proof as select 'here' as word")
-    done = run("psql", "-AtXc", "select word from proof")
-    assert (done.returncode, done.stdout) == (0, "here\n")
-    assert run("psql", "-Xc", "select nothing").returncode == 1
+    assert cli.main(["psql", "-AtXc", "select word from proof"]) == 0
+    assert capfd.readouterr().out == "here\n"
+    assert cli.main(["psql", "-Xc", "select nothing"]) == 1
 
 
 def test_psql_hides_the_password_from_the_process_list() -> None:
     """It goes through the environment, decoded."""
     dsn = "postgresql://seats:p%40ss@db.example.org:5433/seats?sslmode=require"
-    address, environ = cli_commands._without_password(dsn)
+    address, environ = admin._without_password(dsn)
     assert address == "postgresql://seats@db.example.org:5433/seats?sslmode=require"
     assert environ["PGPASSWORD"] == "p@ss"
 
@@ -272,7 +340,7 @@ def test_without_psql_the_address_is_printed(
 ) -> None:
     """For any other client."""
     monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr(cli_commands, "find_program", lambda _: None)
+    monkeypatch.setattr(admin, "find_program", lambda _: None)
     assert cli.main(["psql"]) == 0
     assert capsys.readouterr().out == f"{environment}\n"
 
@@ -281,53 +349,54 @@ def test_without_psql_the_address_is_printed(
 def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The environment of a person who has set nothing, with data in a directory of the test's."""
     with scratch_directory() as directory:
-        for name in ("DATABASE_URL", "JWT_SECRET"):
-            monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("SEATSYNC_DATA", str(directory / "data"))
         monkeypatch.chdir(directory)
         yield directory / "data"
 
 
-def test_with_nothing_set_everything_is_made_and_kept(embedded: Path) -> None:
+def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Database and secret are made by the first command, found by the next, and nothing is left running."""
-    first = run("token", "ada", "--create")
-    again = run("token", "ada")
-    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    printed = []
+    for command in (["token", "ada", "--create"], ["token", "ada"]):
+        assert cli.main(command) == 0
+        printed.append(capsys.readouterr().out.strip())
     secret = embedded / "jwt_secret"
     assert secret.stat().st_mode & 0o777 == 0o600
     tokens = Tokens(secret.read_text().strip(), cookie_secure=False)
-    claims = [tokens.verify(done.stdout.strip()) for done in (first, again)]
+    claims = [tokens.verify(token) for token in printed]
     assert claims[0] is not None
     assert claims[1] is not None
     assert claims[0].user_id == claims[1].user_id
     assert not (embedded / "postgres" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_cleanly_when_told_to(embedded: Path, number: signal.Signals) -> None:
-    """With status 0, and its PostgreSQL with it."""
+def test_serve_ends_with_its_postgres(embedded: Path) -> None:
+    """At Ctrl-C, cleanly and with status 0."""
     with subprocess.Popen(
         [sys.executable, "-m", "seatsync", "serve", "--demo"],
         env=os.environ | {"PORT": "0", "WS_PORT": "0"},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         assert process.stdout is not None
         assert any("ws://localhost:" in line for line in iter(process.stdout.readline, ""))
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert not (embedded / "postgres" / "postmaster.pid").exists()
 
 
-def test_a_data_directory_that_cannot_be_used_is_one_sentence(embedded: Path) -> None:
+def test_a_data_directory_that_cannot_be_used_is_one_sentence(
+    embedded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It names the setting."""
     embedded.write_text("")
-    done = run("migrate")
-    assert done.returncode == 1
-    assert done.stderr.startswith("seatsync: ")
-    assert "SEATSYNC_DATA" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert cli.main(["migrate"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("seatsync: ")
+    assert "SEATSYNC_DATA" in err
+    assert err.count("\n") == 1
 
 
 def test_the_version_is_the_packages() -> None:
