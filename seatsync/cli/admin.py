@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import trio
@@ -29,15 +28,13 @@ from seatsync.user import accounts
 
 @frozen
 class Context:
-    """A command's migrated database, and the settings that name it."""
+    """A command's arguments and its migrated database."""
 
-    db: Database
+    options: argparse.Namespace
     settings: Settings
+    db: Database
     applied: list[str]
     """The migrations that were missing until now."""
-
-
-Work: TypeAlias = Callable[[Context], Awaitable[None]]
 
 
 @contextmanager
@@ -54,67 +51,65 @@ def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPos
         yield settings.with_database(postgres.dsn, secret), postgres
 
 
-def migrate(_: argparse.Namespace) -> int:
-    """Apply the migrations that are missing and print their names."""
+def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], int]:
+    """Make a command of a function that works on the database."""
 
-    async def work(context: Context) -> None:
-        for name in context.applied:
-            _print(name)
+    async def run(options: argparse.Namespace, settings: Settings) -> None:
+        configure_logs("warning", settings.log_format)
+        async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
+            await work(Context(options, settings, db, await migrate_database(db)))
 
-    return _on_database(work)
+    def command(options: argparse.Namespace) -> int:
+        with resolve_database(load_settings()) as (settings, _):
+            trio.run(run, options, settings)
+        return 0
+
+    return command
 
 
-def seed_demo(_: argparse.Namespace) -> int:
+@_on_database
+async def migrate(context: Context) -> None:
+    """Apply the missing migrations and print their names."""
+    for name in context.applied:
+        _print(name)
+
+
+@_on_database
+async def seed_demo(context: Context) -> None:
     """Add the demo cinemas, unless there are cinemas already."""
-
-    async def work(context: Context) -> None:
-        if not await seed.demo(context.db):
-            sys.stderr.write("seatsync: there are cinemas already; nothing was added.\n")
-
-    return _on_database(work)
+    if not await seed.demo(context.db):
+        sys.stderr.write("seatsync: there are cinemas already; nothing was added.\n")
 
 
-def seed_hall(options: argparse.Namespace) -> int:
+@_on_database
+async def seed_hall(context: Context) -> None:
     """Add a hall and print its id."""
-
-    async def work(context: Context) -> None:
-        _print(await seed.hall(context.db, options.name, options.seats))
-
-    return _on_database(work)
+    _print(await seed.hall(context.db, context.options.name, context.options.seats))
 
 
-def user_create(options: argparse.Namespace) -> int:
+@_on_database
+async def user_create(context: Context) -> None:
     """Add a user, and print the authenticator's secret and the recovery phrase, this once."""
-
-    async def work(context: Context) -> None:
-        role = options.role or context.settings.default_role
-        user = await accounts.create_user(context.db, options.name, role)
-        _print(f"User {options.name} ({role}). Scan this with an authenticator app:\n\n{_drawing(user.uri)}")
-        _print(f"{user.uri}\n\nRecovery phrase, shown only now:\n{user.phrase}")
-
-    return _on_database(work)
+    name = context.options.name
+    role = context.options.role or context.settings.default_role
+    user = await accounts.create_user(context.db, name, role)
+    _print(f"User {name} ({role}). Scan this with an authenticator app:\n\n{_drawing(user.uri)}")
+    _print(f"{user.uri}\n\nRecovery phrase, shown only now:\n{user.phrase}")
 
 
-def user_role(options: argparse.Namespace) -> int:
+@_on_database
+async def user_role(context: Context) -> None:
     """Change a role."""
-
-    async def work(context: Context) -> None:
-        await accounts.set_role(context.db, options.name, options.role)
-
-    return _on_database(work)
+    await accounts.set_role(context.db, context.options.name, context.options.role)
 
 
-def token(options: argparse.Namespace) -> int:
-    """Print new session tokens."""
-
-    async def work(context: Context) -> None:
-        tokens = Tokens(context.settings.jwt_secret or "", context.settings.cookie_secure)
-        issued = await accounts.session_tokens(
-            context.db, tokens, options.name, create=options.create, count=options.count
-        )
-        _print("\n".join(issued))
-
-    return _on_database(work)
+@_on_database
+async def token(context: Context) -> None:
+    """Print the tokens of new sessions."""
+    options, settings = context.options, context.settings
+    tokens = Tokens(settings.jwt_secret or "", settings.cookie_secure)
+    issued = await accounts.session_tokens(context.db, tokens, options.name, create=options.create, count=options.count)
+    _print("\n".join(issued))
 
 
 def psql(options: argparse.Namespace) -> int:
@@ -131,18 +126,6 @@ def psql(options: argparse.Namespace) -> int:
             return subprocess.call([program, address, *options.arguments], env=environment)  # noqa: S603 -- no shell
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _on_database(work: Work) -> int:
-    async def run(settings: Settings) -> None:
-        configure_logs("warning", settings.log_format)
-        dsn = settings.database_url or ""
-        async with open_loop(), Database.open(dsn, size=1) as db:
-            await work(Context(db, settings, await migrate_database(db)))
-
-    with resolve_database(load_settings()) as (settings, _):
-        trio.run(run, settings)
-    return 0
 
 
 def _drawing(text: str) -> str:

@@ -78,19 +78,48 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(commands)
+
+    serve = _add(commands, "serve", "serve.serve", "run the server until Ctrl-C or SIGTERM")
+    serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
+    _add_number(serve, "--workers", MAX_WORKERS, "server processes (default: WORKERS)")
+
     _add(commands, "migrate", "admin.migrate", "migrate the database to this version")
-    _add_seed(commands)
-    _add_user(commands)
-    _add_token(commands)
-    _add_psql(commands)
-    _add_watch(commands)
+
+    seed = _add_group(commands, "seed", "add data")
+    _add(seed, "demo", "admin.seed_demo", "add demo cinemas to an empty database")
+    hall = _add(seed, "hall", "admin.seed_hall", "add a rectangular hall and print its id")
+    _add_number(hall, "--seats", MAX_SEATS, "number of seats", required=True)
+    hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
+
+    user = _add_group(commands, "user", "manage users")
+    meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
+    create = _add(user, "create", "admin.user_create", meaning)
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
+    role = _add(user, "role", "admin.user_role", "change a user's role; ends the user's sessions")
+    role.add_argument("name", metavar="NAME")
+    role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
+
+    token = _add(commands, "token", "admin.token", "create sessions of a user and print their tokens, one a line")
+    token.add_argument("name", metavar="NAME")
+    token.add_argument("--create", action="store_true", help="add the user if there is none of that name")
+    _add_number(token, "--count", MAX_TOKENS, "number of sessions (default: 1)", default=1)
+
+    # No character begins an option here: all that follows, options too, is for psql.
+    meaning = "open psql on the database in use, or print its address"
+    psql = _add(commands, "psql", "admin.psql", meaning, prefix_chars="\0", add_help=False)
+    psql.add_argument("arguments", nargs=argparse.REMAINDER)
+
+    watch = _add(commands, "watch", "watch.watch", "print a hall's changes as a running server sends them")
+    watch.add_argument("hall", metavar="HALL", type=whole_number(1, MAX_ID), help="the hall's id")
+    watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: on this machine, at WS_PORT)")
+
     add_load_arguments(_add(commands, "load", "load.load", "put a running server under load and check every frame"))
     return parser
 
 
-def _add(commands: Commands, name: str, command: str, meaning: str) -> Parser:
-    parser = commands.add_parser(name, help=meaning, description=meaning)
+def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:
+    parser = commands.add_parser(name, help=meaning, description=meaning, **options)
     parser.set_defaults(command=command)
     return parser
 
@@ -100,51 +129,5 @@ def _add_group(commands: Commands, name: str, meaning: str) -> Commands:
     return group.add_subparsers(required=True, metavar="COMMAND")
 
 
-def _add_serve(commands: Commands) -> None:
-    serve = _add(commands, "serve", "serve.serve", "run the server until Ctrl-C or SIGTERM")
-    serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
-    serve.add_argument(
-        "--workers", metavar="N", type=whole_number(1, MAX_WORKERS), help="server processes (default: WORKERS)"
-    )
-
-
-def _add_seed(commands: Commands) -> None:
-    group = _add_group(commands, "seed", "add data")
-    _add(group, "demo", "admin.seed_demo", "add demo cinemas to an empty database")
-    hall = _add(group, "hall", "admin.seed_hall", "add a rectangular hall and print its id")
-    hall.add_argument("--seats", metavar="N", type=whole_number(1, MAX_SEATS), required=True, help="number of seats")
-    hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
-
-
-def _add_user(commands: Commands) -> None:
-    group = _add_group(commands, "user", "manage users")
-    meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
-    create = _add(group, "create", "admin.user_create", meaning)
-    create.add_argument("name", metavar="NAME")
-    create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
-    role = _add(group, "role", "admin.user_role", "change a user's role; ends the user's sessions")
-    role.add_argument("name", metavar="NAME")
-    role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
-
-
-def _add_token(commands: Commands) -> None:
-    token = _add(commands, "token", "admin.token", "create sessions of a user and print their tokens, one a line")
-    token.add_argument("name", metavar="NAME")
-    token.add_argument("--create", action="store_true", help="add the user if there is none of that name")
-    token.add_argument(
-        "--count", metavar="N", type=whole_number(1, MAX_TOKENS), default=1, help="number of sessions (default: 1)"
-    )
-
-
-def _add_psql(commands: Commands) -> None:
-    meaning = "open psql on the database in use, or print its address"
-    # No character begins an option here: all that follows, options too, is for psql.
-    psql = commands.add_parser("psql", help=meaning, prefix_chars="\0", add_help=False)
-    psql.add_argument("arguments", nargs=argparse.REMAINDER)
-    psql.set_defaults(command="admin.psql")
-
-
-def _add_watch(commands: Commands) -> None:
-    watch = _add(commands, "watch", "watch.watch", "print a hall's changes as a running server sends them")
-    watch.add_argument("hall", metavar="HALL", type=whole_number(1, MAX_ID), help="the hall's id")
-    watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: on this machine, at WS_PORT)")
+def _add_number(parser: Parser, option: str, most: int, meaning: str, **options: Any) -> None:
+    parser.add_argument(option, metavar="N", type=whole_number(1, most), help=meaning, **options)

@@ -19,6 +19,8 @@ from seatsync.errors import Failure
 #: Seconds between two heartbeats of the application, and before a reconnect.
 HEARTBEAT_S, RETRY_S = 4.0, 1.0
 
+HEARTBEAT = "1"
+
 #: A hall of 100,000 seats is some 20 MB.
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
@@ -63,27 +65,24 @@ async def follow(url: str, hall_id: int) -> None:
 
 
 async def _subscribe(ws: WebSocketConnection, hall: _Hall) -> None:
+    """Subscribe and print what arrives. Raises `WatchError` when the server refuses, `ConnectionClosed` at the end."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_beat, ws)
-        await _print_frames(ws, hall)
+        await ws.send_message(json.dumps({"type": "hall.subscribe", "data": hall.request(), "eid": "watch"}))
+        while True:
+            message = await ws.get_message()
+            if message == HEARTBEAT:
+                continue
+            frame = json.loads(message)
+            if frame["error"] is not None:
+                raise WatchError(frame["message"])
+            _show(frame["status"], frame["data"], hall)
 
 
 async def _beat(ws: WebSocketConnection) -> None:
     while True:
         await trio.sleep(HEARTBEAT_S)
-        await ws.send_message("1")
-
-
-async def _print_frames(ws: WebSocketConnection, hall: _Hall) -> None:
-    await ws.send_message(json.dumps({"type": "hall.subscribe", "data": hall.request(), "eid": "watch"}))
-    while True:
-        message = await ws.get_message()
-        if message == "1":
-            continue
-        frame = json.loads(message)
-        if frame["error"] is not None:
-            raise WatchError(frame["message"])
-        _show(frame["status"], frame["data"], hall)
+        await ws.send_message(HEARTBEAT)
 
 
 def _show(status: str, data: dict[str, Any], hall: _Hall) -> None:

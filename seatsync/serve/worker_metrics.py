@@ -78,24 +78,20 @@ def merge_metrics(reports: Mapping[int, bytes]) -> bytes:
 
     The samples of a metric stay together, as the text format requires.
     """
-    families: dict[str, tuple[list[str], list[str]]] = {}
+    families: dict[str, dict[str, None]] = {}
     for index, report in sorted(reports.items()):
-        family = ""
+        family: dict[str, None] = families.setdefault("", {})
         for line in report.decode().splitlines():
             if line.startswith("#"):
-                family = line.split(" ")[2]
-            headers, samples = families.setdefault(family, ([], []))
-            if not line.startswith("#"):
-                samples.append(_label(line, index))
-            elif line not in headers:
-                headers.append(line)
-    lines = [line for headers, samples in families.values() for line in (*headers, *samples)]
-    return ("\n".join(lines) + "\n").encode()
+                family = families.setdefault(line.split(" ")[2], {})
+                family[line] = None
+            else:
+                family[_label(line, index)] = None
+    return "".join(f"{line}\n" for family in families.values() for line in family).encode()
 
 
 def _label(sample: str, index: int) -> str:
-    name, _, rest = sample.partition(" ")
-    if "{" in name:
-        name, _, rest = sample.partition("{")
+    name, brace, rest = sample.partition("{")
+    if brace:
         return f'{name}{{worker="{index}",{rest}'
-    return f'{name}{{worker="{index}"}} {rest}'
+    return sample.replace(" ", f'{{worker="{index}"}} ', 1)

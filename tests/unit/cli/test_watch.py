@@ -1,0 +1,49 @@
+"""``seatsync watch``: what it prints of a real server's frames, and when it gives up."""
+
+import pytest
+import trio
+
+from seatsync.cli import watch
+from tests.support.halls import make_hall
+from tests.support.server import RunningServer
+from tests.support.waiting import eventually
+
+
+def url(server: RunningServer) -> str:
+    """The WebSocket address of a server."""
+    return f"ws://127.0.0.1:{server.ws_port}/ws"
+
+
+async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot is one line, and so is each seat that changes."""
+    hall = await make_hall(server)
+    lines: list[str] = []
+    monkeypatch.setattr(watch, "_print", lines.append)
+
+    async def printed(count: int) -> None:
+        async def enough() -> bool:
+            return len(lines) >= count
+
+        await eventually(enough)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.follow, url(server), hall.id)
+        await printed(1)
+        await server.sql(f"update seat set status = 'MAINTENANCE', note = 'loose' where id = {hall.seats[0]}")
+        await printed(2)
+        nursery.cancel_scope.cancel()
+    assert lines[0].startswith(f"hall {hall.id}, ")
+    assert f"{len(hall.seats)} seats at revision" in lines[0]
+    assert f"seat {hall.seats[0]}, row 1 place 1: MAINTENANCE  (loose)" in lines[1]
+
+
+async def test_a_hall_that_does_not_exist_is_an_error(server: RunningServer) -> None:
+    """The message is the server's."""
+    with pytest.RaisesGroup(watch.WatchError, flatten_subgroups=True):
+        await watch.follow(url(server), 4711)
+
+
+async def test_a_server_that_was_never_there_is_an_error() -> None:
+    """Nothing is tried again: the address may be wrong."""
+    with pytest.raises(watch.WatchError, match="There is no server"):
+        await watch.follow("ws://127.0.0.1:1/ws", 1)
