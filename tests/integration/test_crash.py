@@ -1,4 +1,4 @@
-"""A server process that dies, and one that is told to stop: what was answered is kept, and the next start works."""
+"""A server process that is killed, and one that is stopped: answered writes are kept, and the next start works."""
 
 import json
 import signal
@@ -23,12 +23,12 @@ BULK = 20
 """Seats of one bulk write."""
 
 AT_ONCE = 32
-"""Writes under way."""
+"""Writes in flight."""
 
 
 @define
 class Witness:
-    """What a client was told of its writes, one seat or `BULK` seats each, no seat twice."""
+    """The answers to a client's writes, of one seat or `BULK` seats each, no seat twice."""
 
     hall: Hall
     answered: set[int] = field(factory=set)

@@ -1,4 +1,4 @@
-"""The end of a server: readiness first, then no new connections, answers to what is in flight, and clean closes."""
+"""The end of a server: readiness first, then no new connections, answers to requests in flight, and clean closes."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,15 +28,15 @@ async def ends_within(seconds: float, database_url: str, drain_timeout: str = "1
     assert trio.current_time() - started < seconds
 
 
-async def is_told_to_go(raw: RawSocket) -> None:
-    """A clean close with 1001, and a window to come back in."""
+async def is_closed_with_advice(raw: RawSocket) -> None:
+    """A clean close with 1001, and a window for the reconnect."""
     close = await raw.closed_cleanly()
     assert close.close_code == 1001
     assert json.loads(close.close_reason) == {"reason": "drain", "retry_ms": [0, 1000]}
 
 
 async def is_refused(port: int) -> bool:
-    """Nothing listens there any more."""
+    """The port is closed."""
     try:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
     except OSError:
@@ -46,7 +46,7 @@ async def is_refused(port: int) -> bool:
 
 
 async def stopped(server: RunningServer) -> None:
-    """Tell the server to end, and wait until it accepts no more."""
+    """Stop the server, and wait until it accepts no more connections."""
     server.stop.set()
     await eventually(lambda: is_refused(server.port))
     assert await is_refused(server.ws_port)
@@ -58,16 +58,16 @@ async def test_an_idle_server_ends_at_once(database_url: str) -> None:
         pass
 
 
-async def test_connections_are_told_when_to_come_back(database_url: str) -> None:
-    """Each is closed with 1001; those that have gone are not waited for."""
+async def test_connections_are_closed_with_advice(database_url: str) -> None:
+    """Each is closed with 1001, and the server does not wait for those that have gone."""
     async with (
         ends_within(1, database_url) as server,
         raw_websocket(server.ws_port) as one,
         raw_websocket(server.ws_port) as other,
     ):
         server.stop.set()
-        await is_told_to_go(one)
-        await is_told_to_go(other)
+        await is_closed_with_advice(one)
+        await is_closed_with_advice(other)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_window_grows_with_the_connections(connections: int, window_ms: int)
 
 
 async def test_readiness_fails_first(database_url: str) -> None:
-    """A load balancer gets the answer on a connection it already has, and closes it."""
+    """A load balancer that probes on an open connection reads that the server stops, and closes the connection."""
     async with running_server(database_url) as server, raw_websocket(server.ws_port), raw_tcp(server.port) as balancer:
         await stopped(server)
         await balancer.send(REQUEST)
@@ -89,7 +89,7 @@ async def test_readiness_fails_first(database_url: str) -> None:
 
 
 async def test_idle_http_connections_are_closed(database_url: str) -> None:
-    """One kept alive is closed without an answer; a new one may still send its request for a second."""
+    """One kept alive is closed at once; one without a request yet may still send one for a second."""
     async with (
         ends_within(2, database_url) as server,
         raw_tcp(server.port) as kept_alive,
@@ -105,7 +105,7 @@ async def test_idle_http_connections_are_closed(database_url: str) -> None:
         await fresh.ends()
 
 
-async def test_requests_under_way_are_answered(database_url: str) -> None:
+async def test_requests_in_flight_are_answered(database_url: str) -> None:
     """The rest of a request that has begun is read, and the connection closed after its answer."""
     async with ends_within(1, database_url) as server, raw_tcp(server.port) as raw:
         await raw.send(POST)
@@ -116,15 +116,15 @@ async def test_requests_under_way_are_answered(database_url: str) -> None:
         assert raw.header("connection") == "close"
 
 
-async def test_handshakes_under_way_succeed(database_url: str) -> None:
-    """Whoever has connected gets a WebSocket, and on it the advice that a refused handshake could not give."""
+async def test_handshakes_in_flight_succeed(database_url: str) -> None:
+    """A client that has connected gets a WebSocket, and on it the advice that a refused handshake could not give."""
     async with ends_within(1, database_url) as server, raw_tcp(server.ws_port) as raw:
         await stopped(server)
         assert await raw.handshake() == 101
-        await is_told_to_go(raw)
+        await is_closed_with_advice(raw)
 
 
-async def test_writes_under_way_are_answered(database_url: str) -> None:
+async def test_writes_in_flight_are_answered(database_url: str) -> None:
     """A write that was sent before the end is committed and answered before the close."""
     async with ends_within(3, database_url) as server:
         hall = await make_hall(server)
@@ -141,7 +141,7 @@ async def test_writes_under_way_are_answered(database_url: str) -> None:
         assert await status_of(server, hall.seats[0]) == "OCCUPIED"
 
 
-async def test_nobody_holds_the_end_up(database_url: str) -> None:
+async def test_no_client_holds_up_the_end(database_url: str) -> None:
     """DRAIN_TIMEOUT holds against clients that do not answer the close, and requests that do not come to their end."""
     async with (
         ends_within(2, database_url, drain_timeout="1") as server,

@@ -14,6 +14,7 @@ from attrs import define
 
 from seatsync.serve.worker_process import launch
 from tests.support.client import Answer, http, open_client
+from tests.support.places import scratch_directory
 from tests.support.process import ServerProcess, children, ended, server_process
 from tests.support.raw_socket import RawSocket, raw_websocket
 from tests.support.waiting import eventually
@@ -28,29 +29,29 @@ async def two(tmp_path: Path, database_url: str) -> AsyncIterator[ServerProcess]
 
 @asynccontextmanager
 async def connections(server: ServerProcess, count: int) -> AsyncIterator[list[RawSocket]]:
-    """So many WebSockets, open to the end of the block."""
+    """WebSockets that are open to the end of the block."""
     async with trio.open_nursery() as nursery:
         opened: list[RawSocket] = []
-        everyone_is_done = trio.Event()
+        done = trio.Event()
 
         async def open_one() -> None:
             async with raw_websocket(server.ws_port) as raw:
                 opened.append(raw)
-                await everyone_is_done.wait()
+                await done.wait()
 
         for _ in range(count):
             nursery.start_soon(open_one)
 
-        async def ask() -> bool:
+        async def all_open() -> bool:
             return len(opened) == count
 
-        await eventually(ask)
+        await eventually(all_open)
         yield opened
-        everyone_is_done.set()
+        done.set()
 
 
-async def says_goodbye(raw: RawSocket) -> None:
-    """The server closes with 1001 and a window to come back in."""
+async def closes_with_advice(raw: RawSocket) -> None:
+    """The server closes with 1001 and a window for the reconnect."""
     close = await raw.closed_cleanly()
     assert close.close_code == 1001
     advice = json.loads(close.close_reason)
@@ -69,7 +70,7 @@ async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
         two.send_signal(signal.SIGTERM)
         async with trio.open_nursery() as nursery:
             for client in clients:
-                nursery.start_soon(says_goodbye, client)
+                nursery.start_soon(closes_with_advice, client)
         assert await two.wait() == 0
     await ended(pids)
     for event, count in {"feed_live": 2, "connection_closed": 20, "worker_ready": 2}.items():
@@ -78,7 +79,7 @@ async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
 
 
 async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
-    """Whoever does not answer the close is not waited for any more."""
+    """The supervisor waits no longer for clients that do not answer the close."""
     pids = [two.pid, *two.workers().values()]
     async with connections(two, 4):
         two.send_signal(signal.SIGTERM)
@@ -125,13 +126,13 @@ class Tally:
 
     served: int = 0
     refused: int = 0
-    told_to_go: int = 0
+    drained: int = 0
 
 
 async def connect_again_and_again(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
     """Open a WebSocket, get an answer, and come again at once; whatever is not served counts as refused.
 
-    It is told when to stop: trio-websocket leaves its socket open when it is cancelled in a handshake.
+    It stops at an event: trio-websocket leaves its socket open when it is cancelled in a handshake.
     """
     while not enough.is_set():
         try:
@@ -143,7 +144,7 @@ async def connect_again_and_again(server: ServerProcess, tally: Tally, enough: t
         except Exception as error:  # noqa: BLE001 - whatever it is
             reason = getattr(error, "reason", None)
             if getattr(reason, "code", None) == 1001:
-                tally.told_to_go += 1
+                tally.drained += 1
             else:
                 tally.refused += 1
 
@@ -177,7 +178,7 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
         async with connections(two, 10) as clients:
             two.send_signal(signal.SIGHUP)
             for client in clients:
-                await says_goodbye(client)
+                await closes_with_advice(client)
         await two.logs("worker_ready", 4)
         await ended([*before.values()])
         second = two.workers()
@@ -223,21 +224,22 @@ async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) ->
     await ended(pids)
 
 
-async def test_workers_outlive_no_supervisor(tmp_path: Path) -> None:
+async def test_workers_outlive_no_supervisor() -> None:
     """Killed, it leaves neither workers, who close their connections first, nor its PostgreSQL."""
-    async with server_process(tmp_path, "", WORKERS="2") as server:
-        pids = children(server.pid)
-        assert len(pids) == 3
-        async with connections(server, 10) as clients:
-            server.send_signal(signal.SIGKILL)
-            for client in clients:
-                await says_goodbye(client)
-        await ended(pids)
+    with scratch_directory() as directory:
+        async with server_process(directory, "", WORKERS="2") as server:
+            pids = children(server.pid)
+            assert len(pids) == 3
+            async with connections(server, 10) as clients:
+                server.send_signal(signal.SIGKILL)
+                for client in clients:
+                    await closes_with_advice(client)
+            await ended(pids)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_stop_during_the_start_is_no_failure(tmp_path: Path, database_url: str, workers: str) -> None:
-    """Waiting for a database that accepts connections and says nothing, the server ends at once, with status 0."""
+    """A stop while it waits for a database that accepts and stays silent ends it at once, with status 0."""
     with socket(AF_INET, SOCK_STREAM) as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -256,7 +258,7 @@ async def test_a_stop_during_the_start_is_no_failure(tmp_path: Path, database_ur
 
 async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None:
     """Nothing is tried again and again."""
-    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    url = "postgresql://postgres@127.0.0.1:1/nothing"
     async with server_process(tmp_path, url, up=False, WORKERS="2") as server:
         assert await server.wait() == 1
         printed = server.log_path.read_text()

@@ -70,10 +70,10 @@ class ServerProcess:
     async def logs(self, event: str, count: int = 1) -> None:
         """Wait until so many lines of that kind have been logged."""
 
-        async def ask() -> bool:
+        async def logged() -> bool:
             return len(self.log(event)) >= count
 
-        await eventually(ask)
+        await eventually(logged)
 
     def workers(self) -> dict[int, int]:
         """The ids of its worker processes, by index."""
@@ -93,11 +93,11 @@ class ServerProcess:
     async def connections_are(self, total: int) -> dict[str, float]:
         """Wait until the workers' metrics, which are a second old at most, show so many; their parts."""
 
-        async def ask() -> dict[str, float]:
+        async def parts() -> dict[str, float]:
             found = await self.connections()
             return found if len(found) == len(self.workers()) and sum(found.values()) == total else {}
 
-        return await eventually(ask)
+        return await eventually(parts)
 
 
 def children(pid: int) -> list[int]:
@@ -116,10 +116,10 @@ def command(pid: int) -> list[str]:
 async def ended(pids: list[int]) -> None:
     """Wait until none of the processes runs any more."""
 
-    async def ask() -> bool:
+    async def all_ended() -> bool:
         return not any(command(pid) for pid in pids)
 
-    await eventually(ask)
+    await eventually(all_ended)
 
 
 @asynccontextmanager

@@ -65,12 +65,12 @@ def test_every_kind_of_value_is_read() -> None:
 
 
 def test_an_empty_value_counts_as_unset() -> None:
-    """Compose and shells pass variables that nobody set as empty ones."""
+    """Compose and shells pass unset variables as empty ones."""
     assert load(PORT="", DATABASE_URL=" ", JWT_SECRET="") == load()
 
 
 def test_all_bad_settings_are_named_at_once() -> None:
-    """Nobody has to start the server once for every mistake."""
+    """One start shows every mistake."""
     bad = {
         "DATABASE_URL": "mysql://db",
         "JWT_SECRET": "short",
@@ -127,7 +127,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """What a person types before the command counts more than what lies in the directory."""
+    """A variable typed before the command overrides the file in the directory."""
     file = tmp_path / ".env"
     file.write_text("PORT=4000\nWS_PORT=4001\nMETRICS_TOKEN='a$b#c'  # a comment\n")
     settings = load_settings({"PORT": "5000", "WS_PORT": ""}, file)

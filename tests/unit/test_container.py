@@ -1,4 +1,4 @@
-"""The container files against what they speak of: the settings, the command line, the files of the project.
+"""The container files against what they refer to: the settings, the command line, the files of the project.
 
 They cannot be run everywhere, so they are read: the instructions of the Dockerfile and the YAML of the Compose file.
 """
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
 NOT_FOR_CONTAINERS = {"LISTEN_URL", "SEATSYNC_DATA"}
-"""What makes no sense beside a database container without a pooler."""
+"""Settings of no use beside a database container without a pooler."""
 
 PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED"}
 
@@ -51,7 +51,7 @@ def compose() -> Any:
 
 
 def healthcheck() -> list[str]:
-    """The command that looks whether the server is well."""
+    """The command that checks the server's health."""
     command: list[str] = json.loads(last_stage()["HEALTHCHECK"].partition("CMD ")[2])
     return command
 
@@ -116,7 +116,7 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_secrets_come_from_outside_and_are_required() -> None:
-    """Compose refuses to start without them and says what to do."""
+    """Compose refuses to start without them and explains what to do."""
     services = compose()["services"]
     assert services["server"]["environment"]["JWT_SECRET"].startswith("${JWT_SECRET:?")
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
@@ -124,7 +124,7 @@ def test_secrets_come_from_outside_and_are_required() -> None:
 
 
 def test_the_server_is_pointed_at_the_database_beside_it() -> None:
-    """Host, user, database and volume agree, and it waits until PostgreSQL is well."""
+    """Host, user, database and volume agree, and it waits until PostgreSQL is healthy."""
     services = compose()["services"]
     given = services["postgres"]["environment"]
     environment = {name: str(value or "") for name, value in services["server"]["environment"].items()}
@@ -138,13 +138,13 @@ def test_the_server_is_pointed_at_the_database_beside_it() -> None:
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_the_healthcheck_asks_healthz(status: int, healthy: bool) -> None:
+def test_the_healthcheck_requests_healthz(status: int, healthy: bool) -> None:
     """With nothing but the standard library, and the answer's status decides."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
             self.send_response(status)
             self.end_headers()
 
@@ -157,7 +157,7 @@ def test_the_healthcheck_asks_healthz(status: int, healthy: bool) -> None:
         done = _run_healthcheck(server.server_port)
         thread.join()
     assert (done.returncode == 0) is healthy
-    assert asked == ["/healthz"]
+    assert requested == ["/healthz"]
     assert _run_healthcheck(server.server_port).returncode != 0
 
 

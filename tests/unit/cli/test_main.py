@@ -98,7 +98,7 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], capsys: pytest.Cap
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """One look shows what there is."""
+    """The help is where one looks first."""
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 0
@@ -206,7 +206,7 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a word."""
+    """Nothing is printed."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -229,7 +229,7 @@ def test_migrate_prints_what_it_applied(
 
 
 def test_seed_demo_adds_once(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """To an empty database; then it says that there is something already."""
+    """To an empty database; then it reports that there are cinemas already."""
     assert cli.main(["seed", "demo"]) == 0
     cinemas = fetchval(environment, "select count(*) from cinema")
     assert cinemas == 3
@@ -278,7 +278,7 @@ def test_user_role_changes_the_role(environment: str, capsys: pytest.CaptureFixt
     assert cli.main(["user", "role", "ada", "viewer"]) == 0
     assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "viewer"
     capsys.readouterr()
-    assert cli.main(["user", "role", "nobody", "viewer"]) == 1
+    assert cli.main(["user", "role", "eve", "viewer"]) == 1
     assert capsys.readouterr().err.startswith("seatsync: ")
 
 
@@ -297,7 +297,7 @@ def test_token_prints_tokens_of_live_sessions(environment: str, capsys: pytest.C
 @pytest.mark.usefixtures("environment")
 def test_token_makes_no_user_unasked(capsys: pytest.CaptureFixture[str]) -> None:
     """A typing error in a name is an error."""
-    assert cli.main(["token", "nobody"]) == 1
+    assert cli.main(["token", "eve"]) == 1
     assert capsys.readouterr().err.startswith("seatsync: ")
 
 
