@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from time import time
 
 import trio
+from attrs import frozen
 
 from seatsync.core.timing import Timing
 
@@ -32,41 +33,40 @@ def metrics_file(directory: Path, index: int) -> Path:
     return directory / f"{index}.prom"
 
 
+@frozen
 class WorkerMetrics:
-    """The metrics of one worker, returned by ``text``, and through it those of all.
+    """The metrics of one worker, and through it those of all.
 
     Once ``stop`` is set, the worker drains and its file may be its successor's: it writes no more.
     """
 
-    def __init__(
-        self, directory: Path, index: int, text: Callable[[], bytes], stop: trio.Event, *, timing: Timing = Timing()
-    ) -> None:
-        self._directory = directory
-        self._index = index
-        self._text = text
-        self._stop = stop
-        self._timing = timing
+    directory: Path
+    index: int
+    text: Callable[[], bytes]
+    """Returns the worker's own exposition."""
+    stop: trio.Event
+    timing: Timing = Timing()
 
     async def run(self) -> None:
         """Write the file every second until ``stop`` is set; what cannot be written becomes stale."""
-        aside = self._directory / f"{self._index}.{os.getpid()}.new"
-        while not self._stop.is_set():
+        aside = self.directory / f"{self.index}.{os.getpid()}.new"
+        while not self.stop.is_set():
             with suppress(OSError):
-                aside.write_bytes(self._text())
-                aside.rename(metrics_file(self._directory, self._index))
-            with trio.move_on_after(self._timing.metrics_write_s):
-                await self._stop.wait()
+                aside.write_bytes(self.text())
+                aside.rename(metrics_file(self.directory, self.index))
+            with trio.move_on_after(self.timing.metrics_write_s):
+                await self.stop.wait()
 
     async def merged(self) -> bytes:
         """The metrics of all workers as one exposition; this worker's are those of now."""
-        own = {} if self._stop.is_set() else {self._index: self._text()}
+        own = {} if self.stop.is_set() else {self.index: self.text()}
         return await trio.to_thread.run_sync(lambda: merge_metrics(self._read_fresh() | own))
 
     def _read_fresh(self) -> dict[int, bytes]:
         """The files that are not stale, by worker."""
-        oldest = time() - self._timing.metrics_stale_s
+        oldest = time() - self.timing.metrics_stale_s
         reports = {}
-        for path in self._directory.glob("*.prom"):
+        for path in self.directory.glob("*.prom"):
             with suppress(FileNotFoundError):  # the worker has ended
                 if path.stat().st_mtime >= oldest:
                     reports[int(path.stem)] = path.read_bytes()
