@@ -1,23 +1,21 @@
-"""Data to begin with: the demo cinemas, and big plain halls for load tests."""
+"""Initial data: the demo cinemas, and large rectangular halls for load tests."""
 
 from importlib.resources import files
 
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-
-#: A hall of a million seats takes this long on a slow disk.
-DEADLINE_S = 300.0
+from seatsync.core.timing import Timing
 
 _QUERIES = load("system")
 
 
-async def demo(db: Database) -> bool:
-    """Add the demo cinemas to a database without any cinema; return whether that was so.
+async def demo(db: Database, *, timing: Timing = Timing()) -> bool:
+    """Add the demo cinemas if there are no cinemas; return whether they were added.
 
-    All or nothing, and once, however many servers do it at the same time.
+    All or nothing, and once, however many servers start at the same time.
     """
     script = files("seatsync.sql").joinpath("demo.sql").read_text(encoding="utf-8")
-    async with db.transaction(timeout=DEADLINE_S) as tx:
+    async with db.transaction(timeout=timing.seed_s) as tx:
         await tx.execute(_QUERIES["demo_lock"])
         if await tx.fetchval(_QUERIES["has_cinemas"]):
             return False
@@ -25,7 +23,7 @@ async def demo(db: Database) -> bool:
     return True
 
 
-async def hall(db: Database, name: str, seats: int) -> int:
+async def hall(db: Database, name: str, seats: int, *, timing: Timing = Timing()) -> int:
     """Add a rectangular hall with that many vacant seats and return its id."""
-    hall_id: int = await db.fetchval(_QUERIES["create_hall"], name, seats, timeout=DEADLINE_S)
+    hall_id: int = await db.fetchval(_QUERIES["create_hall"], name, seats, timeout=timing.seed_s)
     return hall_id

@@ -30,6 +30,8 @@ class Timing:
     """Age at which a worker's metrics are left out of the others'."""
     postgres_check_s: float = 1.0
     """Between two checks that the embedded PostgreSQL runs."""
+    seed_s: float = 300.0
+    """To add initial data: the largest takes this long on a slow disk."""
 
     # HTTP
     head_s: float = 10.0
