@@ -1,19 +1,18 @@
-"""Every error a client can meet: one tree, one wire code and one HTTP status each.
+"""Every error that a client receives: one tree, one wire code and one HTTP status each.
 
-The docstring of a class is the sentence a client reads when the place that raises it has nothing more exact to say.
-The first level says whose fault it was::
+A class's docstring is the default ``message`` on the wire. The first level is whose fault it is::
 
     SeatSyncError
     ├── ClientFault     the request cannot be served as it is
-    │   ├── BadInput        it is malformed                     400, 404, 405, 413 …
-    │   ├── NotAllowed      the sender may not do that          401, 403
-    │   ├── TooMuch         it is one too many                  429
-    │   └── Refused         the present state forbids it        404, 409
-    ├── ServerFault     a bug of ours                           500
-    └── DatabaseFault   PostgreSQL is out of reach              503
+    │   ├── BadInput        it is malformed                 400, 405, 413
+    │   ├── NotAllowed      the sender lacks the right      401, 403
+    │   ├── Missing         its subject does not exist      404
+    │   ├── Refused         the present state forbids it    409
+    │   └── TooMuch         it exceeds a limit              429
+    ├── ServerFault     a bug                               500
+    └── DatabaseFault   PostgreSQL is out of reach          503
 """
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -34,7 +33,7 @@ class SeatSyncError(Exception):
         super().__init__(self.message)
 
     def __init_subclass__(cls, status: int | None = None) -> None:
-        """A class's name is its wire code unless it sets another; ``status`` is its HTTP status, else inherited."""
+        """A class's name is its wire code unless it sets another; ``status`` is inherited unless given."""
         if "code" not in cls.__dict__:
             cls.code = cls.__name__
         if status is not None:
@@ -42,7 +41,7 @@ class SeatSyncError(Exception):
 
     @classmethod
     def sentence(cls) -> str:
-        """What the class says by default: the first line of its docstring."""
+        """The default message: the first line of the docstring."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -50,7 +49,7 @@ class ClientFault(SeatSyncError, status=400):
     """The request cannot be served as it is."""
 
 
-class BadInput(ClientFault, status=400):
+class BadInput(ClientFault):
     """The request is malformed."""
 
 
@@ -58,12 +57,16 @@ class NotAllowed(ClientFault, status=401):
     """The sender may not do that."""
 
 
-class TooMuch(ClientFault, status=429):
-    """That is one too many."""
+class Missing(ClientFault, status=404):
+    """There is no such thing."""
 
 
 class Refused(ClientFault, status=409):
     """The present state does not allow that."""
+
+
+class TooMuch(ClientFault, status=429):
+    """That is one too many."""
 
 
 class ServerFault(SeatSyncError, status=500):
@@ -93,7 +96,7 @@ class Forbidden(NotAllowed, status=403):
     """Your role does not allow that."""
 
 
-class NotFound(BadInput, status=404):
+class NotFound(Missing):
     """There is nothing here."""
 
 
@@ -107,7 +110,7 @@ class BadRequest(BadInput):
     """The request is not understood."""
 
 
-class RouteNotFound(BadInput, status=404):
+class RouteNotFound(Missing):
     """There is no such route."""
 
 
@@ -115,7 +118,7 @@ class RateLimitExceeded(TooMuch):
     """Too many messages; wait a moment."""
 
 
-class UnknownMessageType(BadInput, status=404):
+class UnknownMessageType(Missing):
     """There is no such method."""
 
 
@@ -143,7 +146,7 @@ class SubscriptionAlreadyExists(Refused):
     """This connection already has a subscription with that eid."""
 
 
-class SubscriptionNotFound(Refused, status=404):
+class SubscriptionNotFound(Missing):
     """This connection has no subscription with that sub_eid."""
 
 
@@ -162,7 +165,7 @@ class RequiredUsername(BadInput):
     """A username is needed."""
 
 
-class UserNotFound(Refused, status=404):
+class UserNotFound(Missing):
     """There is no such user."""
 
 
@@ -217,11 +220,11 @@ class SessionExpired(NotAllowed):
 # domain
 
 
-class CinemaNotFound(Refused, status=404):
+class CinemaNotFound(Missing):
     """There is no such cinema."""
 
 
-class HallNotFound(Refused, status=404):
+class HallNotFound(Missing):
     """There is no such hall."""
 
 
@@ -229,7 +232,7 @@ class RequiredHallId(BadInput):
     """The id of a hall is needed."""
 
 
-class SeatNotFound(Refused, status=404):
+class SeatNotFound(Missing):
     """There is no such seat in this hall."""
 
 
@@ -249,24 +252,19 @@ class InvalidSeatData(BadInput):
     """A rule of the database does not allow that value for a seat."""
 
 
-class SeatTypeNotFound(Refused, status=404):
+class SeatTypeNotFound(Missing):
     """There is no such seat type."""
 
 
-_LEVELS = frozenset({ClientFault, BadInput, NotAllowed, TooMuch, Refused, ServerFault, DatabaseFault})
+def _leaves(error: type[SeatSyncError]) -> list[type[SeatSyncError]]:
+    children = error.__subclasses__()
+    return [leaf for child in children for leaf in _leaves(child)] if children else [error]
 
 
-def _leaves(root: type[SeatSyncError]) -> Iterator[type[SeatSyncError]]:
-    for child in root.__subclasses__():
-        if child not in _LEVELS and child.code == child.__name__:
-            yield child
-        yield from _leaves(child)
-
-
-#: Every wire code and the class that carries it: what the SQL functions' codes are looked up in.
-BY_CODE: dict[str, type[SeatSyncError]] = {error.code: error for error in _leaves(SeatSyncError)}
+#: Wire code → class, for the codes that SQL functions return.
+BY_CODE = {error.code: error for error in _leaves(SeatSyncError) if error.code == error.__name__}
 
 
 def from_code(code: str, message: str | None = None) -> SeatSyncError:
-    """The error that a code made in SQL stands for."""
+    """The error of a code that a SQL function returned."""
     return BY_CODE.get(code, InternalServerError)(message)

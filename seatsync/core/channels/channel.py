@@ -86,7 +86,7 @@ class Channel:
                 snapshot = await self.snapshot()
                 self._first_frame(subscriber, b"snapshot", snapshot.data, snapshot.rev, snapshot.epoch)
         except BaseException as error:
-            if subscriber not in self._ahead and isinstance(error, errors.Refused):
+            if subscriber not in self._ahead and isinstance(error, errors.Missing):
                 return
             self._ahead.discard(subscriber)
             raise
@@ -195,7 +195,7 @@ class Channel:
 
     async def _pause(self, error: Exception) -> None:
         """Wait before asking again; a fault that is not the database's absence is told to the log."""
-        if not isinstance(error, errors.DatabaseFault | errors.Refused):
+        if not isinstance(error, errors.DatabaseFault | errors.Missing):
             logger.error("channel_fault", channel=self.key, exc_info=error)
         await trio.sleep(RETRY_S)
 
@@ -250,7 +250,7 @@ class Channel:
             while self._unsynced and self.live and self.rev >= 0:
                 try:
                     await self.resync()
-                except errors.Refused:
+                except errors.Missing:
                     return
                 except Exception as error:  # noqa: BLE001 - whatever it is, the channel has to catch up
                     await self._pause(error)
@@ -274,7 +274,7 @@ class Channel:
                     await self._publish_snapshot()
                 elif changes.rev > self.rev:
                     self._publish(Update(self.rev + 1, changes.rev, changes.data))
-            except errors.Refused as error:
+            except errors.Missing as error:
                 self.end(error)
                 raise
             if self._heard == heard:

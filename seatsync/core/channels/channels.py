@@ -42,7 +42,7 @@ class Channels:
         channel = self.open(key)
         try:
             yield channel
-        except errors.Refused:
+        except errors.Missing:
             if channel.rev < 0 and not channel.in_use:
                 self._drop(channel)
             raise
@@ -75,7 +75,7 @@ class Channels:
             if revs.get(key) != (channel.rev, channel.epoch):
                 try:
                     await channel.resync()
-                except errors.Refused:
+                except errors.Missing:
                     self._drop(channel)
         self._live = True
         for key, channel in self._channels.items():
