@@ -290,11 +290,11 @@ class _Server:
 
 
 def _prunes(settings: Settings) -> list[Prune]:
-    system = load("system")
+    hall = load("hall")
     return [
         Prune(load("user")["prune"], (PRUNE_ROWS,)),
-        Prune(system["prune_keys"], (PRUNE_ROWS,)),
-        Prune(system["prune_events"], (settings.event_retention_days, PRUNE_ROWS)),
+        Prune(hall["prune_keys"], (PRUNE_ROWS,)),
+        Prune(hall["prune_events"], (settings.event_retention_days, PRUNE_ROWS)),
     ]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 from attrs import frozen
 
-from seatsync.cinema import seed
+from seatsync import seed
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.secret_file import read_or_make_secret

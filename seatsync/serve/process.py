@@ -12,8 +12,8 @@ from socket import socket
 import structlog
 import trio
 
+from seatsync import seed
 from seatsync.app import StartError, serve, unless
-from seatsync.cinema import seed
 from seatsync.config import Settings
 from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
 from seatsync.core.net.listen import bind

@@ -43,3 +43,35 @@ where not exists (
     and not exists (select from free_seat f where f.id = s.id)
 )
 and (exists (select from free_hall f where f.id = wanted.id) or not exists (select from hall h where h.id = wanted.id));
+
+-- name: prune_keys
+-- Removes at most $1 expired idempotency keys; the number removed, 0 while another server prunes.
+with gone as (
+    delete from write_key
+    where ctid = any(array(
+        select ctid
+        from write_key
+        where created_at < now() - interval '10 minutes'
+          and (select pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('prune_keys')))
+        limit $1
+    ))
+    returning 1
+)
+select count(*) from gone;
+
+-- name: prune_events
+-- Removes history older than $1 days: about $2 rows, in whole revisions, which a resume counts; the number removed.
+with old as (
+    select distinct hall_id, rev
+    from (
+        select hall_id, rev
+        from seat_event
+        where at < now() - make_interval(days => $1)
+          and (select pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('prune_events')))
+        limit $2
+    ) e
+),
+gone as (
+    delete from seat_event using old where seat_event.hall_id = old.hall_id and seat_event.rev = old.rev returning 1
+)
+select count(*) from gone;

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import trio
 from attrs import field, frozen
 
-from seatsync.cinema import seed
+from seatsync import seed
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, open_loop

@@ -11,7 +11,7 @@ import pyotp
 import pytest
 from attrs import define, field
 
-from seatsync.cinema import seed
+from seatsync import seed
 from tests.support.client import Client, Frame, http
 from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer

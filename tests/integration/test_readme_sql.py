@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from seatsync.cinema import seed
+from seatsync import seed
 from seatsync.core.postgres.pool import DatabaseRejected
 from tests.support.readme import PROTOCOL, SQL, Page, names, read_page
 from tests.support.server import RunningServer

@@ -10,8 +10,8 @@ from seatsync.core.postgres.queries import load
 from tests.support.sql import World
 from tests.support.writes import Item, Request, write
 
-SYSTEM, HALL = load("system"), load("hall")
-KEYS, EVENTS = SYSTEM["prune_keys"].sql, SYSTEM["prune_events"].sql
+HALL, SEED = load("hall"), load("seed")
+KEYS, EVENTS = HALL["prune_keys"].sql, HALL["prune_events"].sql
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_one_server_prunes_at_a_time(world: World, hall: int, query: str, args: 
 @pytest.mark.parametrize("seats", [1, 2, 7, 500])
 def test_a_hall_for_load_tests(world: World, seats: int) -> None:
     """Rectangular, of exactly so many seats on a grid, in one cinema for all such halls."""
-    first, second = (world.value(SYSTEM["create_hall"].sql, name, seats) for name in ("One", "Two"))
+    first, second = (world.value(SEED["create_hall"].sql, name, seats) for name in ("One", "Two"))
     data = json.loads(world.row(HALL["snapshot"].sql, first)["data"])
     assert (data["name"], data["rev"], len(data["seats"])) == ("One", 1, seats)
     assert max(seat["row"] for seat in data["seats"]) == data["rows"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from seatsync.cinema import seed
+from seatsync import seed
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.database import DatabaseServer, execute, fetchval

@@ -17,7 +17,7 @@ import pyotp
 import trio
 from attrs import define, field
 
-from seatsync.cinema import seed
+from seatsync import seed
 from tests.support.client import PATIENCE_S
 from tests.support.raw_socket import CLOSE, RawSocket, raw_tcp, raw_websocket
 from tests.support.readme import PROTOCOL, read_page

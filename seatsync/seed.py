@@ -1,4 +1,7 @@
-"""Initial data: the demo cinemas, and large rectangular halls for load tests."""
+"""Initial data: the demo cinemas, and large rectangular halls for load tests.
+
+It fills the tables of several domains, so it stands beside them, for `serve` and the command line.
+"""
 
 from importlib.resources import files
 
@@ -6,7 +9,7 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
 
-_QUERIES = load("system")
+_QUERIES = load("seed")
 
 
 async def demo(db: Database, *, timing: Timing = Timing()) -> bool:
