@@ -20,6 +20,7 @@ from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.table import Connections
 from seatsync.core.http.admission import Admission
 from seatsync.core.http.api import Api
+from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
@@ -36,7 +37,6 @@ from seatsync.core.protocol.registry import Registry
 from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
-from seatsync.core.tokens import Tokens
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.core.websocket.handshake import accept_head
 from seatsync.core.websocket.socket import WebSocket, turn_away
@@ -45,15 +45,10 @@ from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.store import HallStore
 from seatsync.hall.writer import group_commit
 from seatsync.user.feed import UserFeed
-from seatsync.user.methods import UserMethods
+from seatsync.user.methods import LOGIN_STATE, UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.store import UserStore
-
-#: How long the feed may take to become live at the start, in seconds.
-FEED_START_S = 10.0
-
-#: How often idle channels are dropped, in seconds.
-EVICT_S = 10.0
+from seatsync.user.tokens import Tokens
 
 #: Rows that one pruning statement removes at most.
 PRUNE_ROWS = 1000
@@ -79,9 +74,9 @@ async def serve(
     """Start everything, call ``started`` once connections are accepted, and stop everything when ``stop`` is set.
 
     ``settings`` names a migrated database; ``listening`` is closed once nothing more is accepted. ``metrics_text`` is
-    what ``/metrics`` shows, this server's own unless given. The end is the start in reverse: no new connections, a
-    clean close of the open ones, then what they needed. A cancellation drops the connections where they are; nothing
-    that was answered is lost by it. Raises `StartError`.
+    the text of ``/metrics``, this server's own unless given. The end is the start in reverse: accept nothing more,
+    close the open connections cleanly, then stop the parts that they needed. A cancellation drops the connections;
+    writes that were answered are committed all the same. Raises `StartError`.
     """
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
     async with (
@@ -91,7 +86,7 @@ async def serve(
     ):
         server = _Server(settings, database, background, metrics or Metrics(), metrics_text, timing=timing)
         async with unless(stop):
-            await server.start(background)
+            await server.start()
         if not stop.is_set():
             accept = partial(
                 accept_forever,
@@ -140,7 +135,7 @@ async def _serve_until(
 
 
 class _Server:
-    """Every part of one running server, wired up."""
+    """The parts of one running server: the database's side, then the clients' side."""
 
     def __init__(
         self,
@@ -152,141 +147,157 @@ class _Server:
         *,
         timing: Timing,
     ) -> None:
-
-        def spawn(function: Callable[..., Awaitable[object]], *args: object) -> None:
-            background.start_soon(_guarded, function, args)
-
         self.settings = settings
-        self._database = database
-        self._timing = timing
         self.stopping = False
-        """The end has begun: `health` says so."""
-        self.metrics = metrics
-        self._exposition = Exposition(metrics)
+        """The drain has begun."""
+        self._database = database
+        self._background = background
+        self._metrics = metrics
+        self._timing = timing
+        self._failures = FailureLog()
         metrics.pool_size = database.size
         metrics.read_from("pool_in_use", lambda: database.in_use)
-        tokens = Tokens(settings.jwt_secret or "", settings.cookie_secure)
 
         halls = HallStore(database)
-        self._channels = Channels(SUBSCRIBE, halls, spawn, metrics)
-        hall_feed = HallFeed(self._channels, halls)
-        self._writer = group_commit(hall_feed, halls, metrics, timing)
-        self._cinemas = CinemaFeed(CinemaStore(database), spawn, metrics)
+        self._channels = Channels(SUBSCRIBE, halls, self._spawn, metrics)
+        self._halls = HallFeed(self._channels, halls)
+        self._writer = group_commit(self._halls, halls, metrics, timing)
+        self._cinemas = CinemaFeed(CinemaStore(database), self._spawn, metrics)
+
+        limits = ClientLimits(
+            requests_per_s=settings.requests_per_s,
+            messages_per_s=settings.messages_per_s,
+            connections=settings.max_connections_per_address,
+        )
+        self._connections = Connections(
+            self._spawn,
+            metrics,
+            limits,
+            LOGIN_STATE,
+            limit=settings.max_connections,
+            public_view=settings.public_view,
+            timing=timing,
+        )
+        self._users = UserFeed(UserStore(database), self._connections)
+        self._listener = self._build_listener()
         self.socket_limits = SocketLimits(
             connections=settings.max_connections,
             connections_per_address=settings.max_connections_per_address,
             requests_per_s=settings.requests_per_s,
             trusted_proxies=settings.trusted_proxies,
         )
-        self._failures = FailureLog()
-        addresses = ClientLimits(
-            requests_per_s=settings.requests_per_s,
-            messages_per_s=settings.messages_per_s,
-            connections=settings.max_connections_per_address,
-        )
-        self._connections = Connections(
-            spawn, metrics, addresses, limit=settings.max_connections, public_view=settings.public_view
-        )
-        user_store = UserStore(database)
-        users = UserFeed(user_store, self._connections)
+        self.http = self._build_http(limits, metrics_text or _own_text(metrics))
 
-        self.listener = Listener(
-            settings.listen_url or database.dsn,
+    def _build_listener(self) -> Listener:
+        halls, cinemas, users = self._halls, self._cinemas, self._users
+        return Listener(
+            self.settings.listen_url or self._database.dsn,
             {
-                "hall": [hall_feed.notified, self._cinemas.hall_changed],
-                "cinema": [self._cinemas.cinema_changed],
-                "cinemas": [self._cinemas.list_changed],
+                "hall": [halls.notified, cinemas.hall_changed],
+                "cinema": [cinemas.cinema_changed],
+                "cinemas": [cinemas.list_changed],
                 "visitor": [users.visitor_changed],
                 "session": [users.session_revoked],
             },
-            [self._channels, self._cinemas, users],
-            metrics,
-            timing=timing,
+            [self._channels, cinemas, users],
+            self._metrics,
+            timing=self._timing,
         )
+
+    def _build_http(self, limits: ClientLimits, metrics_text: Callable[[], Awaitable[bytes]]) -> HttpServer:
+        settings, secret = self.settings, self.settings.jwt_secret or ""
+        tokens = Tokens(secret)
+        cookies = Cookies(secret, secure=settings.cookie_secure, visitor_path="/api/user/")
         self._registry = Registry(
             [
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
-                *UserMethods(database, tokens, settings).table(),
+                *UserMethods(self._database, tokens, settings).table(),
             ],
             public_view=settings.public_view,
         )
-        self.http = HttpServer(
-            Api(self._registry, tokens, Authenticator(user_store, tokens, spawn).client),
-            Pages(
-                self._registry,
-                health=self.health,
-                metrics=metrics_text or self._metrics_text,
-                metrics_token=settings.metrics_token,
-            ),
+        authenticator = Authenticator(UserStore(self._database), tokens, cookies, self._spawn)
+        return HttpServer(
+            Api(self._registry, cookies, authenticator.client),
+            Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
             Admission(
                 OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only),
-                addresses,
+                limits,
                 settings.trusted_proxies,
                 lambda: self._connections.has_room,
             ),
             upgrade=self._upgrade,
-            announce=users.announce,
-            nursery=background,
+            announce=self._users.announce,
+            nursery=self._background,
             failures=self._failures,
-            observe=metrics.answered,
+            observe=self._metrics.answered,
             max_body_bytes=settings.max_message_bytes,
-            timing=timing,
+            timing=self._timing,
         )
 
-    async def start(self, background: trio.Nursery) -> None:
-        """Start what runs beside the connections, and wait until the feed is live. Raises `StartError`."""
-        background.start_soon(self._database.recheck)
-        background.start_soon(self.listener.run)
-        background.start_soon(self._writer.run)
-        background.start_soon(self._cinemas.run)
-        background.start_soon(self._connections.watch)
-        background.start_soon(self._evict)
-        background.start_soon(prune_forever, self._database, _prunes(self.settings), self._timing)
-        with trio.move_on_after(FEED_START_S) as scope:
-            await self.listener.wait_live()
+    async def start(self) -> None:
+        """Start the background tasks, and wait until the feed is live. Raises `StartError`."""
+        for task in (
+            self._database.recheck,
+            self._listener.run,
+            self._writer.run,
+            self._cinemas.run,
+            self._connections.keepalive.run,
+            self._evict,
+        ):
+            self._background.start_soon(task)
+        self._background.start_soon(prune_forever, self._database, _prunes(self.settings), self._timing)
+        with trio.move_on_after(self._timing.feed_start_s) as scope:
+            await self._listener.wait_live()
         if scope.cancelled_caught:
             raise StartError(
                 "The database's notifications do not arrive; behind a pooler, LISTEN_URL has to name PostgreSQL itself."
             )
 
     def finish(self) -> None:
-        """Have every connection close, WebSockets with 1001; what is under way is answered first."""
+        """Begin to close every connection, WebSockets with 1001; requests under way are answered first."""
         self._connections.close_all(CloseCode.GOING_AWAY, "drain")
         self.http.finish()
 
+    def _spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        self._background.start_soon(_guarded, function, args)
+
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
-        """Make an accepted handshake a WebSocket and serve it to its end."""
+        """Serve an accepted handshake as a WebSocket, to its end."""
         stream.push(accept_head(handshake.key, handshake.headers))
         socket = WebSocket(stream, max_message_bytes=self.settings.max_message_bytes, timing=self._timing)
         if not self._connections.has_room:
-            self._note_refusal(handshake)
+            code = errors.TooManyConnections.code
+            self._metrics.answered(handshake.path, code, 0.0)
+            self._failures.write(code, type=handshake.path, address=handshake.client.address)
             await turn_away(socket)
             return
-        connection = Connection(socket, handshake.client, self._registry, self.metrics, self._failures)
+        connection = Connection(
+            socket, handshake.client, self._registry, self._metrics, self._failures, timing=self._timing
+        )
         await self._connections.serve(connection)
 
-    def _note_refusal(self, handshake: Handshake) -> None:
-        code = errors.TooManyConnections.code
-        self.metrics.answered(handshake.path, code, 0.0)
-        self._failures.write(code, type=handshake.path, address=handshake.client.address)
-
-    def health(self) -> Mapping[str, Any]:
-        """Whether the server can serve, and which part cannot."""
+    def _health(self) -> Mapping[str, Any]:
         parts = {
             "database": "ok" if self._database.reachable else "unreachable",
-            "feed": "live" if self.listener.live else "lost",
+            "feed": "live" if self._listener.live else "lost",
             "server": "stopping" if self.stopping else "ok",
         }
         return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
 
-    async def _metrics_text(self) -> bytes:
-        return self._exposition.text()
-
     async def _evict(self) -> None:
         while True:
-            await trio.sleep(EVICT_S)
+            await trio.sleep(self._timing.evict_s)
             self._channels.evict_idle()
+
+
+def _own_text(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
+    exposition = Exposition(metrics)
+
+    async def text() -> bytes:
+        return exposition.text()
+
+    return text
 
 
 def _prunes(settings: Settings) -> list[Prune]:
@@ -299,7 +310,7 @@ def _prunes(settings: Settings) -> list[Prune]:
 
 
 async def _guarded(function: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
-    """Run a background task whose fault must not end the server."""
+    """Run a background task; its fault is logged and does not end the server."""
     try:
         await function(*args)
     except Exception:

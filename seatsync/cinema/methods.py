@@ -3,7 +3,8 @@
 from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.registry import Access, Json, Kind, Method, NoParams
+from seatsync.core.protocol.params import NoParams
+from seatsync.core.protocol.registry import Access, Json, Kind, Method
 
 
 class CinemaMethods:

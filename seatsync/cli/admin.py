@@ -22,8 +22,8 @@ from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
-from seatsync.core.tokens import Tokens
 from seatsync.user import accounts
+from seatsync.user.tokens import Tokens
 
 
 @frozen
@@ -107,7 +107,7 @@ async def user_role(context: Context) -> None:
 async def token(context: Context) -> None:
     """Print the tokens of new sessions."""
     options, settings = context.options, context.settings
-    tokens = Tokens(settings.jwt_secret or "", settings.cookie_secure)
+    tokens = Tokens(settings.jwt_secret or "")
     issued = await accounts.session_tokens(context.db, tokens, options.name, create=options.create, count=options.count)
     _print("\n".join(issued))
 

@@ -14,9 +14,9 @@ from seatsync.cli.admin import resolve_database
 from seatsync.config import Settings, load_settings
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
-from seatsync.core.tokens import Tokens
 from seatsync.load.fleet import Recruit
 from seatsync.user import accounts
+from seatsync.user.tokens import Tokens
 
 #: Who changes seats in load tests.
 USER = "load_test"
@@ -42,7 +42,7 @@ class ServerSide:
 
         async def issue(settings: Settings) -> list[str]:
             configure_logs("warning", settings.log_format)
-            tokens = Tokens(settings.jwt_secret or "", settings.cookie_secure)
+            tokens = Tokens(settings.jwt_secret or "")
             async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
                 return await accounts.session_tokens(db, tokens, USER, create=True, count=count)
 

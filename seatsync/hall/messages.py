@@ -6,7 +6,7 @@ from uuid import UUID
 from attrs import Attribute, field, frozen
 
 from seatsync import errors
-from seatsync.core.protocol.registry import Id
+from seatsync.core.protocol.params import Id
 
 #: Seats of one bulk change, at most.
 MAX_SEATS = 1000

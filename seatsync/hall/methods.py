@@ -10,7 +10,8 @@ from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.registry import Access, Id, Json, Kind, Method
+from seatsync.core.protocol.params import Id
+from seatsync.core.protocol.registry import Access, Json, Kind, Method
 from seatsync.hall.messages import HallId, SeatChange, SubscribeHall, UpdateSeats, UpdateSeatStatus
 from seatsync.hall.store import Write
 

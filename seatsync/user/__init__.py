@@ -1,17 +1,17 @@
-"""Users: registering with an authenticator, signing in, recovering, and who a request comes from.
+"""Users: registration with an authenticator, sign-in, recovery, and the authentication of requests.
 
 ::
 
     methods        the API: the table of `user.*` methods
     ├── registration   auth_start, auth_reset, register
-    ├── sign_in        login, logout; opens the session for the other two
+    ├── sign_in        login, logout; opens the session for register, too
     └── recovery       recovery_phrase, save_recovery_phrase, recover
     sessions       a handshake's cookies and headers → `Client`
-    accounts       what the command line does to users
-    store          every query, and the rows they give
-    messages       requests and answers
-    totp, phrases, throttle    codes, recovery phrases, "not so fast"
+    feed           notifications of logins and revoked sessions
+    accounts       administration from the command line
+    store          every query, and its rows as objects
+    messages       requests and replies
+    tokens, totp, phrases    session tokens, codes, recovery phrases
 
-Usernames keep the case they were registered in and are compared without it: nobody can take a name that differs from
-another's in case alone, and one signs in with any spelling.
+Usernames keep their case and are compared without it: two names never differ in case alone, and any spelling signs in.
 """

@@ -1,22 +1,22 @@
-"""What an administrator does to users from the command line."""
+"""Administration of users, for the command line."""
 
 from attrs import field, frozen
 
 from seatsync import errors
+from seatsync.config import Role
 from seatsync.core.postgres.pool import Database
-from seatsync.core.protocol.call import Role
-from seatsync.core.tokens import Tokens
 from seatsync.user import phrases, totp
 from seatsync.user.messages import check_username
 from seatsync.user.store import UserStore
+from seatsync.user.tokens import Tokens
 
 
 @frozen
 class NewUser:
-    """What the new user has to be handed, once."""
+    """The credentials of a new user, shown once."""
 
     uri: str = field(repr=False)
-    """The ``otpauth://`` URI of the authenticator."""
+    """The ``otpauth://`` URI for the authenticator."""
     phrase: str = field(repr=False)
     """The recovery phrase, in force."""
 
@@ -31,7 +31,7 @@ async def create_user(db: Database, name: str, role: Role) -> NewUser:
 
 
 async def set_role(db: Database, name: str, role: Role) -> None:
-    """Change a role; the user's sessions end if it is another one. Raises `UserNotFound`."""
+    """Change a user's role, which ends the sessions unless it stays the same. Raises `UserNotFound`."""
     if not await UserStore(db).set_role(name, role):
         raise errors.UserNotFound
 
@@ -41,8 +41,8 @@ async def session_tokens(
 ) -> list[str]:
     """Tokens of new sessions, for scripts and load tests.
 
-    With ``create`` a missing user is made with that role and an authenticator nobody has: only such tokens can act for
-    it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`.
+    With ``create`` a missing user is added with that role; its authenticator's secret is discarded, so such tokens
+    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`.
     """
     check_username(name)
     store = UserStore(db)

@@ -1,4 +1,4 @@
-"""Logins, logouts and revoked sessions, from whichever server they happened on, handed to the open connections."""
+"""The notifications about users: logins, logouts and revoked sessions of every server, for the open connections."""
 
 from typing import Any
 from uuid import UUID
@@ -9,34 +9,34 @@ from seatsync.user.store import UserStore
 
 
 class UserFeed:
-    """A `seatsync.core.postgres.listener.Follower` for what happens to users."""
+    """Handles the notifications of users; a `seatsync.core.postgres.listener.Follower`."""
 
     def __init__(self, store: UserStore, connections: Connections) -> None:
         self._store = store
         self._connections = connections
 
-    async def announce(self, visitor: str, data: dict[str, Any]) -> None:
-        """Tell every server of a visitor's new login state. Raises `ServiceUnavailable`."""
+    async def announce(self, visitor: str, data: Any) -> None:
+        """Notify every server of a visitor's new login state. Raises `ServiceUnavailable`."""
         await self._store.announce_login(visitor, encode(data).decode())
 
     def visitor_changed(self, payload: str) -> None:
-        """``visitor <id> <JSON>``: its login state changed over HTTP."""
+        """``<visitor> <JSON>``: its login state changed over HTTP."""
         visitor, _, data = payload.partition(" ")
         self._connections.visitor_changed(visitor, Json(data.encode()))
 
     def session_revoked(self, payload: str) -> None:
-        """``session <uuid>``: it is gone."""
+        """``<uuid>``: the session has ended."""
         self._connections.session_revoked(UUID(payload))
 
     def lost(self) -> None:
-        """The feed is down: what is revoked meanwhile is found out when it is back; writes are refused at once."""
+        """Nothing: writes check their session in the database, and `resync` finds the sessions revoked meanwhile."""
 
     async def resync(self) -> None:
-        """The feed is back: find the sessions that were revoked meanwhile. Raises `ServiceUnavailable`."""
+        """Find the sessions that were revoked while the feed was lost. Raises `ServiceUnavailable`."""
         known = self._connections.session_ids
         if known:
             for session_id in set(known) - await self._store.live_sessions(known):
                 self._connections.session_revoked(session_id)
 
     def set_stale(self, *, stale: bool) -> None:
-        """Login states are never told stale: existing clients take any such frame as the login state."""
+        """Nothing: existing clients take every frame of this subscription as the login state."""

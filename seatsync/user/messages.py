@@ -1,4 +1,4 @@
-"""What the methods take and give: requests that check themselves, and answers."""
+"""The data of requests, validated when structured, and of replies."""
 
 import re
 from typing import Any, Literal
@@ -6,7 +6,8 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 from seatsync import errors
-from seatsync.core.protocol.call import Identity, Role
+from seatsync.config import Role
+from seatsync.core.protocol.call import Identity
 
 _USERNAME = re.compile(r"[a-zA-Z0-9_-]{3,32}")
 _CODE = re.compile(r"[0-9]{6}")
@@ -35,59 +36,57 @@ def _phrase(_: Any, __: "Attribute[str]", value: str) -> None:
         raise errors.InvalidRecoveryPhrase
 
 
-# requests: a missing field is an empty one, so that its own error names it
+# Requests. Every field has a default, so that a missing one ends in the error of its validator.
 
 
 @frozen
 class Named:
-    """A request about a username."""
+    """A username."""
 
     username: str = field(default="", validator=_username)
 
 
 @frozen
 class Coded:
-    """A request proved by a code of the caller's authenticator."""
+    """A code of the caller's authenticator."""
 
     code: str = field(default="", validator=_code, repr=False)
-
-
-@frozen
-class NamedCode:
-    """A username and a code of its authenticator."""
-
-    username: str = field(default="", validator=_username)
-    code: str = field(default="", validator=_code, repr=False)
-
-
-@frozen
-class NamedPhrase:
-    """A username and its recovery phrase."""
-
-    username: str = field(default="", validator=_username)
-    phrase: str = field(default="", validator=_phrase, repr=False)
 
 
 @frozen
 class Phrased:
-    """A recovery phrase, typed in again."""
+    """A recovery phrase."""
 
     phrase: str = field(default="", validator=_phrase, repr=False)
 
 
-# answers
+@frozen
+class NamedCode(Named):
+    """A username and a code of its authenticator."""
+
+    code: str = field(default="", validator=_code, repr=False)
+
+
+@frozen
+class NamedPhrase(Named):
+    """A username and its recovery phrase."""
+
+    phrase: str = field(default="", validator=_phrase, repr=False)
+
+
+# Replies
 
 
 @frozen
 class Guest:
-    """The caller is nobody in particular."""
+    """The caller is not signed in."""
 
     status: Literal["guest"] = "guest"
 
 
 @frozen
 class User:
-    """The caller is this user."""
+    """The caller is signed in."""
 
     status: Literal["user"] = field(default="user", init=False)
     username: str
@@ -96,7 +95,7 @@ class User:
 
 @frozen
 class Known:
-    """There is such a user: ask for a code."""
+    """The user exists and signs in with a code."""
 
     status: Literal["user"] = field(default="user", init=False)
     username: str
@@ -114,7 +113,7 @@ class Candidate:
 
 @frozen
 class SignedIn:
-    """The caller may come back as this user."""
+    """A session was opened; ``token`` names it."""
 
     status: Literal["user"] = field(default="user", init=False)
     username: str
@@ -123,18 +122,18 @@ class SignedIn:
 
 @frozen
 class NewPhrase:
-    """A recovery phrase, shown this once."""
+    """A recovery phrase, sent this once."""
 
     phrase: str = field(repr=False)
 
 
 @frozen
 class Done:
-    """It is done."""
+    """The request succeeded."""
 
     success: Literal[True] = True
 
 
-def status_of(identity: Identity | None) -> Guest | User:
-    """The login state as clients are told it."""
+def login_state(identity: Identity | None) -> Guest | User:
+    """The login state as clients receive it."""
     return Guest() if identity is None else User(identity.username, identity.role)

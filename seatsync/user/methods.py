@@ -1,38 +1,30 @@
-"""The methods of `user.*`."""
+"""The methods ``user.*``."""
 
 import time
 
 from seatsync.config import Settings
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
-from seatsync.core.connections.table import USER_SUBSCRIBE
+from seatsync.core.connections.table import LoginState
 from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.registry import Access, Kind, Method, NoParams, encode
-from seatsync.core.tokens import Clock, Tokens
-from seatsync.user.messages import (
-    Candidate,
-    Coded,
-    Done,
-    Guest,
-    Known,
-    Named,
-    NamedCode,
-    NamedPhrase,
-    NewPhrase,
-    Phrased,
-    SignedIn,
-    User,
-    status_of,
-)
+from seatsync.core.protocol.params import NoParams
+from seatsync.core.protocol.registry import Access, Kind, Method, encode
+from seatsync.user.messages import Coded, Guest, Named, NamedCode, NamedPhrase, Phrased, User, login_state
 from seatsync.user.recovery import Recovery
 from seatsync.user.registration import Registration
 from seatsync.user.sign_in import SignIn
 from seatsync.user.store import UserStore
+from seatsync.user.tokens import Clock, Tokens
+
+SUBSCRIBE = "user.subscribe"
+
+#: For the connections, which send the updates.
+LOGIN_STATE = LoginState(SUBSCRIBE, guest=encode(Guest()))
 
 
 class _LoginFeed:
-    """What a `user.subscribe` belongs to: `Connections` sends it its one update, and closes the connection after."""
+    """The feed of `SUBSCRIBE`. It keeps nothing: `Connections` sends the one update and closes the connection."""
 
     def leave(self, subscriber: Subscription) -> None:
         """Nothing is kept."""
@@ -42,7 +34,7 @@ class _LoginFeed:
 
 
 class UserMethods:
-    """The API of this domain; ``clock`` is what codes are checked against, in seconds since the epoch."""
+    """The API of this domain; codes are checked against ``clock``."""
 
     def __init__(self, db: Database, tokens: Tokens, settings: Settings, clock: Clock = time.time) -> None:
         store = UserStore(db)
@@ -53,59 +45,31 @@ class UserMethods:
         self._recovery = Recovery(store, clock)
 
     def table(self) -> tuple[Method, ...]:
-        """Every method, its parameters and who may call it."""
+        """The methods of this domain."""
+        sign_in, registration, recovery = self._sign_in, self._registration, self._recovery
         return (
-            Method("user.status", NoParams, self.status),
-            Method(USER_SUBSCRIBE, NoParams, self.subscribe, kind=Kind.SUBSCRIBE),
-            unsubscribing("user.unsubscribe", USER_SUBSCRIBE),
-            Method("user.auth_start", Named, self.auth_start),
-            Method("user.auth_reset", Named, self.auth_reset),
-            Method("user.register", NamedCode, self.register),
-            Method("user.login", NamedCode, self.login),
-            Method("user.logout", NoParams, self.logout),
-            Method("user.recovery_phrase", Coded, self.recovery_phrase, access=Access.USER),
-            Method("user.save_recovery_phrase", Phrased, self.save_recovery_phrase, access=Access.USER),
-            Method("user.recover", NamedPhrase, self.recover),
+            Method("user.status", NoParams, status),
+            Method(SUBSCRIBE, NoParams, subscribe, kind=Kind.SUBSCRIBE),
+            unsubscribing("user.unsubscribe", SUBSCRIBE),
+            Method("user.auth_start", Named, registration.start),
+            Method("user.auth_reset", Named, registration.drop),
+            Method("user.register", NamedCode, registration.confirm),
+            Method("user.login", NamedCode, sign_in.log_in),
+            Method("user.logout", NoParams, sign_in.log_out),
+            Method("user.recovery_phrase", Coded, recovery.offer, Access.USER),
+            Method("user.save_recovery_phrase", Phrased, recovery.save, Access.USER),
+            Method("user.recover", NamedPhrase, recovery.begin),
         )
 
-    async def status(self, call: Call, _: NoParams) -> Guest | User:
-        """Who the caller is; a session that ended makes a guest."""
-        identity = await call.client.identify()
-        return status_of(None if call.client.ended else identity)
 
-    async def subscribe(self, call: Call, params: NoParams) -> None:
-        """The login state, and a word when it changes."""
-        status = encode(await self.status(call, params))
-        connection_of(call).subscribe(USER_SUBSCRIBE, call.eid, _LoginFeed()).send(b"snapshot", status)
+async def status(call: Call, _: NoParams) -> Guest | User:
+    """The login state of the caller."""
+    identity = await call.client.identify()
+    session = call.client.session
+    return login_state(None if session is None or session.ended else identity)
 
-    async def auth_start(self, call: Call, params: Named) -> Known | Candidate:
-        """Whether to ask for a code or to show an authenticator to enrol."""
-        return await self._registration.start(call, params.username)
 
-    async def auth_reset(self, call: Call, params: Named) -> Done:
-        """Drop the registration this client has begun."""
-        return await self._registration.drop(call, params.username)
-
-    async def register(self, call: Call, params: NamedCode) -> SignedIn:
-        """Confirm a registration or a recovery."""
-        return await self._registration.confirm(call, params.username, params.code)
-
-    async def login(self, call: Call, params: NamedCode) -> SignedIn:
-        """Sign in with a code."""
-        return await self._sign_in.log_in(call, params.username, params.code)
-
-    async def logout(self, call: Call, _: NoParams) -> Done:
-        """End the session."""
-        return await self._sign_in.log_out(call)
-
-    async def recovery_phrase(self, call: Call, params: Coded) -> NewPhrase:
-        """A new phrase, not in force yet."""
-        return await self._recovery.offer(call, params.code)
-
-    async def save_recovery_phrase(self, call: Call, params: Phrased) -> Done:
-        """Put the new phrase in force."""
-        return await self._recovery.save(call, params.phrase)
-
-    async def recover(self, call: Call, params: NamedPhrase) -> Candidate:
-        """An authenticator to enrol, in exchange for the phrase."""
-        return await self._recovery.begin(call, params.username, params.phrase)
+async def subscribe(call: Call, params: NoParams) -> None:
+    """The login state now, and its next change."""
+    data = encode(await status(call, params))
+    connection_of(call).subscribe(SUBSCRIBE, call.eid, _LoginFeed()).send(b"snapshot", data)

@@ -1,4 +1,4 @@
-"""Recovery phrases: words one can write down and read out, and their hashes."""
+"""Recovery phrases: words to write down, and their hashes."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-# Words are consonant-vowel-consonant-vowel-consonant, 16 bits each ("proquints"): no list, and nothing to misspell.
+# Words are consonant-vowel-consonant-vowel-consonant, 16 bits each ("proquints"): no word list is needed.
 _CONSONANTS: Final = "bdfghjklmnprstvz"
 _VOWELS: Final = "aiou"
 _WORDS: Final = 5
@@ -19,7 +19,7 @@ _LOG_N, _R, _P = 15, 8, 1
 _SALT_BYTES = 16
 _HASH = re.compile(r"scrypt\$(\d{1,2})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)")
 
-# Two at a time: the event loop keeps running, and a flood of attempts costs neither all cores nor all memory.
+# Two at a time bounds the CPU and memory that a flood of attempts can take.
 _hashing = trio.CapacityLimiter(2)
 
 
@@ -33,16 +33,16 @@ def _word() -> str:
 
 
 async def hash_phrase(phrase: str) -> str:
-    """``scrypt$log2(N)$r$p$salt$hash``. A cancellation waits for the hash and drops it."""
+    """``scrypt$log2(N)$r$p$salt$hash``. A cancellation waits for the hash and discards it."""
     salt = secrets.token_bytes(_SALT_BYTES)
     digest = await trio.to_thread.run_sync(_scrypt, phrase, salt, _LOG_N, _R, _P, limiter=_hashing)
     return "$".join(("scrypt", str(_LOG_N), str(_R), str(_P), _base64(salt), _base64(digest)))
 
 
 async def matches(phrase: str, phrase_hash: str) -> bool:
-    """Whether this is the phrase that was hashed; its case and spacing do not matter.
+    """True for the phrase that was hashed, whatever its case and spacing.
 
-    Raises `ValueError` for a hash that `hash_phrase` did not make.
+    Raises `ValueError` for a hash in another format.
     """
     parts = _HASH.fullmatch(phrase_hash)
     if parts is None:
@@ -55,7 +55,7 @@ async def matches(phrase: str, phrase_hash: str) -> bool:
 
 def _scrypt(phrase: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
     n = 1 << log_n
-    # OpenSSL wants room for 128·N·r bytes and a little more.
+    # OpenSSL needs memory for 128·N·r bytes and a little more.
     return hashlib.scrypt(_plain(phrase).encode(), salt=salt, n=n, r=r, p=p, maxmem=128 * (n + p + 8) * r)
 
 

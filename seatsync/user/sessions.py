@@ -1,41 +1,43 @@
-"""From the headers of a handshake or a request to the client behind them."""
+"""Authentication: from the headers of a handshake or a request to its client."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from seatsync.core.channels.gather import Gathered
-from seatsync.core.protocol.call import Client, Identity
-from seatsync.core.tokens import Claims, Tokens
+from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.protocol.call import Client, Identity, Session
 from seatsync.errors import ServiceUnavailable
 from seatsync.user.store import UserStore
+from seatsync.user.tokens import Claims, Tokens
 
 
 class Authenticator:
-    """Says who a client is: one query for one that carries a good token, none for a guest."""
+    """Finds clients: one query for a valid token, none for a guest; queries of one moment are batched."""
 
-    def __init__(self, store: UserStore, tokens: Tokens, spawn: Callable[..., object]) -> None:
+    def __init__(self, store: UserStore, tokens: Tokens, cookies: Cookies, spawn: Callable[..., object]) -> None:
         self._identities = Gathered(store.live_identities, spawn)
         self._tokens = tokens
+        self._cookies = cookies
 
     async def client(self, address: str, authorization: str | None, cookies: Mapping[str, str]) -> Client:
-        """The client at that address. It never refuses one: a bad token makes a guest.
+        """The client at that address; a bad token makes a guest.
 
-        With the database away the client's `recheck` is set, which asks again.
+        While the database is unreachable its session is left unidentified: `Session.identify` tries again.
         """
-        visitor = self._tokens.visitor(cookies)
-        client = Client(address, visitor or self._tokens.new_visitor(), visitor_is_new=visitor is None)
+        visitor = self._cookies.visitor(cookies)
         token = _bearer(authorization)
         if token is None:
-            token = self._tokens.session_token(cookies)
+            token = self._cookies.session_token(cookies)
         claims = self._tokens.verify(token) if token else None
-        if claims is not None:
-            try:
-                client.identity = await self._identity(claims)
-            except ServiceUnavailable:
-                client.recheck = partial(self._identity, claims)
-            if client.identity is not None or client.recheck is not None:
-                client.session_id, client.expires_at = claims.session_id, claims.expires_at
-        return client
+        session = None if claims is None else await self._session(claims)
+        return Client(address, visitor or new_visitor(), visitor_is_new=visitor is None, session=session)
+
+    async def _session(self, claims: Claims) -> Session | None:
+        session = Session(claims.session_id, claims.expires_at, partial(self._identity, claims))
+        try:
+            return None if await session.identify() is None else session
+        except ServiceUnavailable:
+            return session
 
     async def _identity(self, claims: Claims) -> Identity | None:
         identity = await self._identities.ask(claims.session_id)
@@ -43,6 +45,6 @@ class Authenticator:
 
 
 def _bearer(authorization: str | None) -> str | None:
-    """The token of ``Bearer`` credentials (RFC 6750 §2.1); ``None`` for none, or those of another scheme."""
+    """The token of ``Bearer`` credentials (RFC 6750 §2.1); ``None`` for other schemes and without credentials."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

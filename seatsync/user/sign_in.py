@@ -1,15 +1,15 @@
-"""Logging in and out, and what every way of signing in ends with."""
+"""Logging in and out, and the reply to every way of opening a session."""
 
-import attrs
 import structlog
 
 from seatsync import errors
-from seatsync.core.protocol.call import Call
-from seatsync.core.tokens import Clock, Tokens
+from seatsync.core.http.cookies import new_visitor
+from seatsync.core.protocol.call import Call, Login, Reply
+from seatsync.core.protocol.params import NoParams
 from seatsync.user import totp
-from seatsync.user.messages import Done, Guest, SignedIn, User
-from seatsync.user.store import Opened, UserStore, Visit, digest
-from seatsync.user.throttle import refuse_if
+from seatsync.user.messages import Done, Guest, NamedCode, SignedIn, User
+from seatsync.user.store import Opened, UserStore, Visit
+from seatsync.user.tokens import Clock, Tokens
 
 logger = structlog.get_logger(__name__)
 
@@ -22,46 +22,48 @@ class SignIn:
         self._tokens = tokens
         self._clock = clock
 
-    async def log_in(self, call: Call, username: str, code: str) -> SignedIn:
-        """Raises `UserNotFound`, `TooManyLoginAttempts`, `InvalidCode`."""
-        visit = await self.visit(call)
-        proof = await self._store.begin_login(username, visit.seen)
+    async def log_in(self, call: Call, params: NamedCode) -> Reply:
+        """Open a session with a code. Raises `UserNotFound`, `TooManyLoginAttempts`, `InvalidCode`."""
+        visit = await visit_of(call)
+        proof = await self._store.begin_login(params.username, visit.digest)
         if proof is None:
             raise errors.UserNotFound
-        refuse_if(proof.wait, errors.TooManyLoginAttempts)
-        step = totp.matching_step(proof.secret, code, self._clock())
+        proof.check_wait(errors.TooManyLoginAttempts)
+        step = totp.matching_step(proof.secret, params.code, self._clock())
         opened = None if step is None else await self._store.log_in(proof, step, visit)
         if opened is None:
             raise errors.InvalidCode
-        return self.welcome(call, opened)
+        return self.signed_in(call, visit, opened)
 
-    async def log_out(self, call: Call) -> Done:
-        """End the session the call came with; a guest has none, and is told the same."""
+    async def log_out(self, call: Call, _: NoParams) -> Reply:
+        """End the call's session; a guest, who has none, receives the same reply."""
         identity = await call.client.identify()
         if identity is not None:
             await self._store.end_session(identity.session_id)
             logger.info("logout", user=identity.username)
-        call.session_ended = True
-        call.announce = attrs.asdict(Guest())
-        return Done()
+        return Reply(data=Done(), logged_out=True, announcement=Guest())
 
-    async def visit(self, call: Call) -> Visit:
-        """Who is to be signed in. Over HTTP the answer brings a new visitor cookie, so that one planted before the
-        login is worth nothing after it; over WebSocket there is no answer that could.
-        """
-        client = call.client
-        identity = await client.identify()
-        if call.transport == "http" and client.visitor_next is None:
-            client.visitor_next = self._tokens.new_visitor()
-        return Visit(
-            seen=digest(client.visitor),
-            known=digest(client.visitor_next or client.visitor),
-            replaces=None if identity is None else identity.session_id,
+    def signed_in(self, call: Call, visit: Visit, opened: Opened) -> Reply:
+        """The reply with the token of a session that was opened."""
+        token = self._tokens.issue(opened.user_id, opened.session_id, opened.expires_at.timestamp())
+        logger.info("login", user=opened.username, type=call.method, address=call.client.address)
+        return Reply(
+            data=SignedIn(opened.username, token),
+            login=Login(token, visit.next_visitor),
+            announcement=User(opened.username, opened.role),
         )
 
-    def welcome(self, call: Call, opened: Opened) -> SignedIn:
-        """What follows a new session: its token, the cookies, and the word to the visitor's open sockets."""
-        call.new_session = self._tokens.issue(opened.user_id, opened.session_id, opened.expires_at.timestamp())
-        call.announce = attrs.asdict(User(opened.username, opened.role))
-        logger.info("login", user=opened.username, type=call.method.name, address=call.client.address)
-        return SignedIn(opened.username, call.new_session)
+
+async def visit_of(call: Call) -> Visit:
+    """The visit that signs in with this call. Raises `ServiceUnavailable`.
+
+    Over HTTP the visitor changes, so that an id planted before the login is worth nothing after it; a WebSocket cannot
+    set the cookie.
+    """
+    identity = await call.client.identify()
+    visitor = call.client.visitor
+    return Visit(
+        visitor,
+        next_visitor=new_visitor() if call.transport == "http" else visitor,
+        replaces=None if identity is None else identity.session_id,
+    )

@@ -1,20 +1,25 @@
-"""Every query about users, and the rows they give as objects.
+"""The queries about users, and their rows as objects.
 
-All methods raise `ServiceUnavailable` when the database does not answer. A write that was cancelled or timed out may or
-may not have happened.
+All methods raise `ServiceUnavailable` while the database does not answer. A write that was cancelled or timed out may
+have been applied.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from attrs import field, frozen
 
 from seatsync import errors
+from seatsync.config import Role
 from seatsync.core.postgres.pool import Database, DatabaseRejected, Row
 from seatsync.core.postgres.queries import load
-from seatsync.core.protocol.call import Identity, Role
+from seatsync.core.protocol.call import Identity
+
+#: Roles that may change seats.
+WRITERS: Final[frozenset[Role]] = frozenset({"operator", "admin"})
 
 _queries = load("user")
 
@@ -22,28 +27,33 @@ _UNIQUE_VIOLATION = "23505"
 
 
 def digest(visitor: str) -> bytes:
-    """A visitor id as the database keeps it: a copy of the tables lets nobody pose as a visitor."""
+    """A visitor id as the database stores it: a copy of the tables does not allow to pose as a visitor."""
     return hashlib.sha256(visitor.encode()).digest()
 
 
 @frozen
 class Proof:
-    """What a code or a phrase has to match. Its attempt has been counted."""
+    """The secret that a code or a phrase has to match. The attempt has been counted."""
 
     user_id: int
     wait: int
-    """Seconds until an attempt is let through; 0 for this one."""
+    """Seconds until an attempt is admitted; 0 for this one."""
     secret: str = field(default="", repr=False)
     phrase_hash: str | None = field(default=None, repr=False)
-    """``None`` when the user has no phrase."""
+    """``None`` for a user without a phrase."""
+
+    def check_wait(self, error: type[errors.TooMuch]) -> None:
+        """Raises ``error`` with its `retry_after` while attempts are throttled."""
+        if self.wait > 0:
+            raise error(retry_after=self.wait)
 
 
 @frozen
 class Enrolment:
-    """An authenticator being enrolled, for a new account or to recover one."""
+    """An authenticator being enrolled, for a new account or for a recovery."""
 
     id: int | None
-    """``None``: nothing to enrol, there is such a user."""
+    """``None``: the user exists, and there is nothing to enrol."""
     user_id: int | None
     """``None``: a new account."""
     username: str
@@ -52,7 +62,7 @@ class Enrolment:
 
 @frozen
 class Opened:
-    """A session that was just begun."""
+    """A session that was opened."""
 
     user_id: int
     username: str
@@ -63,14 +73,22 @@ class Opened:
 
 @frozen
 class Visit:
-    """Who asks to be signed in. Visitors are digests."""
+    """The browser or program that signs in."""
 
-    seen: bytes
-    """The visitor the request came from."""
-    known: bytes
-    """The visitor it is from the answer on."""
-    replaces: UUID | None
+    visitor: str = field(repr=False)
+    next_visitor: str = field(repr=False)
+    """Its id from the reply on."""
+    replaces: UUID | None = None
     """The session it came with, which ends."""
+
+    @property
+    def digest(self) -> bytes:
+        """Of `visitor`."""
+        return digest(self.visitor)
+
+    def args(self) -> tuple[UUID | None, bytes, bytes]:
+        """The last parameters of the queries that open a session."""
+        return self.replaces, self.digest, digest(self.next_visitor)
 
 
 class UserStore:
@@ -79,24 +97,19 @@ class UserStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    # sessions
+    # Sessions
 
     async def live_identities(self, session_ids: Sequence[UUID]) -> Mapping[UUID, Identity]:
-        """Who those sessions are; without those that have ended."""
+        """The users of those sessions that have not ended."""
         rows = await self._db.fetch(_queries["live_identities"], session_ids)
-        return {
-            row["session_id"]: Identity(
-                row["user_id"], row["username"], row["role"], row["session_id"], row["expires_at"].timestamp()
-            )
-            for row in rows
-        }
+        return {row["session_id"]: Identity(**row, may_write=row["role"] in WRITERS) for row in rows}
 
     async def live_sessions(self, session_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of those sessions have not ended."""
+        """Those of the sessions that have not ended."""
         return {row["id"] for row in await self._db.fetch(_queries["live_sessions"], session_ids)}
 
     async def announce_login(self, visitor: str, data: str) -> None:
-        """Tell every server of a visitor's new login state, as JSON."""
+        """Notify every server of a visitor's new login state, as JSON."""
         await self._db.execute(_queries["announce_login"], visitor, data)
 
     async def begin_login(self, username: str, visitor: bytes) -> Proof | None:
@@ -105,56 +118,44 @@ class UserStore:
 
     async def log_in(self, proof: Proof, step: int, visit: Visit) -> Opened | None:
         """Use the code up and open a session; ``None``: it was used before."""
-        return _opened(
-            await self._db.fetchrow(
-                _queries["log_in"], proof.user_id, proof.secret, step, visit.replaces, visit.seen, visit.known
-            )
-        )
+        query = _queries["log_in"]
+        return _opened(await self._db.fetchrow(query, proof.user_id, proof.secret, step, *visit.args()))
 
     async def end_session(self, session_id: UUID) -> None:
-        """Log it out, on every node."""
+        """Delete a session, which notifies every server."""
         await self._db.execute(_queries["end_session"], session_id)
 
-    # registrations
+    # Registrations
 
     async def start_registration(
         self, username: str, visitor: bytes, network: str, secret: str, *, allowed: bool
     ) -> Enrolment:
-        """Find or begin one, with ``secret`` if it is new; raises why it cannot be."""
+        """Find the user or the registration, or begin one with ``secret``; raises the error that forbids it."""
         query = _queries["start_registration"]
         return _enrolment(await self._db.fetch(query, username, visitor, network, secret, allowed))
 
     async def drop_registration(self, username: str, visitor: bytes) -> None:
-        """Forget what that visitor began."""
+        """Delete the registration that the visitor has begun."""
         await self._db.execute(_queries["drop_registration"], username, visitor)
 
     async def find_enrolment(self, username: str, visitor: bytes, *, allowed: bool) -> Enrolment:
-        """What that visitor may confirm, its attempt counted; raises why there is nothing."""
+        """The enrolment that the visitor may confirm, its attempt counted; raises the error that forbids it."""
         return _enrolment(await self._db.fetch(_queries["find_enrolment"], username, visitor, allowed))
 
     async def create_account(
         self, enrolment: Enrolment, step: int, visit: Visit, *, role: Role, local: bool
     ) -> Opened | None:
-        """Make the user and open a session; ``None``: the registration is gone. Raises `UserAlreadyExists`."""
+        """Add the user and open a session; ``None``: the registration is gone. Raises `UserAlreadyExists`."""
+        query = _queries["create_account"]
         try:
-            row = await self._db.fetchrow(
-                _queries["create_account"],
-                enrolment.id,
-                enrolment.secret,
-                step,
-                role,
-                local,
-                visit.replaces,
-                visit.seen,
-                visit.known,
-            )
+            row = await self._db.fetchrow(query, enrolment.id, enrolment.secret, step, role, local, *visit.args())
         except DatabaseRejected as error:
             if error.sqlstate == _UNIQUE_VIOLATION:
                 raise errors.UserAlreadyExists from error
             raise
         return _opened(row)
 
-    # recoveries
+    # Recoveries
 
     async def begin_recovery(self, username: str, visitor: bytes, network: str) -> Proof | None:
         """Count an attempt; ``None``: no such user."""
@@ -162,37 +163,26 @@ class UserStore:
 
     async def start_recovery(self, proof: Proof, visitor: bytes, network: str, secret: str) -> str | None:
         """Begin to enrol a new authenticator; the username, ``None``: the phrase is no longer in force."""
-        query = _queries["start_recovery"]
-        username: str | None = await self._db.fetchval(
-            query, proof.user_id, proof.phrase_hash, visitor, network, secret
-        )
+        args = (proof.user_id, proof.phrase_hash, visitor, network, secret)
+        username: str | None = await self._db.fetchval(_queries["start_recovery"], *args)
         return username
 
     async def finish_recovery(self, enrolment: Enrolment, step: int, visit: Visit) -> Opened | None:
-        """Put the new authenticator in force, end everything old, open a session; ``None``: the recovery is gone."""
-        return _opened(
-            await self._db.fetchrow(
-                _queries["finish_recovery"],
-                enrolment.id,
-                enrolment.secret,
-                step,
-                visit.replaces,
-                visit.seen,
-                visit.known,
-            )
-        )
+        """Replace the authenticator, end all sessions and open one; ``None``: the recovery is gone."""
+        query = _queries["finish_recovery"]
+        return _opened(await self._db.fetchrow(query, enrolment.id, enrolment.secret, step, *visit.args()))
 
     async def begin_code(self, session_id: UUID, visitor: bytes) -> Proof | None:
         """Count an attempt of a signed-in user; ``None``: the session has ended."""
         return _proof(await self._db.fetchrow(_queries["begin_code"], session_id, visitor))
 
     async def offer_phrase(self, proof: Proof, step: int, phrase_hash: str, visitor: bytes) -> bool:
-        """Use the code up and keep the phrase until it is proved to be saved; ``False``: the code was used before."""
+        """Use the code up and store the phrase until `save_phrase`; ``False``: the code was used before."""
         query = _queries["offer_phrase"]
         return await self._db.fetchrow(query, proof.user_id, proof.secret, step, phrase_hash, visitor) is not None
 
     async def begin_save(self, session_id: UUID) -> Proof | None:
-        """Count an attempt to prove the offered phrase; ``None``: the session has ended."""
+        """Count an attempt to repeat the offered phrase; ``None``: the session has ended."""
         return _proof(await self._db.fetchrow(_queries["begin_save"], session_id))
 
     async def save_phrase(self, proof: Proof) -> bool:
@@ -200,10 +190,10 @@ class UserStore:
         saved: bool = await self._db.fetchval(_queries["save_phrase"], proof.user_id, proof.phrase_hash)
         return saved
 
-    # administration
+    # Administration
 
     async def add_user(self, username: str, role: Role, secret: str, phrase_hash: str | None) -> bool:
-        """Make a user; ``False``: the name is taken."""
+        """Add a user; ``False``: the name is taken."""
         return await self._db.fetchrow(_queries["add_user"], username, role, secret, phrase_hash) is not None
 
     async def set_role(self, username: str, role: Role) -> bool:

@@ -1,4 +1,4 @@
-"""Codes of an authenticator: TOTP (RFC 6238) with SHA-1, six digits, steps of 30 s, one step either side."""
+"""Codes of an authenticator: TOTP (RFC 6238) with SHA-1, six digits, steps of 30 s, one step of drift either side."""
 
 import base64
 import hmac
@@ -23,9 +23,9 @@ def new_secret() -> str:
 
 
 def matching_step(secret: str, code: str, now: float) -> int | None:
-    """The newest step, of those a code may come from at ``now`` seconds, that gives this code.
+    """The newest step accepted at ``now`` seconds that gives this code; ``None`` for a wrong code.
 
-    It looks at all of them, whichever matches. Whether the step was used before is for the database to say.
+    It compares all steps, in constant time. The database checks that the step was not used before.
     """
     totp = pyotp.TOTP(secret, interval=STEP_S)
     found = None
@@ -36,13 +36,13 @@ def matching_step(secret: str, code: str, now: float) -> int | None:
 
 
 def enrolment_uri(username: str, secret: str) -> str:
-    """What an authenticator scans. The secret is its last parameter: clients show what follows ``secret=`` as text."""
+    """The ``otpauth://`` URI. The secret is its last parameter: clients show the text after ``secret=``."""
     issuer = quote(ISSUER)
     return f"otpauth://totp/{issuer}:{username}?issuer={issuer}&algorithm=SHA1&digits=6&period={STEP_S}&secret={secret}"
 
 
 async def qr_code(uri: str) -> str:
-    """The URI as a QR code: a ``data:`` URL of an SVG. A cancellation waits for the image and drops it."""
+    """The URI as a QR code: a ``data:`` URL of an SVG. A cancellation waits for the image and discards it."""
     return await trio.to_thread.run_sync(_draw, uri, limiter=_drawing)
 
 

@@ -15,8 +15,8 @@ from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.queries import Query
-from seatsync.core.tokens import Tokens
 from seatsync.user import accounts
+from seatsync.user.tokens import Tokens
 from tests.bench.account import Spent, cpu_s, family, family_cpu_s
 from tests.bench.machine import Cores, move
 from tests.bench.processes import ROOT, Server, python, started
@@ -60,7 +60,7 @@ class Site:
         """Tokens of so many new sessions of one operator."""
 
         async def make(db: Database) -> list[str]:
-            tokens = Tokens(_SECRET, cookie_secure=False)
+            tokens = Tokens(_SECRET)
             return await accounts.session_tokens(db, tokens, "bench", create=True, count=count)
 
         return self._do(make)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.config import load_settings
 from seatsync.core.protocol.registry import Registry
-from seatsync.core.tokens import Tokens
 from seatsync.hall.messages import STATUSES
 from seatsync.hall.methods import HallMethods
 from seatsync.user.methods import UserMethods
+from seatsync.user.tokens import Tokens
 from tests.support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 _NOTHING = cast("Any", None)
@@ -22,7 +22,7 @@ _NOTHING = cast("Any", None)
 #: Every method, of a registry without anything behind it.
 REGISTRY = Registry(
     [
-        *UserMethods(_NOTHING, Tokens("s" * 32, cookie_secure=False), load_settings({}, dotenv=None)).table(),
+        *UserMethods(_NOTHING, Tokens("s" * 32), load_settings({}, dotenv=None)).table(),
         *CinemaMethods(_NOTHING).table(),
         *HallMethods(_NOTHING, _NOTHING).table(),
     ],

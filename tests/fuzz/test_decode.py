@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seatsync import errors
 from seatsync.core.http.api import parse_object
 from seatsync.core.protocol import envelope as protocol
-from seatsync.core.protocol.registry import structure
+from seatsync.core.protocol.params import structure
 from tests.fuzz.inputs import each
 from tests.fuzz.strategies import REGISTRY, messages, variants
 

@@ -82,7 +82,7 @@ async def test_eid_is_echoed_as_a_string(server: RunningServer) -> None:
 
 
 async def test_any_other_eid_is_refused_under_one_the_server_makes(server: RunningServer) -> None:
-    """What is neither a short string nor an integer is a ValidationError under a server-made eid."""
+    """Any other eid than a short string or an integer is a ValidationError under a server-made eid."""
     too_long = (json.dumps("x" * 129), json.dumps("é" * 65), "1" + 128 * "0", "-1" + 127 * "0")
     async with server.client() as client:
         for eid in (*too_long, "1.5", "1.0", "1e2", "true", "null", "[]", "{}", '["e"]'):
@@ -142,7 +142,7 @@ async def test_message_without_a_type(server: RunningServer) -> None:
 
 
 async def test_unknown_type(server: RunningServer) -> None:
-    """A method that does not exist: UnknownMessageType, with the type that was asked for."""
+    """A method that does not exist: UnknownMessageType, with the type of the request."""
     async with server.client() as client:
         for type_ in ("hall.nothing", "HALL.get", "hall", "\u0000", "__class__", "x" * 100_000):
             answer = await answer_to(client, request(type=type_))
@@ -151,7 +151,7 @@ async def test_unknown_type(server: RunningServer) -> None:
 
 
 async def test_data_that_is_no_object(server: RunningServer) -> None:
-    """Data of the wrong shape is a ValidationError that says where."""
+    """Data of the wrong shape is a ValidationError with the path of the field."""
     async with server.client() as client:
         for data in ("[]", "5", '"id"', "true", "[[]]", "0", "false", '""'):
             answer = await answer_to(client, f'{{"type":"hall.get","eid":"e","data":{data}}}')
@@ -229,7 +229,7 @@ async def test_alias_is_answered_under_its_own_name(server: RunningServer) -> No
 
 
 async def test_retry_after_says_when_waiting_helps(server: RunningServer) -> None:
-    """Where waiting helps, an error says how many seconds."""
+    """Where waiting helps, an error has the seconds to wait."""
     async with server.client() as client:
         for _ in range(31):
             answer = await client.ask("user.auth_start", {"username": "anna"})

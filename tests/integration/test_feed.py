@@ -8,7 +8,6 @@ import pytest
 import trio
 from attrs import frozen
 
-from seatsync.core.connections import table as connections
 from seatsync.core.timing import Timing
 from tests.support.client import Client, http
 from tests.support.halls import Hall, make_hall, waits_for_a_lock
@@ -333,9 +332,8 @@ async def test_readiness_names_the_feed(stage: Stage) -> None:
     assert (answer.status, answer.json()["feed"]) == (200, "live")
 
 
-async def test_session_revoked_during_the_loss(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_session_revoked_during_the_loss(stage: Stage) -> None:
     """A session revoked meanwhile writes nothing from then on, and its sockets are closed once the feed is back."""
-    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
     server = stage.server
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:

@@ -5,7 +5,6 @@ import json
 import pytest
 import trio
 
-from seatsync.core.connections import table as connections
 from seatsync.core.timing import Timing
 from tests.support.client import PATIENCE_S
 from tests.support.halls import held, make_hall
@@ -15,15 +14,10 @@ from tests.support.waiting import metric_is
 
 PING_AFTER_S, DROP_AFTER_S = 0.1, 0.4
 
-short_close = pytest.mark.parametrize("timing", [Timing(close_s=0.2)], ids=[""])
 
-
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pings after 0.1 instead of 25 seconds, the end after 0.4 instead of 60."""
-    monkeypatch.setattr(connections, "PING_AFTER_S", PING_AFTER_S)
-    monkeypatch.setattr(connections, "DROP_AFTER_S", DROP_AFTER_S)
-    monkeypatch.setattr(connections, "TICK_S", 0.02)
+QUICK = Timing(ping_after_s=PING_AFTER_S, drop_after_s=DROP_AFTER_S, tick_s=0.02, close_s=0.2)
+quick = pytest.mark.parametrize("timing", [QUICK], ids=[""])
+"""Pings after 0.1 instead of 25 seconds, the end after 0.4 instead of 60."""
 
 
 async def pinged(raw: RawSocket) -> bytes:
@@ -75,8 +69,7 @@ async def test_heartbeat_overtakes_slow_writes(server: RunningServer) -> None:
     assert {frame["error"] for frame in answers} == {None}
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_silent_connection_is_pinged(server: RunningServer) -> None:
     """A connection from which nothing comes is pinged; one that answers stays, for as long as it likes."""
     async with raw_websocket(server.ws_port) as raw:
@@ -87,8 +80,7 @@ async def test_silent_connection_is_pinged(server: RunningServer) -> None:
         assert await raw.receive_text() == "1"
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
     """A message, a heartbeat, a ping or an unsolicited pong: each keeps a connection alive."""
 
@@ -107,8 +99,7 @@ async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
             nursery.start_soon(live_on, opcode, payload)
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_silent_peer_is_dropped(server: RunningServer) -> None:
     """A peer from which nothing comes, not even pongs, is closed with 1001."""
     async with raw_websocket(server.ws_port) as raw:
@@ -120,8 +111,7 @@ async def test_silent_peer_is_dropped(server: RunningServer) -> None:
     assert json.loads(close.close_reason)["reason"] == "silent"
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer) -> None:
     """A browser answers pings by itself and needs nothing else to stay connected."""
     async with server.client() as client:
@@ -130,8 +120,7 @@ async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer)
         await client.heartbeat()
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_peer_that_the_server_does_not_read_is_not_dropped(server: RunningServer) -> None:
     """While the server itself has stopped reading, because of 64 writes in flight, silence is no reason."""
     hall = await make_hall(server, places=65)
@@ -153,8 +142,7 @@ async def test_peer_that_the_server_does_not_read_is_not_dropped(server: Running
         await anna.heartbeat()
 
 
-@short_close
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_vanished_peer_is_dropped(server: RunningServer) -> None:
     """A peer that vanished, so that its close is not answered either, is forgotten."""
     async with raw_websocket(server.ws_port):

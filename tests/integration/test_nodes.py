@@ -6,7 +6,7 @@ import pytest
 import trio
 from attrs import evolve
 
-from seatsync.core.connections import table as connections
+from seatsync.core.timing import Timing
 from tests.support.browser import Browser
 from tests.support.halls import make_hall
 from tests.support.server import RunningServer, running_server
@@ -16,17 +16,14 @@ ANNA = {"status": "user", "username": "anna", "role": "operator"}
 
 
 @pytest.fixture
-async def other(database_url: str) -> AsyncIterator[RunningServer]:
+async def other(database_url: str, timing: Timing) -> AsyncIterator[RunningServer]:
     """A second server on the database of the first."""
-    async with running_server(database_url) as other:
+    async with running_server(database_url, timing=timing) as other:
         yield other
 
 
-@pytest.fixture
-def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A told socket is closed after a tenth of a second."""
-    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
-    monkeypatch.setattr(connections, "REVOKED_WAIT_S", 0.1)
+quick = pytest.mark.parametrize("timing", [Timing(login_close_s=0.1, revoked_wait_s=0.1)], ids=[""])
+"""A notified socket is closed after a tenth of a second."""
 
 
 async def test_change_reaches_the_clients_of_every_node(server: RunningServer, other: RunningServer) -> None:
@@ -100,7 +97,7 @@ async def test_key_holds_on_every_node(server: RunningServer, other: RunningServ
     assert first["data"]["rev"] == 2
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_login_reaches_the_sockets_on_every_node(server: RunningServer, other: RunningServer) -> None:
     """A login over HTTP on one node is told to that client's sockets on another, which are then closed."""
     await server.token("first", "admin")
@@ -120,7 +117,7 @@ async def test_login_reaches_the_sockets_on_every_node(server: RunningServer, ot
         assert await client.data("user.status") == ANNA
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_revoked_session_is_closed_on_every_node(server: RunningServer, other: RunningServer) -> None:
     """A logout on one node ends the session's sockets on another, and its rights at once."""
     hall = await make_hall(server)

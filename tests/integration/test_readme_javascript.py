@@ -16,7 +16,7 @@ import pytest
 import trio
 from attrs import define
 
-from seatsync.cinema import seed
+from seatsync import seed
 from tests.support.places import scratch_directory
 from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer

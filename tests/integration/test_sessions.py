@@ -1,12 +1,12 @@
-"""Who a socket is: its handshake's token, and the session behind it."""
+"""The user of a socket: its handshake's token, and the session behind it."""
 
 import time
 
 import pytest
 import trio
 
-from seatsync.core.connections import table as connections
-from seatsync.core.tokens import Tokens
+from seatsync.core.timing import Timing
+from seatsync.user.tokens import Tokens
 from tests.support.browser import Browser
 from tests.support.client import Client, open_client
 from tests.support.database import DatabaseServer, execute
@@ -20,12 +20,9 @@ GUEST = {"status": "guest"}
 REVOKED = 4001
 
 
-@pytest.fixture
-def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes 1.5 s takes a fifth of a second."""
-    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
-    monkeypatch.setattr(connections, "REVOKED_WAIT_S", 0.1)
-    monkeypatch.setattr(connections, "TICK_S", 0.02)
+QUICK = Timing(login_close_s=0.1, revoked_wait_s=0.1, tick_s=0.02)
+quick = pytest.mark.parametrize("timing", [QUICK], ids=[""])
+"""Closes after 0.2 instead of 1.5 seconds."""
 
 
 def user(name: str, role: str = "operator") -> dict[str, str]:
@@ -37,7 +34,7 @@ async def short_lived_token(server: RunningServer, name: str, seconds: float) ->
     """A token of that user which expires so soon; its session does not."""
     await server.token(name)
     (row,) = await server.rows("select id, user_id from session order by created_at desc limit 1")
-    return Tokens(SECRET, cookie_secure=False).issue(row["user_id"], row["id"], time.time() + seconds)
+    return Tokens(SECRET).issue(row["user_id"], row["id"], time.time() + seconds)
 
 
 async def test_handshake_says_who_it_is(server: RunningServer) -> None:
@@ -60,7 +57,7 @@ async def test_bad_token_is_a_guest(server: RunningServer) -> None:
     good, expired = await server.token("anna"), await short_lived_token(server, "anna", -1)
     gone = await server.token("anna")
     await server.sql("delete from session where created_at = (select max(created_at) from session)")
-    forged = Tokens("x" * 32, cookie_secure=False)
+    forged = Tokens("x" * 32)
     for token in ("", "x", "a.b.c", "x" * 5000, good[:-2], "é", expired, gone):
         async with raw_tcp(server.ws_port) as raw:
             assert await raw.handshake(headers={"Authorization": f"Bearer {token}"}) == 101, token
@@ -89,8 +86,8 @@ async def test_handshake_makes_a_visitor(server: RunningServer) -> None:
 
 
 async def test_revoked_session_is_closed_in_two_seconds(server: RunningServer) -> None:
-    """A deleted session's sockets write nothing from that moment on, are told, and are closed with 4001 within 2 s."""
-    assert connections.REVOKED_WAIT_S + connections.LOGIN_CLOSE_S <= 1.5  # leaves half a second for the way there
+    """A deleted session's sockets write nothing from then on, are notified, and are closed with 4001 within 2 s."""
+    assert Timing().revoked_wait_s + Timing().login_close_s <= 1.5  # half a second is left for the notification
     hall = await make_hall(server)
     data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
@@ -106,7 +103,7 @@ async def test_revoked_session_is_closed_in_two_seconds(server: RunningServer) -
         await bert.data("hall.update_seat_status", data)
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 @pytest.mark.parametrize(
     "statement",
     [
@@ -129,7 +126,7 @@ async def test_every_way_to_revoke(server: RunningServer, statement: str) -> Non
         await guest.heartbeat()
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_only_the_sockets_of_that_session(server: RunningServer) -> None:
     """Another session of the same user lives on."""
     one, two = await server.token("anna"), await server.token("anna")
@@ -140,7 +137,7 @@ async def test_only_the_sockets_of_that_session(server: RunningServer) -> None:
         assert await second.data("user.status") == user("anna")
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_logout_over_websocket(server: RunningServer) -> None:
     """user.logout on a socket revokes its session: its sockets are closed, and the token is worth nothing."""
     token = await server.token("anna")
@@ -153,9 +150,9 @@ async def test_logout_over_websocket(server: RunningServer) -> None:
         assert await client.data("user.logout") == {"success": True}
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_token_that_expires_on_an_open_socket(server: RunningServer) -> None:
-    """A token that expires does what a revoked session does: no more writes, the word, and 4001."""
+    """A token's expiry ends an open socket like a revoked session: no more writes, an update, and 4001."""
     hall = await make_hall(server)
     data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await short_lived_token(server, "anna", 1.2)) as anna:
@@ -167,7 +164,7 @@ async def test_token_that_expires_on_an_open_socket(server: RunningServer) -> No
 
 
 async def expect_unavailable(client: Client, hall_id: int, seat_id: int) -> None:
-    """Whatever depends on who the client is cannot be said just now."""
+    """Requests that depend on the user end in ServiceUnavailable."""
     write = {"hall_id": hall_id, "seat_id": seat_id, "status": "OCCUPIED"}
     for method, data in (("user.status", {}), ("user.subscribe", {}), ("hall.update_seat_status", write)):
         answer = await client.ask(method, data)
@@ -175,10 +172,12 @@ async def expect_unavailable(client: Client, hall_id: int, seat_id: int) -> None
         assert answer["retry_after"] > 0
 
 
-@pytest.mark.usefixtures("quick_close")
 async def test_handshake_while_the_database_is_away(database_url: str) -> None:
     """The connection is accepted, what depends on who it is has to wait, and then it is that user in every respect."""
-    async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(proxy.url, timing=QUICK, LISTEN_URL=database_url) as server,
+    ):
         hall = await make_hall(server)
         token = await server.token("anna")
         proxy.cut()
@@ -195,7 +194,7 @@ async def test_handshake_while_the_database_is_away(database_url: str) -> None:
 
 
 async def test_database_that_ends_every_connection(server: RunningServer) -> None:
-    """After PostgreSQL has ended all of its connections the server makes new ones, and nobody has to reconnect."""
+    """After PostgreSQL has ended all of its connections the server opens new ones, and no client has to reconnect."""
     hall = await make_hall(server)
     write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await server.token("anna")) as anna:

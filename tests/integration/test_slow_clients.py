@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from seatsync.core.channels import history
-from seatsync.core.connections import table as connections
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.timing import Timing
 from tests.support.client import Frame
@@ -224,15 +224,12 @@ async def test_flood_of_pings(server: RunningServer, monkeypatch: pytest.MonkeyP
     assert most < 2 * SLOW_BYTES
 
 
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that takes nothing is closed after half a second instead of two minutes."""
-    monkeypatch.setattr(connections, "SLOW_FOR_S", 0.5)
-    monkeypatch.setattr(connections, "PING_AFTER_S", 0.1)
-    monkeypatch.setattr(connections, "TICK_S", 0.02)
+QUICK = Timing(slow_for_s=0.5, ping_after_s=0.1, tick_s=0.02)
+quick = pytest.mark.parametrize("timing", [QUICK], ids=[""])
+"""A client that reads nothing is closed after half a second instead of two minutes."""
 
 
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_too_slow_even_for_merged_updates(server: RunningServer) -> None:
     """A client that goes on taking nothing is closed with 4008, which reaches it if it reads at last."""
     hall = await make_hall(server, rows=10, places=50)
@@ -247,8 +244,7 @@ async def test_too_slow_even_for_merged_updates(server: RunningServer) -> None:
         await quick.reach(await flip(server, hall, 1))
 
 
-@pytest.mark.parametrize("timing", [Timing(close_s=0.1)], ids=[""])
-@pytest.mark.usefixtures("short_patience")
+@pytest.mark.parametrize("timing", [evolve(QUICK, close_s=0.1)], ids=[""])
 async def test_client_that_never_reads_again(server: RunningServer) -> None:
     """One that does not even take its close is dropped, and nothing of it stays."""
     hall = await make_hall(server, rows=10, places=50)
@@ -259,7 +255,7 @@ async def test_client_that_never_reads_again(server: RunningServer) -> None:
             await metric_is(server.port, name, 0)
 
 
-@pytest.mark.usefixtures("short_patience")
+@quick
 async def test_asking_without_reading_is_too_slow_too(server: RunningServer) -> None:
     """Also a client without subscriptions that requests more than it reads is closed with 4008."""
     hall = await make_hall(server, rows=10, places=50)

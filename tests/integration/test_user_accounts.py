@@ -1,4 +1,4 @@
-"""What the command line does to users."""
+"""Administration of users by the command line."""
 
 import pyotp
 import pytest
@@ -11,7 +11,7 @@ STATUS = {"status": "user", "username": "ada", "role": "admin"}
 
 
 async def test_a_created_user_logs_in_with_the_uri(house: House) -> None:
-    """The URI is what an authenticator scans; the role is the one asked for."""
+    """The URI enrols an authenticator; the role is the given one."""
     created = await create_user(house.db, "ada", "admin")
     parsed = pyotp.parse_uri(created.uri)
     assert isinstance(parsed, pyotp.TOTP)
@@ -28,7 +28,7 @@ async def test_a_created_users_phrase_is_in_force(house: House) -> None:
 
 
 async def test_a_taken_name_is_refused(house: House) -> None:
-    """Whatever its case; the user there is stays untouched."""
+    """Compared without case; the existing user is not touched."""
     await create_user(house.db, "ada", "admin")
     with pytest.raises(errors.UserAlreadyExists):
         await create_user(house.db, "ADA", "viewer")
@@ -37,7 +37,7 @@ async def test_a_taken_name_is_refused(house: House) -> None:
 
 @pytest.mark.parametrize(("name", "error"), [("", errors.RequiredUsername), ("a b", errors.InvalidUsername)])
 async def test_a_bad_name_is_refused(house: House, name: str, error: type[errors.SeatSyncError]) -> None:
-    """With the sentence that says what a name is, whether a user or a token is made."""
+    """The sentence describes a valid name, for users and tokens alike."""
     with pytest.raises(error):
         await create_user(house.db, name, "viewer")
     with pytest.raises(error):
@@ -60,7 +60,7 @@ async def test_the_role_of_nobody_cannot_be_set(house: House) -> None:
 
 
 async def test_tokens_are_sessions(house: House) -> None:
-    """As many as asked for, each its own, of that user."""
+    """The given number, each a session of its own."""
     await create_user(house.db, "ada", "admin")
     tokens = await session_tokens(house.db, house.tokens, "ada", count=3)
     assert len(set(tokens)) == 3

@@ -1,4 +1,4 @@
-"""With the database away nobody is taken for somebody else: no user for a guest, no known name for a new one."""
+"""While the database is unreachable no client is taken for another: a user is no guest, a known name no new one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ async def test_a_token_that_cannot_be_checked_makes_no_guest(house: House) -> No
 
 
 async def test_a_session_revoked_meanwhile_makes_a_guest(house: House) -> None:
-    """What is found out at last is what counts."""
+    """The outcome in the database counts."""
     browser = house.browser()
     await house.register("ada", browser)
     with outage(house):
@@ -55,7 +55,7 @@ async def test_a_client_known_before_stays_known(house: House) -> None:
 
 
 async def test_guests_and_bad_tokens_need_no_database(house: House) -> None:
-    """Who carries no good token is a guest, without a query."""
+    """A guest without a valid token needs no query."""
     browser = house.browser()
     with outage(house):
         assert await browser("user.status") == {"status": "guest"}
@@ -80,7 +80,7 @@ async def test_what_needs_the_database_says_so(house: House, method: str, data: 
 
 
 async def test_a_logout_that_cannot_be_done_says_so(house: House) -> None:
-    """The session would go on: the browser keeps its cookie and asks again."""
+    """The session goes on: the browser keeps its cookie and may try again."""
     browser = house.browser()
     await house.register("ada", browser)
     with outage(house):

@@ -137,7 +137,7 @@ async def test_recovering_works_while_registration_is_closed(house: House) -> No
 
 
 async def test_recovering_ends_the_session_it_came_with(house: House) -> None:
-    """A browser signed in as somebody else is signed out of that."""
+    """The browser's session of another user ends."""
     _, phrase = await with_phrase(house, house.browser())
     browser = house.browser()
     await house.register("bob", browser)
@@ -288,7 +288,7 @@ async def test_saving_what_was_never_shown_is_invalid(house: House) -> None:
 
 
 async def test_an_offer_ends_after_fifteen_minutes(house: House) -> None:
-    """Then a new one has to be asked for."""
+    """Then a new one is needed."""
     browser = house.browser()
     phone = await house.register("ada", browser)
     phrase = (await browser(PHRASE, code=phone.code()))["phrase"]

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from seatsync import errors
+from seatsync.user.messages import User
 from tests.support.people import LOCAL, REMOTE, House, Phone, outcome, outcomes
 
 START, RESET, REGISTER, STATUS = "user.auth_start", "user.auth_reset", "user.register", "user.status"
@@ -29,11 +30,11 @@ async def test_registering_signs_in(house: House) -> None:
 
 
 async def test_registering_is_announced(house: House) -> None:
-    """The visitor's open sockets are told who it is now."""
+    """The announcement for the visitor's open sockets has the user."""
     browser = house.browser()
     await house.register("ada", browser)
     assert browser.last is not None
-    assert browser.last.announce == {"status": "user", "username": "ada", "role": "operator"}
+    assert browser.last[1].announcement == User("ada", "operator")
 
 
 async def test_the_role_is_the_settings(house: House) -> None:
@@ -45,13 +46,13 @@ async def test_the_role_is_the_settings(house: House) -> None:
 
 
 async def test_a_known_name_is_asked_for_a_code(house: House) -> None:
-    """No secret is shown for a user, to whoever asks."""
+    """The secret of an existing user is never shown."""
     await house.register("ada")
     assert await house.browser()(START, username="ada") == {"status": "user", "username": "ada"}
 
 
 async def test_names_are_one_whatever_their_case(house: House) -> None:
-    """Nobody can register a look-alike; the name keeps the case it was registered in."""
+    """A look-alike cannot be registered; the name keeps the case of its registration."""
     phone = await house.register("Ada")
     assert await house.browser()(START, username="aDA") == {"status": "user", "username": "Ada"}
     answer = await house.browser()("user.login", username="ADA", code=phone.code())
@@ -66,7 +67,7 @@ async def test_starting_again_goes_on_with_the_same_secret(house: House) -> None
 
 
 async def test_somebody_else_has_to_wait(house: House) -> None:
-    """Another client is told how long, and learns no secret."""
+    """Another client receives the remaining wait, and no secret."""
     await house.browser()(START, username="ada")
     with pytest.raises(errors.RegistrationInProgress) as caught:
         await house.browser()(START, username="ada")
@@ -108,7 +109,7 @@ async def test_registering_needs_a_start(house: House) -> None:
 
 
 async def test_another_client_cannot_confirm(house: House) -> None:
-    """Only the client that saw the secret, whoever knows the code."""
+    """Another client cannot confirm, even with the code."""
     phone = Phone.scan(house.clock, await house.browser()(START, username="ada"))
     with pytest.raises(errors.RegistrationNotInProgress):
         await house.browser()(REGISTER, username="ada", code=phone.code())
@@ -122,7 +123,7 @@ async def test_a_user_cannot_be_registered_again(house: House) -> None:
 
 
 async def test_a_name_taken_meanwhile_is_taken(house: House) -> None:
-    """An account made by an administrator while somebody registered stays as it is."""
+    """An account that an administrator adds during a registration is not touched."""
     browser = house.browser()
     phone = Phone.scan(house.clock, await browser(START, username="ada"))
     await house.sql("insert into app_user (username, totp_secret) values ('ADA', 'JBSWY3DPEHPK3PXP')")
@@ -142,7 +143,7 @@ async def test_reset_forgets_the_registration(house: House) -> None:
 
 
 async def test_reset_of_another_client_changes_nothing(house: House) -> None:
-    """It succeeds, and says nothing of others."""
+    """It succeeds, and reveals nothing about others."""
     browser = house.browser()
     phone = Phone.scan(house.clock, await browser(START, username="ada"))
     assert await house.browser()(RESET, username="ada") == {"success": True}
@@ -179,7 +180,7 @@ async def test_wrong_codes_are_counted(house: House) -> None:
 
 
 async def test_wrong_codes_of_others_do_not_count(house: House) -> None:
-    """Who has not begun the registration cannot end it."""
+    """Only the client that began a registration can drop it."""
     browser = house.browser()
     phone = Phone.scan(house.clock, await browser(START, username="ada"))
     for _ in range(9):
@@ -188,7 +189,7 @@ async def test_wrong_codes_of_others_do_not_count(house: House) -> None:
 
 
 async def test_two_clients_at_once_get_one_registration(house: House) -> None:
-    """One is a candidate, all others are told to wait."""
+    """One is a candidate, all others have to wait."""
     browsers = [house.browser(f"192.0.2.{number}") for number in range(8)]
     found = await outcomes([partial(browser, START, username="ada") for browser in browsers])
     assert found == ["RegistrationInProgress"] * 7 + ["success"]
@@ -210,7 +211,7 @@ async def test_confirming_twice_at_once_makes_one_user(house: House) -> None:
 
 
 async def test_the_first_user_is_admin_if_local(house: House) -> None:
-    """Whoever sits at the machine owns the house."""
+    """A person at this machine is trusted with the first account."""
     browser = house.browser(LOCAL)
     await house.register("ada", browser)
     assert (await browser(STATUS))["role"] == "admin"
@@ -246,7 +247,7 @@ async def test_of_many_first_users_one_is_admin(house: House) -> None:
 
 
 async def test_closed_registration_shows_no_secret(house: House) -> None:
-    """An unknown name is told so, a known one asked for its code."""
+    """An unknown name ends in an error, a known one needs its code."""
     await house.register("ada")
     house = house.evolve_settings(registration="closed")
     with pytest.raises(errors.RegistrationClosed):

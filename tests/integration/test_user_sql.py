@@ -1,6 +1,6 @@
-"""What the tables of users do by themselves, whoever changes them: the part of the SQL contract about people.
+"""The triggers and constraints of the users' tables: this domain's part of the SQL contract.
 
-Statements run on one connection while another listens on channel `seatsync`; what was heard is what `heard` returns.
+Statements run on one connection while another listens on channel `seatsync`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ ADA = "session 00000000-0000-0000-0000-000000000001"
 BOB = "session 00000000-0000-0000-0000-000000000002"
 
 
-def heard(database_url: str, statement: str) -> list[str]:
+def notifications_of(database_url: str, statement: str) -> list[str]:
     """The notifications of a statement, run after `USERS`; sorted."""
 
     async def run() -> list[str]:
@@ -71,8 +71,8 @@ def value(database_url: str, *statements: str, args: tuple[Any, ...] = ()) -> An
     ],
 )
 def test_a_session_that_ends_is_announced(database_url: str, statement: str, sessions: list[str]) -> None:
-    """Whatever ended it: its sockets on every node hear of it on commit."""
-    assert heard(database_url, statement) == sessions
+    """Whatever ended it, every server is notified on commit."""
+    assert notifications_of(database_url, statement) == sessions
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,14 @@ def test_a_session_that_ends_is_announced(database_url: str, statement: str, ses
 )
 def test_a_session_that_goes_on_is_not_announced(database_url: str, statement: str) -> None:
     """No socket is closed for nothing."""
-    assert heard(database_url, statement) == []
+    assert notifications_of(database_url, statement) == []
 
 
 def test_pruning_an_expired_session_is_not_announced(database_url: str) -> None:
     """Its sockets were closed when it expired."""
-    assert heard(database_url, "update session set expires_at = now() where user_id = 1; delete from session") == [
+    assert notifications_of(
+        database_url, "update session set expires_at = now() where user_id = 1; delete from session"
+    ) == [
         ADA,
         BOB,
     ]
@@ -107,7 +109,7 @@ def test_a_new_role_ends_the_sessions_of_that_user(database_url: str) -> None:
 
 @pytest.mark.parametrize("username", ["ab", "a b", "x" * 33, "abc\n"])
 def test_a_bad_username_is_refused(database_url: str, username: str) -> None:
-    """The table holds the pattern, whoever inserts."""
+    """The table enforces the pattern for every writer."""
     with pytest.raises(asyncpg.CheckViolationError):
         value(
             database_url,
@@ -149,7 +151,7 @@ def test_a_deleted_user_leaves_nothing(database_url: str) -> None:
 
 def test_pruning_takes_what_has_expired(database_url: str) -> None:
     """Expired rows go, at most so many of a kind at once; live ones stay, and for an hour those registrations whose
-    clients should hear `RegistrationExpired`, not that there never was one.
+    clients should receive `RegistrationExpired`, not `RegistrationNotInProgress`.
     """
     prune = load("user")["prune"].sql
     rows = """

@@ -1,4 +1,4 @@
-"""What has changed between a look and the act that stands on it: the act compares again, in one statement."""
+"""State that changes between a check and the write that relies on it: the write checks again, in one statement."""
 
 import pytest
 from attrs import evolve
@@ -11,7 +11,7 @@ from tests.support.people import House
 
 SECRET = "JBSWY3DPEHPK3PXP"
 VISITOR, NETWORK = digest("visitor"), "192.0.2.1"
-VISIT = Visit(seen=VISITOR, known=VISITOR, replaces=None)
+VISIT = Visit("visitor", next_visitor="visitor")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_a_registration_gone_since_makes_nobody(house: House, store: UserS
 
 
 async def test_a_secret_replaced_since_logs_nobody_in(house: House, store: UserStore) -> None:
-    """A recovery that came in between has the last word."""
+    """A recovery in between wins."""
     proof = await user(house, store)
     await house.sql("update app_user set totp_secret = $1", SECRET)
     assert await store.log_in(proof, 1, VISIT) is None
@@ -83,7 +83,7 @@ async def test_an_offer_replaced_since_is_not_saved(house: House, store: UserSto
 
 
 async def test_a_fault_of_the_database_is_none_of_the_clients(house: House, store: UserStore) -> None:
-    """What is no duplicate name is not told as one."""
+    """Another violation is not reported as a duplicate name."""
     enrolment = await begun(store, "ada")
     await house.sql("alter table app_user add constraint nobody check (false)")
     with pytest.raises(errors.ServerFault):

@@ -18,7 +18,7 @@ Frame = dict[str, Any]
 
 @define
 class Client:
-    """One WebSocket client. Frames that nobody has asked for yet wait in order."""
+    """One WebSocket client. Unread frames are kept in order."""
 
     ws: WebSocketConnection
     _waiting: list[Frame] = field(factory=list)
@@ -26,7 +26,7 @@ class Client:
 
     @property
     def unread(self) -> list[Frame]:
-        """Frames that came and that nobody has asked for."""
+        """Received frames that no call has returned."""
         return self._waiting
 
     async def send(self, type_: str, data: Any = None, eid: Any = None) -> str:
@@ -47,7 +47,7 @@ class Client:
         return await self._next(lambda frame: frame["eid"] == eid and frame["status"] != "update")
 
     async def data(self, type_: str, data: Any = None, eid: Any = None) -> Any:
-        """Ask, and return the answer's data; fails the test on an error."""
+        """Send a request and return the answer's data; fails the test on an error."""
         answer = await self.ask(type_, data, eid)
         assert answer["error"] is None, answer
         return answer["data"]

@@ -17,6 +17,7 @@ from seatsync import errors
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.admission import Admission
 from seatsync.core.http.api import Api
+from seatsync.core.http.cookies import Cookies, new_visitor
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
@@ -24,17 +25,18 @@ from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
 from seatsync.core.postgres.pool import DatabaseRejected
-from seatsync.core.protocol.call import Call, Client
-from seatsync.core.protocol.registry import Id, Json, Kind, Method, NoParams, Registry
+from seatsync.core.protocol import call as protocol
+from seatsync.core.protocol.call import Call, Client, Login
+from seatsync.core.protocol.params import Id, NoParams
+from seatsync.core.protocol.registry import Json, Kind, Method, Registry
 from seatsync.core.telemetry.sampling import FailureLog
-from seatsync.core.tokens import Tokens
 
 Pipe = trio.abc.HalfCloseableStream
 
-TOKENS = Tokens("0123456789abcdef0123456789abcdef", cookie_secure=False)
+COOKIES = Cookies("0123456789abcdef0123456789abcdef", secure=False, visitor_path="/api/user/")
 
 #: The next visitor of a client that logs in as "chosen".
-CHOSEN_VISITOR = TOKENS.new_visitor()
+NEXT_VISITOR = new_visitor()
 
 #: The body of ``hall.get``: no JSON encoder would write it so.
 HALL_JSON = b'{ "id" : 7 }'
@@ -205,7 +207,7 @@ class World:
         )
         methods = registry(self.calls)
         self.server = HttpServer(
-            Api(methods, TOKENS, self._authenticate),
+            Api(methods, COOKIES, self._authenticate),
             Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
             Admission(
                 OriginPolicy(self.settings.allowed_origins, loopback_only=self.settings.loopback_only),
@@ -237,8 +239,8 @@ class World:
         if authorization == "Bearer bug":
             raise RuntimeError("the authenticator is broken")
         self.addresses.append(address)
-        visitor = TOKENS.visitor(cookies)
-        return Client(address, visitor or TOKENS.new_visitor(), visitor_is_new=visitor is None)
+        visitor = COOKIES.visitor(cookies)
+        return Client(address, visitor or new_visitor(), visitor_is_new=visitor is None)
 
     async def _announce(self, visitor: str, data: dict[str, Any]) -> None:
         self.announced.append((trio.current_time(), visitor, data))
@@ -284,19 +286,17 @@ def registry(calls: list[Call]) -> Registry:
         calls.append(call)
         return {"status": "guest"}
 
-    async def login(call: Call, params: Named) -> dict[str, str]:
+    async def login(call: Call, params: Named) -> protocol.Reply:
         calls.append(call)
-        call.new_session = "new.session.token"
-        if params.username == "chosen":
-            call.client.visitor_next = CHOSEN_VISITOR
-        call.announce = {"status": "user", "username": params.username}
-        return {"status": "user"}
+        return protocol.Reply(
+            data={"status": "user"},
+            login=Login("new.session.token", NEXT_VISITOR),
+            announcement={"status": "user", "username": params.username},
+        )
 
-    async def logout(call: Call, _: NoParams) -> dict[str, bool]:
+    async def logout(call: Call, _: NoParams) -> protocol.Reply:
         calls.append(call)
-        call.session_ended = True
-        call.announce = {"status": "guest"}
-        return {"success": True}
+        return protocol.Reply(data={"success": True}, logged_out=True, announcement={"status": "guest"})
 
     async def throttled(_call: Call, _: NoParams) -> None:
         raise errors.TooManyLoginAttempts(retry_after=29.2)

@@ -9,12 +9,13 @@ from seatsync import errors
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.registry import Json, Kind, Method, NoParams, Pending, Registry
+from seatsync.core.protocol.params import NoParams
+from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry
 
 
 @define(eq=False)
 class FakeWrite:
-    """A write that commits when told."""
+    """A write that a test commits."""
 
     eid: str
     outcome: errors.SeatSyncError | None = None
@@ -31,7 +32,7 @@ class FakeWrite:
         return Json(b'"written"')
 
     async def wait(self) -> Json:
-        """Not asked over WebSocket."""
+        """For HTTP, which these tests do not use."""
         return self.result()
 
     def commit(self) -> None:
@@ -46,14 +47,14 @@ class Domain:
 
     gate: trio.Event = field(factory=trio.Event)
     fault: Exception | None = None
-    """What the method ``fail``, and `caught_up`, raise."""
+    """Raised by the method ``fail`` and by `caught_up`."""
     answer: bytes = b'"done"'
     called: list[str] = field(factory=list)
     writes: list[FakeWrite] = field(factory=list)
     subscribers: list[Subscription] = field(factory=list)
     caught: list[str] = field(factory=list)
     missed: bytes | None = None
-    """What a subscriber is sent that has caught up."""
+    """Sent to a subscriber that has caught up."""
 
     def registry(self) -> Registry:
         """The methods by name."""

@@ -1,7 +1,7 @@
-"""People at a server without sockets: browsers that keep cookies, programs that do not, and their authenticators.
+"""The user domain without sockets: browsers with cookies, programs with tokens, and their authenticators.
 
-Calls go the way they go in the server: cookies → `Authenticator` → `Registry` → the method → PostgreSQL, and the
-answer's cookies back into the browser.
+Calls take the server's path: cookies → `Authenticator` → `Registry` → the method → PostgreSQL, and the reply's cookies
+back into the browser.
 """
 
 import time
@@ -16,15 +16,16 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from seatsync.config import Settings, load_settings
+from seatsync.core.http.cookies import Cookies
 from seatsync.core.postgres.pool import Database, Row, open_loop
 from seatsync.core.postgres.queries import Query
-from seatsync.core.protocol.call import Call, Client
-from seatsync.core.protocol.registry import Registry
-from seatsync.core.tokens import Tokens
+from seatsync.core.protocol.call import Call, Client, Reply
+from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.store import UserStore
+from seatsync.user.tokens import Tokens
 
 JWT_KEY = "a key of 32 bytes that guards no house"
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
@@ -32,7 +33,7 @@ LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
 
 @define
 class Clock:
-    """A clock that moves when told."""
+    """A clock that a test moves."""
 
     now: float = field(factory=time.time)
 
@@ -41,7 +42,7 @@ class Clock:
         return self.now
 
     def next_code(self) -> None:
-        """Go on until authenticators show a code that was not used yet."""
+        """Advance until authenticators show an unused code."""
         self.now += 30
 
 
@@ -52,15 +53,16 @@ class House:
     db: Database
     clock: Clock
     tokens: Tokens
+    cookies: Cookies
     registry: Registry
     authenticator: Authenticator
 
     def browser(self, address: str = REMOTE) -> "Browser":
-        """A browser nobody has used yet."""
+        """A browser without cookies."""
         return Browser(self, address)
 
     def evolve_settings(self, **changes: Any) -> "House":
-        """The same house, differently set."""
+        """The same house with other settings."""
         methods = UserMethods(self.db, self.tokens, evolve(_settings(), **changes), self.clock)
         return evolve(self, registry=Registry(methods.table(), public_view=True))
 
@@ -73,7 +75,7 @@ class House:
         return await self.db.fetchval(Query("test", "A test's own.", statement), *args)
 
     async def register(self, username: str, browser: "Browser | None" = None) -> "Phone":
-        """A user made the usual way, and the authenticator that was enrolled."""
+        """Register a user; returns the authenticator that was enrolled."""
         browser = browser or self.browser()
         phone = Phone.scan(self.clock, await browser("user.auth_start", username=username))
         await browser("user.register", username=username, code=phone.code())
@@ -90,16 +92,16 @@ class Phone:
 
     @classmethod
     def scan(cls, clock: Clock, candidate: dict[str, Any]) -> "Phone":
-        """One that has scanned the QR code of that answer."""
+        """An authenticator that has scanned the QR code of that answer."""
         assert candidate["status"] == "candidate"
         return cls(clock, candidate["qr_url"].partition("secret=")[2])
 
     def code(self, drift: int = 0) -> str:
-        """What it shows, or showed or will show so many steps away."""
+        """The code it shows, ``drift`` steps from now."""
         return pyotp.TOTP(self.secret).generate_otp(int(self.clock.now // 30) + drift)
 
     def wrong_code(self) -> str:
-        """Six digits that it does not show anywhere near now."""
+        """Six digits that are no code of the steps around now."""
         near = {self.code(drift) for drift in range(-2, 3)}
         return next(code for code in ("000000", "111111", "222222", "333333", "444444", "555555") if code not in near)
 
@@ -111,11 +113,11 @@ class Browser:
     house: House
     address: str
     cookies: dict[str, str] = field(factory=dict)
-    last: Call | None = None
-    """The newest call, with what its answer carried besides data."""
+    last: tuple[Call, Reply] | None = None
+    """The newest call and its reply."""
 
     async def client(self, authorization: str | None = None) -> Client:
-        """Who it is for the server just now."""
+        """The client that the server finds for it."""
         return await self.house.authenticator.client(self.address, authorization, self.cookies)
 
     async def __call__(self, name: str, /, **data: Any) -> Any:
@@ -126,18 +128,18 @@ class Browser:
         self, name: str, data: dict[str, Any], client: Client, transport: Literal["http", "ws"] = "http"
     ) -> Any:
         """The answer of a method to that client."""
-        registry, tokens = self.house.registry, self.house.tokens
+        registry, cookies = self.house.registry, self.house.cookies
         if client.visitor_is_new:
-            self._set(tokens.visitor_cookie(client.visitor))
-        self.last = call = Call(client, registry.find(name), "1", transport)
-        answer = orjson.loads(await registry.answer(call, data))
-        if call.new_session is not None and transport == "http":
-            assert client.visitor_next is not None
-            self._set(tokens.session_cookie(call.new_session))
-            self._set(tokens.visitor_cookie(client.visitor_next))
-        if call.session_ended:
-            self._set(tokens.clear_session_cookie())
-        return answer
+            self._set(cookies.visitor_cookie(client.visitor))
+        call = Call(client, name, "1", transport)
+        reply = await registry.run(registry.find(name), call, data)
+        self.last = call, reply
+        if reply.login is not None and transport == "http":
+            self._set(cookies.session_cookie(reply.login.token))
+            self._set(cookies.visitor_cookie(reply.login.visitor))
+        if reply.logged_out:
+            self._set(cookies.clear_session_cookie())
+        return orjson.loads(encode(reply.data))
 
     def _set(self, cookie: str) -> None:
         name, _, value = cookie.partition(";")[0].partition("=")
@@ -148,9 +150,10 @@ class Browser:
 async def open_house(database_url: str) -> AsyncIterator[House]:
     """A house on that database."""
     async with open_loop(), Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
-        clock, tokens = Clock(), Tokens(JWT_KEY, cookie_secure=False)
+        clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
         registry = Registry(UserMethods(db, tokens, _settings(), clock).table(), public_view=True)
-        yield House(db, clock, tokens, registry, Authenticator(UserStore(db), tokens, nursery.start_soon))
+        authenticator = Authenticator(UserStore(db), tokens, cookies, nursery.start_soon)
+        yield House(db, clock, tokens, cookies, registry, authenticator)
 
 
 def _settings() -> Settings:

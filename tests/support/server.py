@@ -16,9 +16,9 @@ from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.postgres.pool import Database, Row, open_loop
 from seatsync.core.postgres.queries import Query
 from seatsync.core.timing import Timing
-from seatsync.core.tokens import Tokens
 from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
+from seatsync.user.tokens import Tokens
 from tests.support.client import Client, open_client
 
 SECRET = "tests only: " + 32 * "s"
@@ -30,20 +30,20 @@ class RunningServer:
 
     settings: Settings
     port: int
-    """Where HTTP is expected."""
+    """For HTTP."""
     ws_port: int
-    """Where WebSockets are expected."""
+    """For WebSockets."""
     db: Database
     """A pool of the test's own on the same database."""
     stop: trio.Event
 
     async def sql(self, statements: str) -> None:
-        """Run SQL as a maintainer would in psql."""
+        """Run SQL as in psql."""
         async with self.db.session(timeout=30) as session:
             await session.script(statements)
 
     async def rows(self, query: str, *args: Any) -> list[Row]:
-        """The rows of one query of a maintainer's."""
+        """The rows of a query."""
         return await self.db.fetch(Query("test", "A test's own.", query), *args, timeout=30)
 
     async def value(self, query: str, *args: Any) -> Any:
@@ -51,8 +51,8 @@ class RunningServer:
         return await self.db.fetchval(Query("test", "A test's own.", query), *args, timeout=30)
 
     async def token(self, name: str, role: str = "operator") -> str:
-        """A session token of that user, who is added if need be."""
-        tokens = Tokens(SECRET, cookie_secure=False)
+        """A session token of that user, who is added if missing."""
+        tokens = Tokens(SECRET)
         (token,) = await accounts.session_tokens(self.db, tokens, name, create=True, count=1)
         if role != self.settings.default_role:
             await accounts.set_role(self.db, name, role)  # type: ignore[arg-type]  # tests name real roles

@@ -20,7 +20,7 @@ from seatsync.cli import main as cli
 from seatsync.config import SETTINGS, load_settings
 from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
-from seatsync.core.connections.table import DROP_AFTER_S, PING_AFTER_S, SLOW_FOR_S
+from seatsync.core.http.cookies import SESSION_LIFETIME_S
 from seatsync.core.http.exchange import MAX_HEAD_BYTES
 from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.listen import BACKLOG
@@ -29,7 +29,6 @@ from seatsync.core.protocol.envelope import MAX_EID_BYTES
 from seatsync.core.protocol.registry import Access, Method, Registry
 from seatsync.core.telemetry.metrics import Exposition, Metrics
 from seatsync.core.timing import Timing
-from seatsync.core.tokens import SESSION_LIFETIME_S, Tokens
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
@@ -38,6 +37,7 @@ from seatsync.load.faults import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
 from seatsync.user.methods import UserMethods
+from seatsync.user.tokens import Tokens
 from seatsync.user.totp import STEP_S
 from tests.faults import crashes, feed, herd, network, slow
 from tests.faults.drill import DRILLS
@@ -71,15 +71,15 @@ NUMBERS = [
     ("Limits", f"{SPARE_SOCKETS} sockets more, {SPARE_SOCKETS_PER_PEER} more of one address"),
     ("Limits", f"beyond {SOCKETS_PER_REQUEST} for each request it may send"),
     ("Limits", f"once {SLOW_BYTES // 1024} KiB wait for it"),
-    ("Limits", f"After {SLOW_FOR_S:g} s without that, it is closed with {CloseCode.TOO_SLOW}"),
-    ("Connections", f"silent for {PING_AFTER_S:g} s"),
-    ("Connections", f"nothing at all for {DROP_AFTER_S:g} s"),
+    ("Limits", f"After {Timing().slow_for_s:g} s without that, it is closed with {CloseCode.TOO_SLOW}"),
+    ("Connections", f"silent for {Timing().ping_after_s:g} s"),
+    ("Connections", f"nothing at all for {Timing().drop_after_s:g} s"),
     ("Messages in, messages out", f"a string of at most {MAX_EID_BYTES} bytes"),
     ("Messages in, messages out", f"up to {MAX_WRITES} of them"),
     ("Methods", f"1 to {MAX_SEATS:,} different seats"),
     ("Signing in", f"a session, for {SESSION_LIFETIME_S // 86_400} days"),
     ("Signing in", f"{STEP_S} s, one step of drift"),
-    ("Behind nginx", f"every {PING_AFTER_S:g} s"),
+    ("Behind nginx", f"every {Timing().ping_after_s:g} s"),
     ("The times", f"more than {BUSY:.0%} of a core".replace("%", " %")),
     ("The kernel", f"{BACKLOG:,} at most are used"),
 ]
@@ -98,7 +98,7 @@ def pages() -> Pages:
 def methods() -> dict[str, Method]:
     """Every method, of a registry without anything behind it."""
     nothing = cast("Any", None)
-    tokens = Tokens("s" * 32, cookie_secure=False)
+    tokens = Tokens("s" * 32)
     registry = Registry(
         [
             *UserMethods(nothing, tokens, load_settings({}, dotenv=None)).table(),

@@ -1,4 +1,4 @@
-"""What every unsubscribing method does."""
+"""The methods that end subscriptions, and access to a call's connection."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from seatsync import errors
-from seatsync.core.connections.connection import Connection
+from seatsync.core.connections.connection import Connection, SocketCall
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.envelope import normalise_eid
 from seatsync.core.protocol.registry import Json, Kind, Method
@@ -22,10 +22,7 @@ class SubEid:
 
 
 def unsubscribing(name: str, subscribe: str) -> Method:
-    """The method ``name``, which ends what the method ``subscribe`` began.
-
-    It needs no rights: a client may always hear less.
-    """
+    """The method ``name``, which ends subscriptions of the method ``subscribe``. It needs no rights."""
     return Method(name, SubEid, _unsubscriber(subscribe), kind=Kind.UNSUBSCRIBE)
 
 
@@ -38,7 +35,7 @@ def _unsubscriber(subscribe: str) -> Callable[[Call, SubEid], Awaitable[Json]]:
 
 
 def connection_of(call: Call) -> Connection:
-    """The WebSocket connection that a subscribing method was called on; raises `BadRequest` over HTTP."""
-    if call.connection is None:
+    """The WebSocket connection of a call; raises `BadRequest` over HTTP."""
+    if not isinstance(call, SocketCall):
         raise errors.BadRequest("Subscriptions need a WebSocket.")
     return call.connection

@@ -1,4 +1,4 @@
-"""``POST /api/<module>/<method>``: the methods of the registry over HTTP, with the cookies that browsers sign in by."""
+"""``POST /api/<module>/<method>``: the methods of the registry over HTTP, and the cookies that sign browsers in."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -7,12 +7,12 @@ import orjson
 from attrs import evolve
 
 from seatsync import errors
+from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure, success
-from seatsync.core.protocol.call import Call, Client
+from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.envelope import make_eid
-from seatsync.core.protocol.registry import Method, Registry
-from seatsync.core.tokens import Tokens
+from seatsync.core.protocol.registry import Method, Registry, encode
 
 #: Finds the client behind an address, an ``Authorization`` field and cookies; a bad token makes a guest.
 Authenticate = Callable[[str, str | None, Mapping[str, str]], Awaitable[Client]]
@@ -20,19 +20,17 @@ Authenticate = Callable[[str, str | None, Mapping[str, str]], Awaitable[Client]]
 PREFIX = "/api/"
 ALLOW = b"POST, OPTIONS"
 
-_USER_PREFIX = "/api/user/"
-
 
 class Api:
     """Runs methods for HTTP requests."""
 
-    def __init__(self, registry: Registry, tokens: Tokens, authenticate: Authenticate) -> None:
+    def __init__(self, registry: Registry, cookies: Cookies, authenticate: Authenticate) -> None:
         self._registry = registry
-        self._tokens = tokens
+        self._cookies = cookies
         self._authenticate = authenticate
 
     def find(self, path: str) -> Method:
-        """The method behind a path; raises `RouteNotFound`, for the subscriptions too."""
+        """The method of a path; raises `RouteNotFound`, also for subscriptions."""
         module, _, name = path.removeprefix(PREFIX).partition("/")
         try:
             method = self._registry.find(f"{module}.{name}")
@@ -48,12 +46,12 @@ class Api:
 
     def visitor_cookie(self, client: Client) -> HeaderList:
         """The visitor cookie for a client that came without one."""
-        return [_set_cookie(self._tokens.visitor_cookie(client.visitor))] if client.visitor_is_new else []
+        return [_set_cookie(self._cookies.visitor_cookie(client.visitor))] if client.visitor_is_new else []
 
     async def answer(self, request: Request, body: bytes, address: str) -> Response:
-        """Run the request's method and wait for its outcome; raises faults of ours only.
+        """Run the request's method and wait for its outcome. Raises `ServerFault` and bugs; other errors are responses.
 
-        A cancellation does not take a queued write back.
+        A cancellation leaves a write queued.
         """
         client = await self.client(request, address)
         try:
@@ -68,26 +66,27 @@ class Api:
         method = self.find(request.path)
         if request.method != "POST":
             raise errors.MethodNotAllowed
-        call = Call(client, method, make_eid(), "http", asked_as=method.name)
-        data = await self._registry.answer(call, parse_object(body))
+        call = Call(client, method.name, make_eid(), "http")
+        reply = await self._registry.run(method, call, parse_object(body))
         return evolve(
-            success(data),
-            headers=self._login_cookies(call) or self._first_cookie(request, client),
-            announcement=None if call.announce is None else (client.visitor, call.announce),
+            success(encode(reply.data)),
+            headers=self._login_cookies(reply, client) or self._first_cookie(request, client),
+            announcement=None if reply.announcement is None else (client.visitor, reply.announcement),
         )
 
-    def _login_cookies(self, call: Call) -> HeaderList:
-        """What a login or a logout changes. A login makes a new visitor: whoever planted the old id knows it."""
-        if call.new_session is not None:
-            visitor = call.client.visitor_next or self._tokens.new_visitor()
-            cookies = [self._tokens.session_cookie(call.new_session), self._tokens.visitor_cookie(visitor)]
+    def _login_cookies(self, reply: Reply, client: Client) -> HeaderList:
+        if reply.login is not None:
+            cookies = (
+                self._cookies.session_cookie(reply.login.token),
+                self._cookies.visitor_cookie(reply.login.visitor),
+            )
             return [_set_cookie(cookie) for cookie in cookies]
-        if call.session_ended:
-            return [_set_cookie(self._tokens.clear_session_cookie()), *self.visitor_cookie(call.client)]
+        if reply.logged_out:
+            return [_set_cookie(self._cookies.clear_session_cookie()), *self.visitor_cookie(client)]
         return []
 
     def _first_cookie(self, request: Request, client: Client) -> HeaderList:
-        return self.visitor_cookie(client) if request.path.startswith(_USER_PREFIX) else []
+        return self.visitor_cookie(client) if request.path.startswith(self._cookies.visitor_path) else []
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

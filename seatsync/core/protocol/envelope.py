@@ -1,4 +1,4 @@
-"""The message envelope: text in, `Request` out, and answers as JSON text. Sans I/O; knows no socket and no trio.
+"""The message envelope: text in, `Request` out, and replies as JSON text. Sans I/O.
 
 Client to server ``{"type", "data", "eid", "ts"?}``; server to client ``{"type", "status", "data", "error", "eid",
 "ts"}``, always all six, plus ``message`` (and ``retry_after``) on errors.
@@ -22,6 +22,9 @@ MAX_EID_BYTES = 128
 _BEFORE_EID, _AFTER_EID = b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":', b',"ts":%d}'
 _ENVELOPE = _BEFORE_EID + b"%b" + _AFTER_EID
 
+#: The payload of a close frame is at most 125 bytes, two of them the code (RFC 6455, section 5.5).
+_MAX_REASON_BYTES = 123
+
 
 @frozen
 class Request:
@@ -31,11 +34,11 @@ class Request:
     data: Any
     """``None`` where the message has none."""
     eid: str
-    """The client's id for it, as text, or one the server made."""
+    """The client's id for it, as text, or one from `make_eid`."""
 
 
 class Undecodable(Exception):
-    """A text that is no request: carries what an error answer needs."""
+    """The text is no request: carries what its error reply needs."""
 
     def __init__(self, error: errors.SeatSyncError, type_: str, eid: str) -> None:
         super().__init__(error.message)
@@ -45,7 +48,7 @@ class Undecodable(Exception):
 
 
 def decode(text: str) -> Request:
-    """Read one text message; raises `Undecodable`."""
+    """Parse one text message; raises `Undecodable`."""
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -54,31 +57,28 @@ def decode(text: str) -> Request:
         raise Undecodable(errors.BadRequest("The message is not a JSON object."), "", make_eid())
     type_ = message.get("type")
     known_type = type_ if isinstance(type_, str) else ""
-    try:
-        eid = read_eid(message, text)
-    except errors.ValidationError as error:
-        raise Undecodable(error, known_type, make_eid()) from None
+    eid = _read_eid(message, text) if "eid" in message else make_eid()
+    if eid is None:
+        fault = errors.ValidationError(f"eid: a string of at most {MAX_EID_BYTES} bytes or an integer is needed.")
+        raise Undecodable(fault, known_type, make_eid())
     if not known_type:
         raise Undecodable(errors.MessageTypeRequired(), "", eid)
     return Request(known_type, message.get("data"), eid)
 
 
 def make_eid() -> str:
-    """An eid for a message that came without a usable one."""
+    """An eid for a message without a usable one."""
     return token_hex(8)
 
 
-def read_eid(message: dict[str, Any], text: str) -> str:
-    """The message's eid as text; made here if absent; raises `ValidationError` for what cannot be one."""
-    if "eid" not in message:
-        return make_eid()
+def _read_eid(message: dict[str, Any], text: str) -> str | None:
     value = message["eid"]
-    if type(value) is float and value.is_integer():
-        value = _exact_integer(text)
-    eid = normalise_eid(value)
-    if eid is None:
-        raise errors.ValidationError(f"eid: a string of at most {MAX_EID_BYTES} bytes or an integer is needed.")
-    return eid
+    if type(value) is float and value.is_integer():  # orjson reads an integer past 64 bits as a float
+        try:
+            value = json.loads(text)["eid"]
+        except (ValueError, RecursionError):
+            return None
+    return normalise_eid(value)
 
 
 def normalise_eid(value: Any) -> str | None:
@@ -90,21 +90,13 @@ def normalise_eid(value: Any) -> str | None:
     return value if value.isascii() or len(value.encode()) <= MAX_EID_BYTES else None
 
 
-def _exact_integer(text: str) -> Any:
-    """The eid once more, for orjson reads an integer past 64 bits as a float."""
-    try:
-        return json.loads(text)["eid"]
-    except (ValueError, RecursionError):
-        return None
-
-
 def envelope(type_: str, status: bytes, eid: str, data: bytes) -> bytes:
-    """An answer, snapshot or update; ``data`` is JSON text that passes through as it is."""
+    """A reply, snapshot or update; ``data`` is JSON text and is copied as it is."""
     return _ENVELOPE % (orjson.dumps(type_), status, data, encode_eid(eid), time.time() * 1000)
 
 
 def envelope_around_eid(type_: str, status: bytes, data: bytes) -> tuple[bytes, bytes]:
-    """What stands before and after the eid, which is all that differs between those who are sent the same."""
+    """The envelope's bytes before and after the eid: a broadcast differs between subscribers in the eid alone."""
     return _BEFORE_EID % (orjson.dumps(type_), status, data), _AFTER_EID % (time.time() * 1000)
 
 
@@ -114,8 +106,8 @@ def encode_eid(eid: str) -> bytes:
 
 
 def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
-    """The answer to a request that failed."""
-    answer: dict[str, Any] = {
+    """The reply to a request that failed."""
+    reply: dict[str, Any] = {
         "type": type_,
         "status": "error",
         "data": None,
@@ -125,14 +117,14 @@ def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
         "ts": int(time.time() * 1000),
     }
     if error.retry_after is not None:
-        answer["retry_after"] = error.retry_after
-    return orjson.dumps(answer)
+        reply["retry_after"] = error.retry_after
+    return orjson.dumps(reply)
 
 
 def close_reason(reason: str, retry_ms: tuple[int, int] | None = None) -> str:
-    """The JSON advice of a close frame: at most 123 bytes (RFC 6455, section 5.5)."""
+    """The JSON text of a close frame; ``retry_ms`` is the range from which a client draws its reconnect delay."""
     advice: dict[str, Any] = {"reason": reason}
     if retry_ms is not None:
         advice["retry_ms"] = retry_ms
     text = orjson.dumps(advice).decode()
-    return text if len(text) <= 123 else orjson.dumps({"reason": "error"}).decode()  # noqa: PLR2004 - RFC 6455, 5.5
+    return text if len(text) <= _MAX_REASON_BYTES else orjson.dumps({"reason": "error"}).decode()

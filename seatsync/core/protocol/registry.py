@@ -1,67 +1,58 @@
-"""The methods by name: who may call each, what its parameters look like, and how it is run.
+"""The methods by name: access, parameters, and how each is run.
 
-A domain hands over a table of `Method`; WebSocket connections and the HTTP side look methods up here and run them
-the same way. Nothing here knows a transport.
+A domain hands in a table of `Method`. WebSocket connections and the HTTP API find methods here and run them alike.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
-from typing import Any, NewType, Protocol, get_origin
-from uuid import UUID
+from typing import Any, NewType, Protocol
 
 import attrs
-import cattrs
 import orjson
 from attrs import frozen
-from cattrs.cols import list_structure_factory
-from cattrs.gen import make_dict_structure_fn
 
 from seatsync import errors
-from seatsync.core.protocol.call import WRITERS, Call, Client
+from seatsync.core.protocol.call import Call, Client, Reply
+from seatsync.core.protocol.params import structure
 
-#: JSON text made by PostgreSQL (or by `encode`), passed through as bytes.
+#: JSON text as bytes, made by PostgreSQL or by `encode`.
 Json = NewType("Json", bytes)
-
-#: An id in a request's data: a positive integer that fits PostgreSQL's bigint.
-Id = NewType("Id", int)
-
-_MAX_ID = 2**63 - 1
 
 
 class Access(Enum):
-    """Who may call a method."""
+    """The right that a method needs."""
 
     ANYONE = auto()
     READ = auto()
-    """Everyone while ``PUBLIC_VIEW`` is on, else users."""
+    """Guests while ``PUBLIC_VIEW`` is on, and users."""
     USER = auto()
     WRITE = auto()
-    """Users whose role may change seats."""
+    """Users with `Identity.may_write`."""
 
 
 class Kind(Enum):
     """How a connection runs a method."""
 
     CALL = auto()
-    """Awaited before the connection's next message is looked at."""
+    """Awaited before the connection's next message is started."""
     WRITE = auto()
-    """Queued at once, answered when it has committed; up to 64 of a connection at a time."""
+    """Queued at once, answered after its commit; several of a connection may be in flight."""
     SUBSCRIBE = auto()
     """As `CALL`; WebSocket only; sends its own first frame."""
     UNSUBSCRIBE = auto()
 
 
 class Pending(Protocol):
-    """A write that was queued: what `Kind.WRITE` methods return."""
+    """A queued write: the return value of `Kind.WRITE` methods."""
 
     def on_done(self, callback: Callable[["Pending"], None]) -> None:
         """Call ``callback(self)`` once, from the writer's task, when the outcome is known."""
 
     def result(self) -> Json:
-        """The answer's data; raises the `SeatSyncError` the write ended in. Only after it is done."""
+        """The reply's data, once done; raises the `SeatSyncError` that the write ended in."""
 
     async def wait(self) -> Json:
-        """Wait for the outcome, then `result`. A cancellation does not take the write back."""
+        """Wait for the outcome, then `result`. A cancellation leaves the write queued."""
 
 
 @frozen
@@ -72,119 +63,20 @@ class Method:
     params: type
     """An attrs class."""
     run: Callable[[Call, Any], Any]
-    """`Kind.WRITE`: a plain function that returns a `Pending`; else an async function that returns the answer's data
-    (``None`` for SUBSCRIBE, which sends its own)."""
+    """`Kind.WRITE`: a plain function that returns a `Pending`. Else an async function that returns the reply's data or
+    a `Reply`; ``None`` for SUBSCRIBE."""
     access: Access = Access.ANYONE
     kind: Kind = Kind.CALL
     aliases: tuple[str, ...] = ()
 
     @property
     def over_http(self) -> bool:
-        """Everything but the subscriptions."""
+        """True for everything but the subscriptions."""
         return self.kind in {Kind.CALL, Kind.WRITE}
 
 
-@frozen
-class NoParams:
-    """Parameters of a method that takes none."""
-
-
-class _Converter(cattrs.Converter):
-    """attrs classes from JSON without coercion: ``"7"`` is no integer and ``true`` is none either."""
-
-    def __init__(self) -> None:
-        super().__init__(detailed_validation=True, forbid_extra_keys=False)
-        self.register_structure_hook(str, _exactly(str, "a string"))
-        self.register_structure_hook(int, _exactly(int, "an integer"))
-        self.register_structure_hook(Id, _id)
-        self.register_structure_hook(UUID, _uuid)
-        self.register_structure_hook_factory(attrs.has, self._object)
-        self.register_structure_hook_factory(_is_list, self._list)
-
-    def _object(self, cls: type) -> Callable[[Any, Any], Any]:
-        inner: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, self)
-
-        def hook(value: Any, wanted: Any) -> Any:
-            if type(value) is not dict:
-                raise ValueError("an object is needed")
-            return inner(value, wanted)
-
-        return hook
-
-    def _list(self, wanted: type) -> Callable[[Any, Any], Any]:
-        inner = list_structure_factory(wanted, self)
-
-        def hook(value: Any, wanted: Any) -> Any:
-            if type(value) is not list:
-                raise ValueError("a list is needed")
-            return inner(value, wanted)
-
-        return hook
-
-
-def _exactly(wanted: type, name: str) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _: Any) -> Any:
-        if type(value) is not wanted:
-            raise ValueError(f"{name} is needed")
-        return value
-
-    return hook
-
-
-def _is_list(wanted: Any) -> bool:
-    return get_origin(wanted) is list
-
-
-def _id(value: Any, _: Any) -> Id:
-    if type(value) is not int or not 0 < value <= _MAX_ID:
-        raise ValueError("a positive integer is needed")
-    return Id(value)
-
-
-def _uuid(value: Any, _: Any) -> UUID:
-    try:
-        return UUID(value)
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError("a UUID is needed") from None
-
-
-_converter = _Converter()
-
-
-def structure(data: Any, params: type) -> Any:
-    """An instance of ``params`` from a request's ``data``; ``None`` stands for ``{}``.
-
-    A `SeatSyncError` raised by a field's validator passes through as it is; any other fault is a `ValidationError`
-    that names the path of the offending field.
-    """
-    try:
-        return _converter.structure({} if data is None else data, params)
-    except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, OverflowError) as error:
-        path, cause = _innermost(error)
-        if isinstance(cause, errors.SeatSyncError):
-            raise cause from None
-        raise errors.ValidationError(f"{path}: {_reason(cause)}." if path else f"data: {_reason(cause)}.") from None
-
-
-def _innermost(error: BaseException) -> tuple[str, BaseException]:
-    """The first leaf of a tree of validation errors and the path that leads to it."""
-    path = ""
-    while isinstance(error, cattrs.BaseValidationError):
-        error = error.exceptions[0]
-        for note in getattr(error, "__notes__", ()):
-            if isinstance(note, cattrs.AttributeValidationNote):
-                path = f"{path}.{note.name}" if path else note.name
-            elif isinstance(note, cattrs.IterableValidationNote):
-                path = f"{path}[{note.index}]"
-    return path, error
-
-
-def _reason(cause: BaseException) -> str:
-    return "is missing" if isinstance(cause, KeyError) else str(cause) or "has the wrong shape"
-
-
 def encode(data: Any) -> Json:
-    """The answer's data as JSON; bytes made by PostgreSQL pass through."""
+    """A reply's data as JSON; bytes pass through as they are."""
     if isinstance(data, bytes):
         return Json(data)
     return Json(orjson.dumps(data, default=attrs.asdict))
@@ -207,40 +99,42 @@ class Registry:
         return iter(dict.fromkeys(self._methods.values()))
 
     def find(self, name: str) -> Method:
-        """The method of that name; raises `UnknownMessageType`."""
+        """Raises `UnknownMessageType`."""
         try:
             return self._methods[name]
         except KeyError:
             raise errors.UnknownMessageType(f"There is no method {name[:64]!r}.") from None
 
-    async def admit(self, call: Call, data: Any) -> Any:
-        """Check the caller's rights, then the data; returns the method's parameters.
+    async def admit(self, method: Method, client: Client, data: Any) -> Any:
+        """Check the client's rights, then the data; returns the method's parameters.
 
-        Raises `Unauthorized`, `Forbidden`, `SessionExpired`, `ServiceUnavailable` or a fault of the data. It does not
-        checkpoint unless the client's token still has to be checked.
+        Raises `Unauthorized`, `Forbidden`, `SessionExpired`, `ServiceUnavailable`, or `structure`'s errors. It
+        checkpoints only if the client's token was not verified yet.
         """
-        await self._authorize(call.method.access, call.client)
-        return structure(data, call.method.params)
+        await self._authorize(method.access, client)
+        return structure(data, method.params)
 
     async def _authorize(self, access: Access, client: Client) -> None:
         if access is Access.ANYONE or (access is Access.READ and self._public_view):
             return
-        if client.ended:
+        if client.session is None:
+            raise errors.Unauthorized
+        if client.session.ended:
             raise errors.SessionExpired
-        identity = await client.identify()
+        identity = await client.session.identify()
         if identity is None:
             raise errors.Unauthorized
-        if access is Access.WRITE and identity.role not in WRITERS:
+        if access is Access.WRITE and not identity.may_write:
             raise errors.Forbidden
 
-    async def answer(self, call: Call, data: Any) -> Json:
-        """Admit the call, run its method and wait for the outcome: the whole way, for a caller that has only one.
+    async def run(self, method: Method, call: Call, data: Any) -> Reply:
+        """Admit the call, run its method and wait for the outcome.
 
-        Raises the `SeatSyncError` the call ends in. A cancellation does not take a queued write back.
+        Raises the `SeatSyncError` that the call ends in. A cancellation leaves a write queued.
         """
-        params = await self.admit(call, data)
-        if call.method.kind is Kind.WRITE:
-            pending: Pending = call.method.run(call, params)
-            return await pending.wait()
-        run: Callable[[Call, Any], Awaitable[Any]] = call.method.run
-        return encode(await run(call, params))
+        params = await self.admit(method, call.client, data)
+        if method.kind is Kind.WRITE:
+            pending: Pending = method.run(call, params)
+            return Reply(data=await pending.wait())
+        outcome = await method.run(call, params)
+        return outcome if isinstance(outcome, Reply) else Reply(data=outcome)

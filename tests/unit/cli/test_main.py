@@ -19,7 +19,7 @@ import pytest
 
 from seatsync.cli import admin
 from seatsync.cli import main as cli
-from seatsync.core.tokens import Tokens
+from seatsync.user.tokens import Tokens
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
@@ -287,7 +287,7 @@ def test_token_prints_tokens_of_live_sessions(environment: str, capsys: pytest.C
     assert cli.main(["token", "loader", "--create", "--count", "3"]) == 0
     tokens = capsys.readouterr().out.split("\n")
     assert tokens.pop() == ""
-    verified = [Tokens(SECRET, cookie_secure=False).verify(token) for token in tokens]
+    verified = [Tokens(SECRET).verify(token) for token in tokens]
     sessions = {claims.session_id for claims in verified if claims is not None}
     assert len(sessions) == 3
     assert all(isinstance(session, UUID) for session in sessions)
@@ -362,7 +362,7 @@ def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: py
         printed.append(capsys.readouterr().out.strip())
     secret = embedded / "jwt_secret"
     assert secret.stat().st_mode & 0o777 == 0o600
-    tokens = Tokens(secret.read_text().strip(), cookie_secure=False)
+    tokens = Tokens(secret.read_text().strip())
     claims = [tokens.verify(token) for token in printed]
     assert claims[0] is not None
     assert claims[1] is not None

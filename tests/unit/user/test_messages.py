@@ -1,17 +1,18 @@
-"""Requests check themselves, and say which field is wrong."""
+"""Requests are validated when structured; the error belongs to the bad field."""
 
 from typing import Any
 
 import pytest
 
 from seatsync import errors
-from seatsync.core.protocol.registry import encode, structure
+from seatsync.core.protocol.params import structure
+from seatsync.core.protocol.registry import encode
 from seatsync.user.messages import Candidate, Coded, Guest, Named, NamedCode, NamedPhrase, Phrased, User
 
 
 @pytest.mark.parametrize("username", ["abc", "A_b-9", "x" * 32, "---"])
 def test_a_username_is_3_to_32_letters_digits_hyphens_underscores(username: str) -> None:
-    """What the pattern allows is taken as it is."""
+    """A name of the pattern is taken as it is."""
     assert structure({"username": username}, Named).username == username
 
 
@@ -40,14 +41,14 @@ def test_a_code_is_six_digits(code: str) -> None:
 
 @pytest.mark.parametrize("phrase", ["", "x" * 257])
 def test_a_phrase_is_of_sensible_length(phrase: str) -> None:
-    """What cannot be a phrase is not hashed."""
+    """Text that cannot be a phrase is not hashed."""
     with pytest.raises(errors.InvalidRecoveryPhrase):
         structure({"phrase": phrase}, Phrased)
 
 
 @pytest.mark.parametrize("cls", [Named, NamedCode, NamedPhrase])
 def test_a_username_of_another_type_is_a_validation_error(cls: type) -> None:
-    """A number is no username: the path says where."""
+    """A number is no username: the error has the path."""
     with pytest.raises(errors.ValidationError, match="username"):
         structure({"username": 7, "code": "123456", "phrase": "x"}, cls)
 

@@ -1,10 +1,8 @@
-"""One WebSocket connection: what becomes of its requests and subscriptions, whatever the peer and the methods do.
-
-Over a real socket, with methods made for these tests.
-"""
+"""One WebSocket connection: its requests, subscriptions and end, over a real socket, with methods of the tests' own."""
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -13,13 +11,13 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.connections import connection as module
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES, Connection
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
+from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.core.websocket.socket import WebSocket
 from tests.support.methods import Domain
@@ -28,7 +26,7 @@ from tests.support.pairs import Peer, tcp_pair
 
 @define
 class Wired(Peer):
-    """A client, its connection on the server, and what that serves."""
+    """A client, its connection on the server, and the methods."""
 
     domain: Domain = field(kw_only=True)
     connection: Connection = field(kw_only=True)
@@ -40,7 +38,7 @@ class Wired(Peer):
         self.ended.set()
 
     async def fall_behind(self) -> int:
-        """Ask for more than the kernel takes, without reading it; how many answers are to come."""
+        """Fill the send buffer; returns the number of replies that are to be read."""
         self.domain.answer = b'"%s"' % (b"x" * 20_000)
         asked = 0
         while self.connection.has_room:
@@ -51,16 +49,16 @@ class Wired(Peer):
         return asked
 
 
-@pytest.fixture
-async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
+@asynccontextmanager
+async def wire(nursery: trio.Nursery, timing: Timing = Timing()) -> AsyncIterator[Wired]:
     """A served connection."""
     ours, theirs = tcp_pair()
     domain = Domain()
     with ours, theirs:
-        stream = Stream(ours, "127.0.0.1", nursery.start_soon)
-        socket = WebSocket(stream, max_message_bytes=1 << 18)
+        stream = Stream(ours, "127.0.0.1", nursery.start_soon, timing=timing)
+        socket = WebSocket(stream, max_message_bytes=1 << 18, timing=timing)
         client = Client("127.0.0.1", "visitor")
-        connection = Connection(socket, client, domain.registry(), Metrics(), FailureLog())
+        connection = Connection(socket, client, domain.registry(), Metrics(), FailureLog(), timing=timing)
         wired = Wired(stream, theirs, socket, domain=domain, connection=connection)
         nursery.start_soon(wired.run)
         yield wired
@@ -68,9 +66,10 @@ async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
 
 
 @pytest.fixture
-def short_close(wired: Wired) -> None:
-    """A peer that does not answer is not waited for long."""
-    wired.socket._close_s = wired.stream._close_s = 0.05
+async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
+    """A served connection with the timing of production."""
+    async with wire(nursery) as wired:
+        yield wired
 
 
 # Requests
@@ -87,7 +86,7 @@ async def test_calls_are_answered_one_after_the_other(wired: Wired) -> None:
 
 
 async def test_writes_are_answered_when_they_commit(wired: Wired) -> None:
-    """In the order of their commits; reads go on meanwhile."""
+    """In the order of their commits; reads are answered meanwhile."""
     await wired.ask("write", "w1")
     await wired.ask("write", "w2")
     await wired.ask("quick", "r")
@@ -100,8 +99,8 @@ async def test_writes_are_answered_when_they_commit(wired: Wired) -> None:
     assert [(answer["eid"], answer["error"]) for answer in answers] == [("w2", "SeatConflict"), ("w1", None)]
 
 
-async def test_so_many_writes_may_be_under_way(wired: Wired) -> None:
-    """The next waits for one of them; heartbeats are answered all the same, and nothing is lost."""
+async def test_writes_in_flight_are_limited(wired: Wired) -> None:
+    """The next waits for a commit; heartbeats are answered all the same, and nothing is lost."""
     for number in range(MAX_WRITES + 3):
         await wired.ask("write", str(number))
     await wired.ask("quick", "read")
@@ -119,8 +118,8 @@ async def test_so_many_writes_may_be_under_way(wired: Wired) -> None:
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("a bug"), DatabaseRejected("42P01", 'relation "seat" does not exist')])
-async def test_fault_of_ours_is_told_to_the_log_and_not_to_the_client(wired: Wired, fault: Exception) -> None:
-    """The client reads that it was the server's, and the connection lives."""
+async def test_fault_of_ours_is_logged_and_not_sent(wired: Wired, fault: Exception) -> None:
+    """The client receives `InternalServerError`, and the connection lives."""
     wired.domain.fault = fault
     with capture_logs() as logs:
         await wired.ask("fail")
@@ -132,7 +131,7 @@ async def test_fault_of_ours_is_told_to_the_log_and_not_to_the_client(wired: Wir
 
 
 async def test_fault_of_the_connection_closes_it(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is not one request's ends in 1011, and in the log."""
+    """A fault outside of requests is logged and ends in 1011."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
@@ -174,7 +173,7 @@ async def test_subscriptions_of_a_connection_are_limited(wired: Wired) -> None:
     assert len(wired.domain.subscribers) == wired.connection._metrics.subscriptions == MAX_SUBSCRIPTIONS
 
 
-async def test_feed_that_ends_is_told_under_the_subscription(wired: Wired) -> None:
+async def test_end_of_a_feed_is_sent_to_its_subscription(wired: Wired) -> None:
     """With the subscribing method and eid; the connection forgets it."""
     await wired.ask("watch", "s")
     await wired.answer()
@@ -190,7 +189,7 @@ async def test_feed_that_ends_is_told_under_the_subscription(wired: Wired) -> No
 
 
 async def test_peer_that_takes_no_answers_is_not_read(wired: Wired) -> None:
-    """Nor is it forgotten: since when it has been behind is known, and ends when it has taken everything."""
+    """`behind_since` is set until its send buffer has drained."""
     asked = await wired.fall_behind()
     assert wired.connection.behind_since is not None
     for _ in range(5):
@@ -204,7 +203,7 @@ async def test_peer_that_takes_no_answers_is_not_read(wired: Wired) -> None:
     assert wired.connection._metrics.clients_behind == 0
 
 
-async def test_feeds_are_told_when_the_peer_has_caught_up(wired: Wired) -> None:
+async def test_feeds_are_notified_when_the_buffer_has_drained(wired: Wired) -> None:
     """Every subscription once, for as long as there is room, the one served longest ago first."""
     for eid in "abc":
         await wired.ask("watch", eid)
@@ -214,8 +213,8 @@ async def test_feeds_are_told_when_the_peer_has_caught_up(wired: Wired) -> None:
     assert wired.domain.caught == ["a", "b", "c"]
 
 
-async def test_room_that_one_feed_takes_is_not_there_for_the_others(wired: Wired) -> None:
-    """They come first the next time."""
+async def test_feeds_share_the_room(wired: Wired) -> None:
+    """Those that found none come first the next time."""
     for eid in "abc":
         await wired.ask("watch", eid)
         await wired.answer()
@@ -228,26 +227,27 @@ async def test_room_that_one_feed_takes_is_not_there_for_the_others(wired: Wired
         await wired.answer()
 
 
-async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(wired: Wired, short_close: None) -> None:
-    """It would end the server: the stream's flusher calls it."""
-    await wired.ask("watch", "s")
-    await wired.answer()
-    asked = await wired.fall_behind()
-    wired.domain.fault = RuntimeError("a bug")
-    with capture_logs() as logs:
-        for _ in range(asked):
-            await wired.answer()
-        assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
-        wired.peer.close()
-        await wired.ended.wait()
-    assert "feed_fault" in [line["event"] for line in logs]
+async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(nursery: trio.Nursery) -> None:
+    """The stream's flusher calls it, and would end the server."""
+    async with wire(nursery, Timing(close_s=0.05)) as wired:
+        await wired.ask("watch", "s")
+        await wired.answer()
+        asked = await wired.fall_behind()
+        wired.domain.fault = RuntimeError("a bug")
+        with capture_logs() as logs:
+            for _ in range(asked):
+                await wired.answer()
+            assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
+            wired.peer.close()
+            await wired.ended.wait()
+        assert "feed_fault" in [line["event"] for line in logs]
 
 
 # The end
 
 
 async def test_close_lets_what_is_under_way_finish(wired: Wired, nursery: trio.Nursery) -> None:
-    """The request and the writes that have begun are answered before the close frame; later ones are not begun."""
+    """The request and the writes in flight are answered before the close frame; later requests are not started."""
     await wired.ask("write", "w")
     await wired.ask("slow", "s")
     await wired.ask("quick", "never")
@@ -262,20 +262,20 @@ async def test_close_lets_what_is_under_way_finish(wired: Wired, nursery: trio.N
     assert wired.domain.called == ["w", "s"]
 
 
-async def test_write_that_never_ends_does_not_keep_the_connection(
-    wired: Wired, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+async def test_write_that_never_ends_does_not_keep_the_connection(nursery: trio.Nursery) -> None:
+    """The wait for writes is bounded; the late reply is discarded."""
+    async with wire(nursery, Timing(last_writes_s=0.05)) as wired:
+        await wired.ask("write")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain")
+        assert (await wired.closed())[0] == CloseCode.GOING_AWAY
+        wired.domain.writes[0].commit()
+
+
+async def test_request_that_arrives_with_the_close_is_not_started(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait for writes is bounded; the late answer vanishes."""
-    monkeypatch.setattr(module, "LAST_WRITES_S", 0.05)
-    await wired.ask("write")
-    await wait_all_tasks_blocked()
-    nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain")
-    assert (await wired.closed())[0] == CloseCode.GOING_AWAY
-    wired.domain.writes[0].commit()
-
-
-async def test_request_that_comes_with_the_close_is_not_begun(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of it would be worse than nothing: the close interrupts whatever waits then."""
+    """The close interrupts waits, so it would be half done."""
 
     async def receive(_: WebSocket) -> str:
         wired.connection._end(CloseCode.GOING_AWAY, "drain")
@@ -289,8 +289,8 @@ async def test_request_that_comes_with_the_close_is_not_begun(wired: Wired, monk
     assert wired.domain.called == ["first"]
 
 
-async def test_everybody_who_closes_waits_for_the_same_end(wired: Wired, nursery: trio.Nursery) -> None:
-    """The first gives the reason; each returns when the connection is over, also long after."""
+async def test_every_close_waits_for_the_end(wired: Wired, nursery: trio.Nursery) -> None:
+    """The first gives the reason; later ones return at the same time, or at once after the end."""
     returned = []
 
     async def close(code: CloseCode) -> None:
@@ -312,7 +312,7 @@ async def test_everybody_who_closes_waits_for_the_same_end(wired: Wired, nursery
 
 
 async def test_closing_a_connection_that_has_ended_returns_at_once(wired: Wired) -> None:
-    """Whoever decided on it while the peer was leaving is not kept."""
+    """The peer may leave while the server decides to close."""
     wired.peer.close()
     await wired.ended.wait()
     with trio.fail_after(1):

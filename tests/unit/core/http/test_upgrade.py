@@ -3,7 +3,8 @@
 import pytest
 import trio.testing
 
-from tests.support.http_front import TOKENS, handshake_bytes, open_world
+from seatsync.core.http.cookies import new_visitor
+from tests.support.http_front import COOKIES, handshake_bytes, open_world
 
 
 @pytest.mark.parametrize("path", ["/ws", "/", "//ws", "/ws?token=x"])
@@ -54,13 +55,13 @@ async def test_new_visitor_gets_a_cookie() -> None:
         (handshake,) = world.upgraded
         (name, value) = handshake.headers[0]
         assert name == b"Set-Cookie"
-        assert value.decode() == TOKENS.visitor_cookie(handshake.client.visitor)
+        assert value.decode() == COOKIES.visitor_cookie(handshake.client.visitor)
 
 
 async def test_known_visitor_keeps_its_cookie() -> None:
     """A valid visitor cookie is kept."""
-    visitor = TOKENS.new_visitor()
-    cookie = TOKENS.visitor_cookie(visitor).partition(";")[0]
+    visitor = new_visitor()
+    cookie = COOKIES.visitor_cookie(visitor).partition(";")[0]
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes(Cookie=cookie))

@@ -28,7 +28,7 @@ JSON = st.recursive(
 
 
 def refusal(text: str) -> Undecodable | None:
-    """What decoding that text raises, if it does."""
+    """The error that decoding that text raises, if any."""
     try:
         decode(text)
     except Undecodable as fault:
@@ -37,7 +37,7 @@ def refusal(text: str) -> Undecodable | None:
 
 
 def refused(text: str) -> Undecodable:
-    """What decoding that text raises."""
+    """The error that decoding that text raises."""
     fault = refusal(text)
     assert fault is not None
     return fault

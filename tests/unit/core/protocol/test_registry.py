@@ -1,111 +1,24 @@
-"""The methods by name, who may call them, and what their parameters have to look like."""
+"""The methods by name, their access rights, and how each kind is run."""
 
-import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 import pytest
-from attrs import Attribute, field, frozen
-from hypothesis import given
-from hypothesis import strategies as st
+from attrs import frozen
 
 from seatsync import errors
-from seatsync.core.protocol.call import Call, Client, Identity
-from seatsync.core.protocol.registry import Access, Id, Json, Kind, Method, NoParams, Registry, encode, structure
-
-
-def _no_seven(_: Any, __: "Attribute[Any]", value: int) -> None:
-    if value == 7:
-        raise errors.InvalidUsername
-
-
-@frozen
-class Inner:
-    """One of several."""
-
-    id: Id
-    name: str | None = None
+from seatsync.core.protocol.call import Call, Client, Identity, Login, Reply, Session
+from seatsync.core.protocol.params import Id, NoParams
+from seatsync.core.protocol.registry import Access, Json, Kind, Method, Registry, encode
 
 
 @frozen
 class Params:
-    """Every kind of field."""
+    """Parameters with a required field."""
 
     id: Id
-    number: int = field(default=0, validator=_no_seven)
-    text: str = ""
-    key: UUID | None = None
-    many: list[Inner] = field(factory=list)
-
-
-# Parameters
-
-
-def test_parameters_are_structured() -> None:
-    """Into the types that the class declares, unknown fields ignored."""
-    key = uuid4()
-    data = {"id": 1, "number": 2, "text": "x", "key": str(key), "many": [{"id": 3, "name": "y"}], "more": {}}
-    assert structure(data, Params) == Params(Id(1), 2, "x", key, [Inner(Id(3), "y")])
-
-
-def test_no_data_is_an_empty_object() -> None:
-    """``null`` and absent are the same as ``{}``."""
-    assert structure(None, NoParams) == structure({}, NoParams) == NoParams()
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ([], "data: an object is needed."),
-        ("x", "data: an object is needed."),
-        (7, "data: an object is needed."),
-        ({}, "id: is missing."),
-        ({"id": "1"}, "id: a positive integer is needed."),
-        ({"id": 0}, "id: a positive integer is needed."),
-        ({"id": -1}, "id: a positive integer is needed."),
-        ({"id": True}, "id: a positive integer is needed."),
-        ({"id": 1.0}, "id: a positive integer is needed."),
-        ({"id": 2**63}, "id: a positive integer is needed."),
-        ({"id": None}, "id: a positive integer is needed."),
-        ({"id": 1, "number": True}, "number: an integer is needed."),
-        ({"id": 1, "text": 1}, "text: a string is needed."),
-        ({"id": 1, "text": None}, "text: a string is needed."),
-        ({"id": 1, "key": "x"}, "key: a UUID is needed."),
-        ({"id": 1, "key": 7}, "key: a UUID is needed."),
-        ({"id": 1, "many": {}}, "many: a list is needed."),
-        ({"id": 1, "many": "ab"}, "many: a list is needed."),
-        ({"id": 1, "many": [{"id": 1}, 5]}, "many[1]: an object is needed."),
-        ({"id": 1, "many": [{"id": 1}, {"id": 1}, {}]}, "many[2].id: is missing."),
-        ({"id": 1, "many": [{"id": 1, "name": 3}]}, "many[0].name: a string is needed."),
-    ],
-)
-def test_wrong_shape_names_the_field(data: Any, message: str) -> None:
-    """The path of the first offender, and what is needed there; nothing is coerced."""
-    with pytest.raises(errors.ValidationError) as caught:
-        structure(data, Params)
-    assert caught.value.message == message
-
-
-def test_error_of_a_rule_passes_through() -> None:
-    """A field's own validator knows better than "wrong shape"."""
-    with pytest.raises(errors.InvalidUsername):
-        structure({"id": 1, "number": 7}, Params)
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["id", "number", "text", "key", "many", "name"]), x),
-        max_leaves=12,
-    )
-)
-def test_any_data_are_structured_or_refused(data: Any) -> None:
-    """Nothing else is raised, whatever stands where."""
-    with suppress(errors.ValidationError, errors.InvalidUsername):
-        assert isinstance(structure(data, Params), Params)
 
 
 # Answers
@@ -115,21 +28,23 @@ def test_answers_are_encoded() -> None:
     """Attrs instances and plain data; JSON of PostgreSQL's passes through byte for byte."""
     assert encode(b'{"a":  1}') == b'{"a":  1}'
     assert orjson.loads(encode({"a": [1, None]})) == {"a": [1, None]}
-    assert orjson.loads(encode(Inner(Id(1), "x"))) == {"id": 1, "name": "x"}
+    assert orjson.loads(encode(Params(Id(1)))) == {"id": 1}
 
 
 # Rights
 
 
-def call(method: Method, client: Client) -> Call:
-    """A call of it by that client."""
-    return Call(client, method, "e", "http")
-
-
 def client(role: str | None = None, *, ended: bool = False) -> Client:
     """A guest, or a user with that role."""
-    identity = None if role is None else Identity(1, "ann", role, uuid4(), math.inf)  # type: ignore[arg-type]  # any
-    return Client("192.0.2.1", "v", identity=identity, ended=ended)
+    if role is None:
+        return Client("192.0.2.1", "v")
+    identity = Identity(1, "ann", role, uuid4(), may_write=role != "viewer")  # type: ignore[arg-type]  # any role
+    return Client("192.0.2.1", "v", session=Session(uuid4(), 2e9, None, identity, ended))
+
+
+async def run(registry: Registry, method: Method, who: Client, data: Any = None) -> Reply:
+    """The reply to that client's call."""
+    return await registry.run(method, Call(who, method.name, "e", "http"), data)
 
 
 async def nothing(_: Call, __: NoParams) -> Json:
@@ -137,10 +52,10 @@ async def nothing(_: Call, __: NoParams) -> Json:
     return Json(b"null")
 
 
-async def outcome(registry: Registry, one: Call) -> str | None:
-    """The code of the error that a call ends in, if it does."""
+async def outcome(registry: Registry, method: Method, who: Client) -> str | None:
+    """The code of the error that a call ends in, ``None`` for success."""
     try:
-        await registry.answer(one, None)
+        await run(registry, method, who)
     except errors.SeatSyncError as error:
         return error.code
     return None
@@ -166,35 +81,46 @@ async def test_who_may_call(access: Access, public_view: bool, outcomes: dict[st
     registry = Registry([method], public_view=public_view)
     for role, expected in outcomes.items():
         who = client("operator", ended=True) if role == ENDED else client(role)
-        assert await outcome(registry, call(method, who)) == expected, role
+        assert await outcome(registry, method, who) == expected, role
 
 
 async def test_rights_come_before_the_data() -> None:
-    """Who may not call a method learns nothing of its parameters."""
+    """A client without the right learns nothing of a method's parameters."""
     method = Method("m", Params, nothing, Access.WRITE)
     with pytest.raises(errors.Unauthorized):
-        await Registry([method], public_view=True).answer(call(method, client()), {"id": "nonsense"})
+        await run(Registry([method], public_view=True), method, client(), {"id": "nonsense"})
 
 
-async def test_token_that_could_not_be_checked_is_checked_again() -> None:
-    """Until the database answers, once; then the client is who it is."""
+async def test_token_that_could_not_be_verified_is_verified_later() -> None:
+    """By the calls that need it, until the database answers; then the identity is kept."""
     method = Method("m", NoParams, nothing, Access.USER)
-    registry, who = Registry([method], public_view=True), client()
-    asked: list[Identity | None] = []
+    registry, queries = Registry([method], public_view=True), 0
 
-    async def recheck() -> Identity | None:
-        asked.append(None)
-        if len(asked) < 3:
+    async def find() -> Identity:
+        nonlocal queries
+        queries += 1
+        if queries < 3:
             raise errors.ServiceUnavailable
-        return client("viewer").identity
+        return Identity(1, "ann", "viewer", uuid4())
 
-    who.recheck = recheck
+    who = Client("192.0.2.1", "v", session=Session(uuid4(), 2e9, find))
     for _ in range(2):
         with pytest.raises(errors.ServiceUnavailable):
-            await registry.answer(call(method, who), None)
+            await run(registry, method, who)
     for _ in range(2):
-        await registry.answer(call(method, who), None)
-    assert len(asked) == 3
+        await run(registry, method, who)
+    assert (queries, who.username) == (3, "ann")
+
+
+async def test_session_that_has_ended_meanwhile_has_no_rights() -> None:
+    """A token that could not be verified at first may turn out to be worthless."""
+    method = Method("m", NoParams, nothing, Access.USER)
+
+    async def find() -> None:
+        return None
+
+    who = Client("192.0.2.1", "v", session=Session(uuid4(), 2e9, find))
+    assert await outcome(Registry([method], public_view=True), method, who) == "Unauthorized"
 
 
 # The table
@@ -239,4 +165,17 @@ async def test_write_is_waited_for() -> None:
             return Json(b'"written"')
 
     method = Method("m", NoParams, lambda *_: Pending(), kind=Kind.WRITE)
-    assert await Registry([method], public_view=True).answer(call(method, client()), {}) == b'"written"'
+    assert (await run(Registry([method], public_view=True), method, client(), {})).data == b'"written"'
+
+
+async def test_reply_is_data_or_a_reply() -> None:
+    """Data alone becomes a reply without further effects."""
+    full = Reply(data={"a": 1}, login=Login("token", "visitor"), announcement={"b": 2})
+
+    async def login(_: Call, __: NoParams) -> Reply:
+        return full
+
+    method = Method("m", NoParams, login)
+    assert await run(Registry([method], public_view=True), method, client()) is full
+    method = Method("m", NoParams, nothing)
+    assert await run(Registry([method], public_view=True), method, client()) == Reply(data=b"null")

@@ -1,11 +1,11 @@
-"""News of logins: which sockets are told and closed when a client signs in or out over HTTP."""
+"""Changes of the login state over HTTP: which sockets are notified and closed."""
 
 from typing import Any
 
 import pytest
 import trio
 
-from seatsync.core.connections import table as connections
+from seatsync.core.timing import Timing
 from tests.support.browser import Browser
 from tests.support.client import Client
 from tests.support.server import RunningServer, running_server
@@ -14,14 +14,12 @@ ANNA = {"status": "user", "username": "anna", "role": "operator"}
 GUEST = {"status": "guest"}
 
 
-@pytest.fixture
-def quick_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A told socket is closed after a tenth of a second."""
-    monkeypatch.setattr(connections, "LOGIN_CLOSE_S", 0.1)
+quick = pytest.mark.parametrize("timing", [Timing(login_close_s=0.1)], ids=[""])
+"""A notified socket is closed after a tenth of a second."""
 
 
-async def told(client: Client, expected: Any, eid: str = "u") -> None:
-    """The socket's next word is that login state, and then it is closed."""
+async def changed(client: Client, expected: Any, eid: str = "u") -> None:
+    """The socket receives that login state, and then is closed."""
     frame = await client.frame()
     assert (frame["type"], frame["status"], frame["eid"]) == ("user.subscribe", "update", eid)
     assert frame["data"] == expected
@@ -44,57 +42,57 @@ async def make_anna(server: RunningServer) -> Browser:
 
 
 async def make_guest(server: RunningServer) -> Browser:
-    """Another browser, with anna's authenticator, in which nobody has signed in."""
+    """Another browser, with anna's authenticator and without a session."""
     return Browser(server, secret=(await make_anna(server)).secret)
 
 
-async def test_login_tells_and_closes_after_a_second(server: RunningServer) -> None:
-    """A guest's open socket is told of its login, closed with 4001 one second later, and comes back as the user."""
+async def test_login_notifies_and_closes_after_a_second(server: RunningServer) -> None:
+    """A guest's open socket receives its login, is closed with 4001 a second later, and reconnects as the user."""
     browser = await make_guest(server)
     async with browser.socket() as client:
         await watch(client, GUEST)
         await browser.log_in("anna")
         await client.update("u")
-        told_at = trio.current_time()
+        updated_at = trio.current_time()
         code, reason = await client.closed()
-        seconds = trio.current_time() - told_at
+        seconds = trio.current_time() - updated_at
     assert (code, reason) == (4001, '{"reason":"login changed","retry_ms":[0,0]}')
     assert 0.9 < seconds < 2.0
     async with browser.socket() as client:
         assert await client.data("user.status") == ANNA
 
 
-@pytest.mark.usefixtures("quick_close")
-async def test_every_way_in_and_out_is_told(server: RunningServer) -> None:
-    """Registering, logging in, recovering and logging out over HTTP are each told to the client's sockets."""
+@quick
+async def test_every_way_in_and_out_notifies(server: RunningServer) -> None:
+    """Registering, logging in, recovering and logging out over HTTP each notify the client's sockets."""
     await server.token("first", "admin")
     browser = Browser(server)
     async with browser.socket() as client:
         await watch(client, GUEST)
         await browser.register("anna")
-        await told(client, ANNA)
+        await changed(client, ANNA)
     async with browser.socket() as client:
         await watch(client, ANNA)
         phrase = (await browser.call("user.recovery_phrase", code=await browser.code()))["phrase"]
         await browser.call("user.save_recovery_phrase", phrase=phrase)
         await browser.call("user.logout")
-        await told(client, GUEST)
+        await changed(client, GUEST)
     async with browser.socket() as client:
         await watch(client, GUEST)
         await browser.log_in("anna")
-        await told(client, ANNA)
+        await changed(client, ANNA)
     stranger = Browser(server)
     async with stranger.socket() as client:
         await watch(client, GUEST)
         candidate = await stranger.call("user.recover", username="anna", phrase=phrase)
         stranger.secret = candidate["qr_url"].partition("secret=")[2]
         await stranger.call("user.register", username="anna", code=await stranger.code())
-        await told(client, ANNA)
+        await changed(client, ANNA)
 
 
-@pytest.mark.usefixtures("quick_close")
-async def test_news_do_not_overtake_the_response(server: RunningServer) -> None:
-    """The socket hears of the login after the response with the cookie has arrived: a page would hang otherwise."""
+@quick
+async def test_update_does_not_overtake_the_response(server: RunningServer) -> None:
+    """The update comes after the response with the cookie: a page would reconnect as a guest otherwise."""
     anna = await make_anna(server)
     order: list[str] = []
     for _ in range(5):
@@ -103,56 +101,56 @@ async def test_news_do_not_overtake_the_response(server: RunningServer) -> None:
 
             async def listen(client: Client = client) -> None:
                 await client.update("u")
-                order.append("news")
+                order.append("update")
 
             await watch(client, GUEST)
             nursery.start_soon(listen)
             await browser.log_in("anna")
             order.append("response")
-    assert order == ["response", "news"] * 5
+    assert order == ["response", "update"] * 5
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_every_socket_of_the_client_and_no_other(server: RunningServer) -> None:
-    """All sockets of that browser are closed, those without user.subscribe untold; nobody else's hear of it."""
+    """All sockets of that browser are closed, those without user.subscribe without a frame; no other socket is."""
     browser, other = await make_guest(server), Browser(server)
     bearer = await server.token("anna")
     async with (
         browser.socket() as one,
         browser.socket() as two,
-        browser.socket() as untold,
+        browser.socket() as plain,
         other.socket() as stranger,
         server.client(bearer) as program,
     ):
         for client, state in ((one, GUEST), (two, GUEST), (stranger, GUEST), (program, ANNA)):
             await watch(client, state)
-        await untold.ask("cinemas.subscribe", eid="u")
+        await plain.ask("cinemas.subscribe", eid="u")
         await browser.log_in("anna")
-        await told(one, ANNA)
-        await told(two, ANNA)
-        assert (await untold.closed())[0] == 4001
-        assert untold.unread == []
+        await changed(one, ANNA)
+        await changed(two, ANNA)
+        assert (await plain.closed())[0] == 4001
+        assert plain.unread == []
         for client in (stranger, program):
             await client.heartbeat()
             assert client.unread == []
 
 
 async def test_closed_at_once_without_public_view(database_url: str) -> None:
-    """With PUBLIC_VIEW=false there is nothing that a guest's socket could wait for: told and closed at once."""
+    """With PUBLIC_VIEW=false a guest's socket may read nothing: it is notified and closed at once."""
     async with running_server(database_url, PUBLIC_VIEW="false") as server:
         browser = await make_anna(server)
         async with browser.socket() as client:
             await watch(client, ANNA)
             await browser.call("user.logout")
             await client.update("u")
-            told_at = trio.current_time()
+            updated_at = trio.current_time()
             assert (await client.closed())[0] == 4001
-            assert trio.current_time() - told_at < 0.9
+            assert trio.current_time() - updated_at < 0.9
 
 
-@pytest.mark.usefixtures("quick_close")
-async def test_failed_login_is_nobodys_news(server: RunningServer) -> None:
-    """What changes no login state is told to nobody."""
+@quick
+async def test_failed_login_notifies_no_socket(server: RunningServer) -> None:
+    """A request that changes no login state notifies no socket."""
     browser = await make_guest(server)
     async with browser.socket() as client:
         await watch(client, GUEST)
@@ -160,19 +158,19 @@ async def test_failed_login_is_nobodys_news(server: RunningServer) -> None:
         assert (await browser.post("user.login", username="anna", code=code)).json()["error"] == "InvalidCode"
         await browser.call("user.status")
         await browser.call("user.auth_start", username="anna")
-        await browser.log_in("anna")  # the next that is told, and the first
-        await told(client, ANNA)
+        await browser.log_in("anna")  # the first update
+        await changed(client, ANNA)
 
 
-@pytest.mark.usefixtures("quick_close")
+@quick
 async def test_login_anew(server: RunningServer) -> None:
-    """Logging in anew revokes the session that the request came with; its sockets are told of the new one."""
+    """Logging in anew revokes the session that the request came with; its sockets receive the new one."""
     browser = await make_anna(server)
     before = browser.cookies["seatsync"]
     async with browser.socket() as client:
         await watch(client, ANNA)
         await browser.log_in("anna")
-        await told(client, ANNA)
+        await changed(client, ANNA)
     assert browser.cookies["seatsync"] != before
     async with server.client(before) as client:
         assert await client.data("user.status") == GUEST
@@ -192,9 +190,9 @@ async def test_login_over_websocket_changes_no_connection(server: RunningServer)
         assert await client.data("user.status") == ANNA
 
 
-@pytest.mark.usefixtures("quick_close")
-async def test_login_state_that_nobody_watches_any_more(server: RunningServer) -> None:
-    """After user.unsubscribe the socket is closed like any other, untold."""
+@quick
+async def test_login_state_without_a_subscription(server: RunningServer) -> None:
+    """After user.unsubscribe the socket is closed like any other, plain."""
     browser = await make_anna(server)
     async with browser.socket() as client:
         await watch(client, ANNA)

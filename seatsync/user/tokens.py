@@ -1,0 +1,75 @@
+"""Session tokens: JWTs (RFC 7519) signed with HS256 and nothing else.
+
+A token names a row of ``session`` and is worth as much as that row.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+import orjson
+from attrs import frozen
+
+#: Returns seconds since the epoch.
+Clock = Callable[[], float]
+
+_ISSUER: Final = "seatsync"
+_TYPE: Final = "seatsync-session+jwt"
+_CLAIMS: Final = ("iss", "sub", "sid", "iat", "exp")
+# Ours take about 280 characters. Longer text is not worth parsing, and could nest deeply.
+_MAX_TOKEN: Final = 512
+
+# PyJWT verifies the signature alone: its check of the claims takes as long again, at every handshake.
+_jws = jwt.PyJWS(algorithms=["HS256"])
+
+
+@frozen
+class Claims:
+    """The claims of a verified token. Its session may have ended meanwhile."""
+
+    user_id: int
+    session_id: UUID
+    expires_at: float
+    """Seconds since the epoch."""
+
+
+class Tokens:
+    """Issues and verifies tokens. Every node with the same ``secret`` accepts the same ones."""
+
+    def __init__(self, secret: str, clock: Clock = time.time) -> None:
+        self._secret = secret.encode()
+        self._clock = clock
+
+    def issue(self, user_id: int, session_id: UUID, expires_at: float) -> str:
+        """A token of that session; ``expires_at`` in seconds since the epoch."""
+        claims = {
+            "iss": _ISSUER,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "iat": int(self._clock()),
+            "exp": int(expires_at),
+        }
+        return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": _TYPE})
+
+    def verify(self, token: str) -> Claims | None:
+        """The claims of a valid token; ``None`` for one that is forged, foreign, malformed or expired."""
+        if len(token) > _MAX_TOKEN:
+            return None
+        try:
+            decoded = _jws.decode_complete(token, self._secret, algorithms=["HS256"])
+            payload = orjson.loads(decoded["payload"])
+            claims = _claims(payload)
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+            return None
+        if decoded["header"].get("typ") != _TYPE or payload["iss"] != _ISSUER:
+            return None
+        return claims if claims.expires_at > self._clock() else None
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    """Raises `KeyError` for a missing claim. ``iat`` is not compared: another node's clock may run ahead."""
+    if missing := [name for name in _CLAIMS if name not in payload]:
+        raise KeyError(missing)
+    return Claims(int(payload["sub"]), UUID(str(payload["sid"])), float(payload["exp"]))

@@ -1,0 +1,100 @@
+"""The session and the visitor cookie: made, read back, and refused."""
+
+from typing import Any
+
+import pytest
+
+from seatsync.core.http.cookies import SESSION_LIFETIME_S, Cookies, new_visitor
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def make(secret: str = SECRET, *, secure: bool = False) -> Cookies:
+    """The cookies of a server with that secret."""
+    return Cookies(secret, secure=secure, visitor_path="/")
+
+
+@pytest.fixture
+def jar() -> Cookies:
+    """Cookies on plain HTTP."""
+    return make()
+
+
+def cookies(set_cookie: str) -> dict[str, str]:
+    """The cookie that a `Set-Cookie` value leaves in a browser."""
+    name, _, value = set_cookie.partition(";")[0].partition("=")
+    return {name: value}
+
+
+def test_a_visitor_cookie_is_read_back(jar: Cookies) -> None:
+    """The id that was set is the id that is read."""
+    visitor = new_visitor()
+    assert jar.visitor(cookies(jar.visitor_cookie(visitor))) == visitor
+
+
+def test_a_visitor_id_is_128_random_bits() -> None:
+    """32 hexadecimal digits, never the same twice."""
+    ids = {new_visitor() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(bytes.fromhex(visitor)) == 16 for visitor in ids)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda value: "0" * 32 + value[32:],
+        lambda value: value[:-1] + ("0" if value[-1] != "0" else "1"),
+        lambda value: value[:33],
+        lambda value: value[:32],
+        lambda value: value[:32].upper() + value[32:],
+        lambda value: value + "0",
+        lambda value: "é" + value[1:],
+        lambda value: value[:-1] + "\udc80",
+        lambda _: "",
+    ],
+)
+def test_a_tampered_visitor_cookie_is_none(jar: Cookies, tamper: Any) -> None:
+    """An id or a signature that is not exactly ours makes a new visitor."""
+    cookie = cookies(jar.visitor_cookie("abcdef01" * 4))
+    assert jar.visitor({name: tamper(value) for name, value in cookie.items()}) is None
+
+
+def test_a_visitor_cookie_of_another_secret_is_none(jar: Cookies) -> None:
+    """Only nodes that share the secret share visitors."""
+    other = make(SECRET[::-1])
+    assert jar.visitor(cookies(other.visitor_cookie(new_visitor()))) is None
+
+
+def test_cookies_are_out_of_reach_of_scripts_and_other_sites(jar: Cookies) -> None:
+    """Both cookies are `HttpOnly`, `SameSite=Strict` and for every path."""
+    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32)):
+        assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
+        assert "Secure" not in cookie
+
+
+def test_the_session_cookie_lives_five_days(jar: Cookies) -> None:
+    """As long as a session."""
+    assert jar.session_cookie("t").startswith("seatsync=t; Max-Age=432000; ")
+    assert SESSION_LIFETIME_S == 432_000
+
+
+def test_clearing_ends_the_cookie_at_once(jar: Cookies) -> None:
+    """No token and no time left."""
+    assert jar.clear_session_cookie().startswith("seatsync=; Max-Age=0; ")
+
+
+def test_secure_cookies_have_the_host_prefix() -> None:
+    """With `COOKIE_SECURE` both cookies are `Secure` and named ``__Host-``."""
+    jar = make(secure=True)
+    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32)):
+        assert cookie.startswith("__Host-seatsync")
+        assert "Secure" in cookie.split("; ")
+
+
+def test_secure_reads_no_other_name() -> None:
+    """With `COOKIE_SECURE` a cookie without the prefix, which a sibling domain could plant, is not looked at."""
+    plain, secure = make(), make(secure=True)
+    planted = cookies(plain.visitor_cookie(new_visitor())) | {"seatsync": "t"}
+    assert secure.visitor(planted) is None
+    assert secure.session_token(planted) is None
+    assert secure.session_token({"__Host-seatsync": "t"}) == "t"
