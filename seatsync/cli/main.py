@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import Any, NoReturn, TypeAlias, get_args
 
 from seatsync.config import Role
+from seatsync.load import LoadError
 from seatsync.load.arguments import add_arguments as add_load_arguments
 from seatsync.load.arguments import whole_number
-from seatsync.load.failure import LoadError
 from seatsync.serve.failures import EXPECTED, sentences
 
 Parser: TypeAlias = argparse.ArgumentParser

@@ -1,14 +1,18 @@
-"""The load generator: many clients in a few processes, each of which verifies every frame it is sent.
+"""The load generator: many clients in a few processes, each of which verifies every frame it receives.
 
 ::
 
-    command  arguments in, exit status out        fleet ── starts, drives and hears ──┐
-    arguments → plan ──────────────────────────────┘                                  │ JSON lines
-    report, page ← totals ←───────────────────────────────────────────────────────────┤
-                                                                                      ▼
-    worker: loop (epoll, timers) ─ connection ─ client ─ subscriber → judge, hall     one process each
-                                                       └ writer → promises
+    command  arguments in, exit status out        processes ── starts and directs the client processes ──┐
+    arguments → plan ─────────────────────────────────┘                                                  │ JSON lines
+    report, page ← totals ←──────────────────────────────────────────────────────────────────────────────┤
+                                                                                                         ▼
+    worker: loop (epoll, timers) ─ connection ─ client ─ subscriber → verifier, view             one process each
+                                        (pools of them) └ writer → check
 
-It knows the server by its protocol alone: nothing of the server's code is imported here. What needs the server's side
-(session tokens, changes by SQL) is handed in by the command line as a `seatsync.load.command.Backstage`.
+It depends on the protocol alone: it imports none of the server's code. Session tokens and changes by SQL come from the
+command line, as a `seatsync.load.processes.ServerAccess`.
 """
+
+
+class LoadError(Exception):
+    """The test cannot be run, or not to its end; the message is one sentence for a person."""

@@ -1,13 +1,17 @@
-"""Where the server is, and from which of this machine's addresses to connect to it."""
+"""The server's address, the addresses of this machine to connect from, and the requests before a test."""
 
+import http.client
 import re
+import resource
 import socket
+from http import HTTPStatus
 from itertools import cycle
 from urllib.parse import urlsplit
 
+import orjson
 from attrs import frozen
 
-from seatsync.load.failure import LoadError
+from seatsync.load import LoadError
 
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
 PER_SOURCE = 20_000
@@ -15,13 +19,21 @@ PER_SOURCE = 20_000
 _DEFAULT_PORT = 80
 _LOOPBACK_V4 = re.compile(r"127\.[0-9.]+")
 
+#: IP_BIND_ADDRESS_NO_PORT of Linux, which the socket module does not name before Python 3.12.
+_BIND_ADDRESS_NO_PORT = 24
+
+#: Descriptors of a process that are not connections.
+_OTHER_DESCRIPTORS = 64
+
+_TIMEOUT_S = 10.0
+
 
 @frozen
 class Address:
     """A server's address, resolved once."""
 
     host: str
-    """What goes into the ``Host`` field."""
+    """For the ``Host`` field."""
     path: str
     family: socket.AddressFamily
     sockaddr: tuple[str, int]
@@ -36,7 +48,7 @@ class Address:
         try:
             name, port = parts.hostname, parts.port or _DEFAULT_PORT
         except ValueError as error:
-            raise LoadError(f"{url!r} is no address: {error}.") from None
+            raise LoadError(f"{url!r} is not an address: {error}.") from None
         if parts.scheme != "ws" or not name:
             raise LoadError(f"{url!r} is not of the form ws://host:port/path; TLS belongs to a proxy in front.")
         try:
@@ -48,27 +60,64 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether there are more source addresses for the taking: 127.0.0.1, 127.0.0.2, …"""
+        """Whether this machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
         return _LOOPBACK_V4.fullmatch(self.sockaddr[0]) is not None
+
+    def check_reachable(self) -> None:
+        """Raises `LoadError` unless the server accepts a connection."""
+        try:
+            socket.create_connection(self.sockaddr, _TIMEOUT_S).close()
+        except OSError as error:
+            host, port = self.sockaddr
+            raise LoadError(f"Cannot connect to {host}, port {port}: {error.strerror or error}.") from None
+
+    def largest_hall(self, token: str | None) -> int:
+        """The id of the hall with the most seats; raises `LoadError` if this user sees none."""
+        headers = {"Host": self.host} | ({"Authorization": f"Bearer {token}"} if token else {})
+        connection = http.client.HTTPConnection(*self.sockaddr, timeout=_TIMEOUT_S)
+        try:
+            connection.request("POST", "/api/cinemas/get_cinemas", b"{}", headers)
+            response = connection.getresponse()
+            answer = orjson.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise LoadError(f"The server did not list its halls: {error}.") from None
+        finally:
+            connection.close()
+        if response.status != HTTPStatus.OK:
+            raise LoadError(f"The server did not list its halls: {answer.get('message') or answer.get('error')}")
+        halls = [hall for cinema in answer["data"] for hall in cinema["halls"]]
+        if not halls:
+            raise LoadError("The server has no hall: seatsync seed hall --seats 500 --name Load makes one.")
+        return int(max(halls, key=lambda hall: sum(hall["seats_count"].values()))["id"])
 
 
 class Sources:
-    """The source addresses to connect from, in turn; none named means that the kernel chooses."""
+    """The source addresses of connections, used in turn; a count of 1 leaves the choice to the kernel."""
 
     def __init__(self, count: int) -> None:
         self._names = cycle([f"127.0.0.{number}" for number in range(1, count + 1)]) if count > 1 else None
 
     def bind(self, sock: socket.socket) -> None:
-        """Give a socket its source address; the port is left to the connect, or it would be taken for all servers."""
+        """Bind a socket to its address; the kernel picks the port on connect, so that other servers can share it."""
         if self._names is not None:
             sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
             sock.bind((next(self._names), 0))
 
 
-#: IP_BIND_ADDRESS_NO_PORT of Linux, which the socket module does not name before Python 3.12.
-_BIND_ADDRESS_NO_PORT = 24
-
-
 def sources_needed(connections: int) -> int:
     """How many source addresses that many connections to one server need."""
     return -(-connections // PER_SOURCE)
+
+
+def raise_descriptor_limit(connections: int) -> None:
+    """Allow this process descriptors for that many connections; raises `LoadError` where the hard limit is lower."""
+    wanted = connections + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise LoadError(
+            f"A process may open {hard} files here, which is too few for {connections} connections: spread them over"
+            " more --processes, or raise the limit (ulimit -n)."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

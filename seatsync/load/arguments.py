@@ -1,4 +1,4 @@
-"""The arguments of ``seatsync load``. Light: the command line imports this for every command."""
+"""The arguments of ``seatsync load``, and argument types for all commands. Imports argparse only."""
 
 import argparse
 from collections.abc import Callable
@@ -8,107 +8,90 @@ from typing import TypeAlias
 Parser: TypeAlias = argparse.ArgumentParser
 
 MAX_CLIENTS = 1_000_000
+MAX_BULK = 1000
 
 EPILOG = """
-Every frame of every subscriber is checked: missing, repeated and reordered revisions, and at the end whether what it
-sees is what a fresh snapshot shows and whether every answered change is there. Exit status: 0 without a fault, 1 with
-(the first ten are told), 2 for wrong usage. The seats of the hall are changed and left as they then are.
+Every frame of every subscriber is verified: no revision is missing, repeated or reordered, and at the end each
+subscriber's view equals a fresh snapshot that has every acknowledged change. Exit status: 0 without a fault, 1 with
+faults (the first ten are printed), 2 for wrong usage. The seats of the hall are changed and not restored.
 """
 
 
 def add_arguments(load: Parser) -> None:
-    """Add the scenarios and their options to a parser."""
+    """Add the scenarios and their options to a parser; the destinations are the fields of `seatsync.load.plan.Plan`."""
     load.epilog = EPILOG
     scenarios = load.add_subparsers(required=True, metavar="SCENARIO", dest="scenario")
-    watch = _scenario(scenarios, "watch", "subscribers watch a hall while seats change at a steady rate")
-    _clients(watch, "--subscribers", 100)
-    _duration(watch, 10)
-    _rate(watch, 20, "changes a second; 0: make none, others do")
-    watch.add_argument("--via", choices=("protocol", "sql"), default="protocol", help="how seats are changed")
-    watch.add_argument("--writers", metavar="N", type=count, default=1, help="connections that change (default: 1)")
-    _bulk(watch)
+    watch = _add_scenario(scenarios, "watch", "subscribers watch a hall while seats change at a steady rate")
+    _add_clients(watch, "--subscribers", 100)
+    _add_duration(watch, 10)
+    _add_number(watch, "--rate -r", "rate", 20, "changes a second; 0: make none", type_=seconds)
+    watch.add_argument("--via", choices=("protocol", "sql"), default="protocol", help="how to change seats")
+    _add_number(watch, "--writers", "writers", 1, "connections that write")
+    _add_number(watch, "--bulk", "bulk", 1, "seats in one change", type_=whole_number(1, MAX_BULK))
 
-    write = _scenario(scenarios, "write", "connections change seats as fast as they are answered, or at a rate")
-    write.add_argument(
-        "--connections", "-c", dest="writers", metavar="N", type=count, default=64, help="how many (default: 64)"
-    )
-    write.add_argument(
-        "--pipeline", metavar="N", type=count, default=1, help="changes under way on each, without a rate (default: 1)"
-    )
-    _duration(write, 10)
-    _rate(write, 0, "changes a second by all together, whether or not they are answered; 0: as fast as answers come")
-    _bulk(write)
+    write = _add_scenario(scenarios, "write", "connections change seats as fast as they are answered, or at a rate")
+    _add_number(write, "--connections -c", "writers", 64, "how many")
+    _add_number(write, "--pipeline", "pipeline", 1, "changes in flight on each, without a rate")
+    _add_duration(write, 10)
+    rate = "changes a second by all together, answered or not; 0: as fast as replies come"
+    _add_number(write, "--rate -r", "rate", 0, rate, type_=seconds)
+    _add_number(write, "--bulk", "bulk", 1, "seats in one change", type_=whole_number(1, MAX_BULK))
 
-    join = _scenario(scenarios, "join", "clients connect, sign in by token and take the snapshot")
-    _clients(join, "--clients", 1000)
-    idle = _scenario(scenarios, "idle", "connections do nothing")
-    _clients(idle, "--connections", 1000)
-    idle.add_argument("--no-subscription", dest="subscribe", action="store_false", help="do not even watch a hall")
-    _duration(idle, 30)
+    join = _add_scenario(scenarios, "join", "clients connect, sign in by token and take the snapshot")
+    _add_clients(join, "--clients", 1000)
+    idle = _add_scenario(scenarios, "idle", "connections do nothing")
+    _add_clients(idle, "--connections", 1000)
+    idle.add_argument("--no-subscription", dest="subscribe", action="store_false", help="do not subscribe to a hall")
+    _add_duration(idle, 30)
 
-    mixed = _scenario(scenarios, "mixed", "a Friday evening: visitors come and go, sales with rushes, maintenance")
-    _clients(mixed, "--visitors", 200)
-    _duration(mixed, 60)
-    mixed.add_argument(
-        "--rate",
-        "-r",
-        metavar="R",
-        type=above_zero,
-        default=20.0,
-        help="sales a second between rushes, in which it is five times that (default: 20)",
-    )
-    mixed.set_defaults(heartbeat=4.0)
+    mixed = _add_scenario(scenarios, "mixed", "a Friday evening: visitors come and go, sales with rushes, maintenance")
+    _add_clients(mixed, "--visitors", 200)
+    _add_duration(mixed, 60)
+    _add_number(mixed, "--rate -r", "rate", 20, "sales a second, five times as many in rushes", type_=above_zero)
+    mixed.set_defaults(heartbeat_s=4.0)
 
 
-def _scenario(scenarios: "argparse._SubParsersAction[Parser]", name: str, meaning: str) -> Parser:
+def _add_scenario(scenarios: "argparse._SubParsersAction[Parser]", name: str, meaning: str) -> Parser:
     parser = scenarios.add_parser(name, help=meaning, description=meaning, epilog=EPILOG)
     add = parser.add_argument
     add("--url", help="default: ws://localhost, at WS_PORT")
-    add("--hall", metavar="ID", type=count, action="append", default=[], help="may be repeated; default: the largest")
-    add("--processes", "-p", metavar="N", type=count, default=1, help="client processes (default: 1)")
-    add("--tokens", metavar="FILE", type=Path, help="session tokens, one a line; default: made in the database")
+    hall = "default: the largest; may be repeated"
+    add("--hall", dest="halls", metavar="ID", type=count, action="append", default=[], help=hall)
+    _add_number(parser, "--processes -p", "processes", 1, "client processes")
+    add("--tokens", metavar="FILE", type=Path, help="session tokens, one a line; default: new ones from the database")
     add("--database", metavar="URL", help="default: DATABASE_URL, or the embedded database of this directory")
-    add("--survive", action="store_true", help="lost connections are no fault: come back as advised and go on")
-    add("--heartbeat", metavar="S", type=seconds, default=0.0, help="send a heartbeat so often; 0: none")
-    add("--patience", metavar="S", type=seconds, default=30.0, help="wait this long for all answers (default: 30)")
-    add("--sources", metavar="N", type=count, default=0, help="connect from 127.0.0.1 to 127.0.0.N; default: by need")
+    add("--survive", action="store_true", help="a lost connection is not a fault: reconnect as advised and go on")
+    _add_number(parser, "--heartbeat", "heartbeat_s", 0, "send a heartbeat every N seconds; 0: none", type_=seconds)
+    _add_number(parser, "--patience", "patience_s", 30, "wait N seconds at most for outstanding replies", type_=seconds)
+    add("--sources", metavar="N", type=count, default=0, help="connect from 127.0.0.1 to 127.0.0.N; default: as needed")
     add("--json", metavar="FILE", type=Path, help="write the results as JSON; - is standard output, in place of text")
-    add("--html", metavar="FILE", type=Path, help="write the results as a page with plots")
-    add("--quiet", "-q", action="store_true", help="do not show how it goes")
+    add("--html", metavar="FILE", type=Path, help="write the results as an HTML page with plots")
+    add("--quiet", "-q", action="store_true", help="do not show progress")
     return parser
 
 
-def _clients(parser: Parser, option: str, default: int) -> None:
-    parser.add_argument(
-        option, "-n", dest="clients", metavar="N", type=count, default=default, help=f"how many (default: {default})"
-    )
+def _add_clients(parser: Parser, option: str, default: int) -> None:
+    _add_number(parser, f"{option} -n", "clients", default, "how many")
     if option != "--visitors":
-        parser.add_argument("--ramp", metavar="S", type=seconds, default=0.0, help="let them come over so many seconds")
-        parser.add_argument("--same-eid", action="store_true", help="let all use the same eid in their subscription")
+        _add_number(parser, "--ramp", "ramp_s", 0, "spread connects over N seconds", type_=seconds)
+        parser.add_argument("--same-eid", action="store_true", help="use the same eid in all subscriptions")
     if option != "--clients":
-        parser.add_argument("--sign-in", action="store_true", help="let them sign in by token too")
+        parser.add_argument("--sign-in", action="store_true", help="sign them in by token, too")
 
 
-def _duration(parser: Parser, default: int) -> None:
-    parser.add_argument(
-        "--duration", "-d", metavar="S", type=seconds, default=float(default), help=f"default: {default} s"
-    )
+def _add_duration(parser: Parser, default: int) -> None:
+    _add_number(parser, "--duration -d", "duration_s", default, "length of the load in seconds", type_=seconds)
 
 
-def _rate(parser: Parser, default: int, meaning: str) -> None:
-    parser.add_argument(
-        "--rate", "-r", metavar="R", type=seconds, default=float(default), help=f"{meaning} (default: {default})"
-    )
-
-
-def _bulk(parser: Parser) -> None:
-    parser.add_argument(
-        "--bulk", metavar="N", type=whole_number(1, 1000), default=1, help="seats in one change (default: 1)"
-    )
+def _add_number(
+    parser: Parser, options: str, field: str, default: int, meaning: str, *, type_: Callable[[str], float] | None = None
+) -> None:
+    meaning = f"{meaning} (default: {default})"
+    parser.add_argument(*options.split(), dest=field, metavar="N", type=type_ or count, default=default, help=meaning)
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """An argument's type: a whole number within these bounds."""
+    """An argument type: digits of a number in that range."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
@@ -122,7 +105,7 @@ count = whole_number(1, MAX_CLIENTS)
 
 
 def seconds(text: str) -> float:
-    """A number that is not negative."""
+    """An argument type: a number that is not negative."""
     try:
         value = float(text)
     except ValueError:
@@ -133,7 +116,7 @@ def seconds(text: str) -> float:
 
 
 def above_zero(text: str) -> float:
-    """A positive number."""
+    """An argument type: a positive number."""
     value = seconds(text)
     if not value:
         raise argparse.ArgumentTypeError("must be more than 0")

@@ -1,136 +1,212 @@
-"""The last act of every test: is what each subscriber sees what a fresh snapshot shows, and is every promise kept?"""
+"""The end of every test: each subscriber's view against a fresh snapshot, and every acknowledged change against it."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
-from seatsync.load.client import Hall, World
-from seatsync.load.faults import Kind
-from seatsync.load.promises import Promises
-from seatsync.load.reader import Reader, miscounts
+from seatsync.load.client import RETRY_S, RETRYABLE, Client, Context, Hall, request
+from seatsync.load.stats import Kind
 from seatsync.load.subscriber import Subscriber
-from seatsync.load.view import View, read_view
+from seatsync.load.view import STATUSES, Counts, View, read_counts, read_view
 
-_LOOK_EVERY_S = 0.05
+
+@define
+class Acknowledged:
+    """The newest acknowledged change of each seat of a hall, of those that this process has made."""
+
+    rev: int = 0
+    """The highest revision among the replies."""
+    _by_seat: dict[int, tuple[int, str, str]] = field(factory=dict)
+    """Revision, status and time of the change."""
+
+    def __len__(self) -> int:
+        return len(self._by_seat)
+
+    def add(self, rev: int, seats: Sequence[Mapping[str, Any]]) -> None:
+        """Add the seats of a reply; replies may come in any order."""
+        self.rev = max(self.rev, rev)
+        for seat in seats:
+            if self._by_seat.get(seat["id"], (0,))[0] <= rev:
+                self._by_seat[seat["id"]] = (rev, seat["status"], seat["updated_at"])
+
+    def lost(self, view: View) -> Iterator[str]:
+        """A sentence for each seat that is not as acknowledged and was not changed since then.
+
+        Times are the database's, in ISO 8601, so they compare as text.
+        """
+        for seat_id, (rev, *acknowledged) in self._by_seat.items():
+            status, updated_at = view.seats.get(seat_id, ("absent", ""))[:2]
+            if [status, updated_at] != acknowledged and updated_at <= acknowledged[1]:
+                yield (
+                    f"Seat {seat_id} was acknowledged as {' at '.join(acknowledged)} (revision {rev}) but is {status}"
+                    f" since {updated_at or 'never'}."
+                )
+
+
+@define(eq=False, slots=False, kw_only=True)
+class HallReader(Client):
+    """Requests halls with `hall.get`; hands on each reply, or the code of its error."""
+
+    name: str = "The reader"
+    halls: list[Hall]
+    on_hall: Callable[[Hall, Mapping[str, Any]], None]
+    on_error: Callable[[Hall, str], None]
+    _wanted: dict[str, Hall] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._wanted = {f"h{hall.number}": hall for hall in self.halls}
+
+    @property
+    def is_done(self) -> bool:
+        """All halls were answered."""
+        return not self._wanted
+
+    def read_again(self, hall: Hall) -> None:
+        """Request a hall once more."""
+        self._wanted[f"h{hall.number}"] = hall
+        self._request(f"h{hall.number}")
+
+    def _request(self, eid: str) -> None:
+        if self.is_open and eid in self._wanted:
+            self.send(request("hall.get", {"id": self._wanted[eid].id}, eid))
+
+    def opened(self, now: float) -> None:
+        """Request everything that is not answered yet."""
+        super().opened(now)
+        self.working(now)
+        for eid in self._wanted:
+            self._request(eid)
+
+    def received(self, message: Mapping[str, Any], now: float) -> None:
+        """A reply."""
+        eid, code = message["eid"], message["error"]
+        if code is None:
+            hall = self._wanted.pop(eid, None)
+            if hall is not None:
+                self.on_hall(hall, message["data"])
+        elif code in RETRYABLE:
+            self.context.loop.after(message.get("retry_after") or RETRY_S, lambda: self._request(eid))
+        else:
+            self.on_error(self._wanted.pop(eid), code)
+
+
+def miscounts(hall: Mapping[str, Any]) -> list[str]:
+    """A phrase for each seat type whose counts are not those of its seats."""
+    tally: Counter[tuple[int, str]] = Counter((seat["seat_type"]["id"], seat["status"]) for seat in hall["seats"])
+    counts = read_counts(hall["seat_types"])
+    zero: Counts = (0,) * (1 + len(STATUSES))
+    found: list[str] = []
+    for type_id in sorted({type_id for type_id, _ in tally} | counts.keys()):
+        each = tuple(tally[type_id, status] for status in STATUSES)
+        if counts.get(type_id, zero) != (sum(each), *each):
+            found.append(f"seat type {type_id} has seats {(sum(each), *each)} and counts {counts.get(type_id)}")
+    return found
 
 
 @define(eq=False)
-class _Case:
-    """One hall."""
+class _HallCheck:
+    """One hall, and the comparisons that are left."""
 
     hall: Hall
-    waiting: list[Subscriber]
-    """Who has not been compared yet."""
-    promises: Promises | None
-    """What has not been looked for yet."""
+    subscribers: list[Subscriber]
+    acknowledged: Acknowledged | None
     truth: View | None = None
-    asked: bool = True
+    """The latest snapshot."""
+    is_reading: bool = True
+    """A newer one was requested."""
 
     @property
-    def is_closed(self) -> bool:
-        """Nothing is left to compare."""
-        return self.truth is not None and not self.waiting and self.promises is None
+    def is_done(self) -> bool:
+        """Everything was compared."""
+        return self.truth is not None and not self.subscribers and self.acknowledged is None
 
 
-class Check:
-    """Compares, waiting for those that are behind up to ``patience_s``; then calls ``on_done``, once."""
+class FinalCheck:
+    """Compares as snapshots arrive and subscribers that are behind catch up, whenever it is polled."""
 
     def __init__(
         self,
-        world: World,
+        context: Context,
         subscribers: list[Subscriber],
-        promises: Mapping[int, Promises],
-        *,
+        acknowledged: Mapping[int, Acknowledged],
         token: str | None,
-        patience_s: float,
-        on_done: Callable[[], None],
     ) -> None:
-        self._world = world
-        self._on_done = on_done
-        self._give_up_at = monotonic() + patience_s
-        cases = [
-            _Case(hall, [one for one in subscribers if one.hall is hall], promises[hall.number] or None)
-            for hall in world.halls
+        """Request the snapshots; ``acknowledged`` is by the hall's number."""
+        self._stats = context.stats
+        checks = [
+            _HallCheck(hall, [one for one in subscribers if one.hall is hall], acknowledged[hall.number] or None)
+            for hall in context.halls
         ]
-        self._cases = {case.hall.number: case for case in cases if case.waiting or case.promises}
-        halls = [case.hall for case in self._cases.values()]
-        self._reader = Reader(world, token, halls, on_hall=self._read, on_error=self._refused)
-
-    def begin(self) -> None:
-        """Read the halls anew."""
+        self._checks = {check.hall.number: check for check in checks if check.subscribers or check.acknowledged}
+        halls = [check.hall for check in self._checks.values()]
+        self._reader = HallReader(context, token=token, halls=halls, on_hall=self._read, on_error=self._refused)
         self._reader.start(monotonic())
-        self._look()
+
+    def close(self) -> None:
+        """Close the connection for the snapshots."""
+        self._reader.stop()
 
     def _read(self, hall: Hall, data: Mapping[str, Any]) -> None:
-        """A fresh snapshot."""
-        case = self._cases[hall.number]
-        if case.truth is None:
-            for words in miscounts(data):
-                self._fault(Kind.STATE, f"Hall {hall.id} miscounts at revision {data['rev']}: {words}.")
-        case.truth = hall.album.keep(read_view(data))
-        case.asked = False
+        check = self._checks[hall.number]
+        if check.truth is None:
+            for phrase in miscounts(data):
+                self._stats.fault(Kind.STATE, f"Hall {hall.id} miscounts at revision {data['rev']}: {phrase}.")
+        check.truth = hall.views.intern(read_view(data))
+        check.is_reading = False
 
     def _refused(self, hall: Hall, code: str) -> None:
-        self._fault(Kind.REFUSED, f"Hall {hall.id} could not be read at the end: {code}.")
-        del self._cases[hall.number]
+        self._stats.fault(Kind.REFUSED, f"Hall {hall.id} could not be read at the end: {code}.")
+        del self._checks[hall.number]
 
-    def _look(self) -> None:
-        """Compare whom there is something to compare with; ask anew for a hall that has gone on."""
-        for case in self._cases.values():
-            if case.truth is not None and not case.asked:
-                self._compare(case, case.truth)
-        if not all(case.is_closed for case in self._cases.values()):
-            if monotonic() < self._give_up_at:
-                self._world.loop.after(_LOOK_EVERY_S, self._look)
-                return
-            self._give_up()
-        self._reader.stop()
-        self._on_done()
+    def poll(self) -> bool:
+        """Compare what can be compared; returns whether that was everything."""
+        for check in self._checks.values():
+            if check.truth is not None and not check.is_reading:
+                self._compare(check, check.truth)
+        return all(check.is_done for check in self._checks.values())
 
-    def _compare(self, case: _Case, truth: View) -> None:
+    def _compare(self, check: _HallCheck, truth: View) -> None:
+        """Compare everything that is at the snapshot's revision; request a newer snapshot for what is ahead of it."""
         late: list[Subscriber] = []
         ahead = False
-        for subscriber in case.waiting:
-            view = subscriber.judge.view
+        for subscriber in check.subscribers:
+            view = subscriber.verifier.view
             if subscriber.gave_up:  # which is a fault already
                 continue
             if not subscriber.is_live or view.epoch != truth.epoch or view.rev != truth.rev:
                 late.append(subscriber)
                 ahead |= view.rev > truth.rev or view.epoch != truth.epoch
             else:
-                subscriber.judge.compare(truth)
-        case.waiting = late
-        if case.promises is not None and case.promises.rev <= truth.rev:
-            self._look_for(case.promises, truth)
-            case.promises = None
-        if ahead or case.promises is not None:  # another node of the server may be a moment behind
-            case.asked = True
-            self._reader.ask(case.hall)
+                subscriber.verifier.compare(truth)
+        check.subscribers = late
+        if check.acknowledged is not None and check.acknowledged.rev <= truth.rev:
+            self._take_acknowledged(check, truth)
+        if ahead or check.acknowledged is not None:  # another node of the server may be a moment behind
+            check.is_reading = True
+            self._reader.read_again(check.hall)
 
-    def _look_for(self, promises: Promises, truth: View) -> None:
-        for words in promises.broken(truth):
-            self._fault(Kind.LOST_WRITE, f"{words}.")
+    def _take_acknowledged(self, check: _HallCheck, truth: View) -> None:
+        for sentence in check.acknowledged.lost(truth) if check.acknowledged else ():
+            self._stats.fault(Kind.LOST_WRITE, sentence)
+        check.acknowledged = None
 
-    def _give_up(self) -> None:
-        for case in self._cases.values():
-            truth = case.truth
+    def give_up(self) -> None:
+        """Report what could not be compared as faults."""
+        for check in self._checks.values():
+            truth = check.truth
             if truth is None:
-                self._fault(Kind.UNANSWERED, f"Hall {case.hall.id} could not be read at the end.")
+                self._stats.fault(Kind.UNANSWERED, f"Hall {check.hall.id} could not be read at the end.")
                 continue
-            if case.promises is not None:
-                self._look_for(case.promises, truth)
-            for subscriber in case.waiting:
-                view = subscriber.judge.view
+            self._take_acknowledged(check, truth)
+            for subscriber in check.subscribers:
+                view = subscriber.verifier.view
                 if not subscriber.is_live:
-                    self._fault(Kind.CONNECTION, f"{subscriber.name} had no subscription at the end.")
+                    self._stats.fault(Kind.CONNECTION, f"{subscriber.name} had no subscription at the end.")
                 elif view.epoch == truth.epoch and view.rev < truth.rev:
-                    words = f"{subscriber.name} was sent nothing after revision {view.rev}; the hall is at {truth.rev}."
-                    self._fault(Kind.MISSING, words, truth.rev - view.rev)
+                    text = f"{subscriber.name} received nothing after revision {view.rev}; the hall is at {truth.rev}."
+                    self._stats.fault(Kind.MISSING, text, truth.rev - view.rev)
                 else:
-                    words = f"{subscriber.name} could not be compared: the hall kept changing."
-                    self._fault(Kind.STATE, words)
-
-    def _fault(self, kind: Kind, words: str, count: int = 1) -> None:
-        self._world.stats.faults.add(kind, words, count)
+                    self._stats.fault(Kind.STATE, f"{subscriber.name} could not be compared: the hall kept changing.")

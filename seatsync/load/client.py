@@ -1,24 +1,41 @@
-"""One simulated client: a connection, and a new one whenever that is lost."""
+"""A simulated client: a connection, and a new one whenever that is lost; and the simplest, which just holds it."""
 
+import time
+from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Any
 
-from attrs import define, frozen
+import orjson
+from attrs import define, field, frozen
 
 from seatsync.load.address import Address, Sources
 from seatsync.load.connection import Connection
-from seatsync.load.faults import Kind
-from seatsync.load.frames import Closing
+from seatsync.load.frames import HEARTBEAT, Closing
 from seatsync.load.loop import Loop, Timer
-from seatsync.load.retry import FATAL, Backoff
-from seatsync.load.stats import Count, Stats, Timing
-from seatsync.load.timetable import Timetable
-from seatsync.load.view import Album
+from seatsync.load.plan import Plan
+from seatsync.load.schedule import Backoff, SendTimes
+from seatsync.load.stats import Count, Kind, Stats, Timing
+from seatsync.load.view import Views
 
 #: How long a handshake may take, in seconds.
 HANDSHAKE_S = 15.0
 
-#: Heartbeats that may go unanswered, and the least silence that counts as the server's end, in seconds.
+#: Heartbeats that may go unanswered, and the shortest silence that ends a connection, in seconds.
 MISSED_HEARTBEATS, SILENCE_S = 3, 10.0
+
+#: Errors after which a request is sent again: it had no outcome, or an unknown one.
+RETRYABLE = frozenset({"ServiceUnavailable", "TooManyRequests", "RateLimitExceeded", "TooManyConnections"})
+
+#: How long to wait before that where the server does not advise it, in seconds.
+RETRY_S = 0.5
+
+#: Close codes after which a client does not reconnect: this side broke the protocol.
+FATAL = frozenset({1002, 1003, 1007, 1009})
+
+
+def request(type_: str, data: Mapping[str, Any], eid: str) -> bytes:
+    """One message to the server."""
+    return orjson.dumps({"type": type_, "data": data, "eid": eid, "ts": int(time.time() * 1000)})
 
 
 @frozen
@@ -26,58 +43,47 @@ class Hall:
     """One of the halls of the test."""
 
     number: int
-    """Its place among them: what the timetable knows it by."""
+    """Its index among them."""
     id: int
-    album: Album
+    views: Views
 
 
 @define(eq=False)
-class World:
-    """What all clients of a process share."""
+class Context:
+    """Shared by all clients of a process."""
 
     loop: Loop
     address: Address
     sources: Sources
-    timetable: Timetable
+    send_times: SendTimes
     stats: Stats
     halls: list[Hall]
-    survive: bool
-    """A lost connection is no fault."""
-    heartbeat_s: float
-    """0 for none."""
+    plan: Plan
 
 
+@define(eq=False, slots=False)
 class Client:
-    """Subclasses say hello in `opened`, read in `text`, and may add to `lost`."""
+    """Subclasses send requests in `opened` and receive replies in `received`."""
 
-    def __init__(self, world: World, name: str, token: str | None) -> None:
-        self.world = world
-        self.name = name
-        """As faults call it."""
-        self._token = token
-        self._connection: Connection | None = None
-        self._backoff = Backoff()
-        self._retry: Timer | None = None
-        self._is_open = False
-        self._gave_up = False
-        self._has_worked = False
-        self._meant_at = 0.0
-        self._tried_at = 0.0
-        self._lost_at: float | None = None
+    context: Context
+    name: str
+    """Its name in faults."""
+    _token: str | None
+    is_open: bool = field(default=False, init=False)
+    """The handshake is done, and the connection stands."""
+    gave_up: bool = field(default=False, init=False)
+    """The server refused it in a way that makes another attempt useless."""
+    _connection: Connection | None = field(default=None, init=False)
+    _backoff: Backoff = field(factory=Backoff, init=False)
+    _retry: Timer | None = field(default=None, init=False)
+    _has_worked: bool = field(default=False, init=False)
+    _due_at: float = field(default=0.0, init=False)
+    _tried_at: float = field(default=0.0, init=False)
+    _lost_at: float | None = field(default=None, init=False)
 
-    @property
-    def is_open(self) -> bool:
-        """The handshake is done, and the connection stands."""
-        return self._is_open
-
-    @property
-    def gave_up(self) -> bool:
-        """It was told something after which there is no use in trying again."""
-        return self._gave_up
-
-    def start(self, meant_at: float) -> None:
-        """Connect now, though it may have been meant to happen earlier: times count from ``meant_at``."""
-        self._meant_at = meant_at
+    def start(self, due_at: float) -> None:
+        """Connect now; times count from ``due_at``, which may be earlier."""
+        self._due_at = due_at
         self._connect()
 
     def stop(self) -> None:
@@ -87,77 +93,111 @@ class Client:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        self._is_open = False
+        self.is_open = False
 
     def send(self, payload: bytes) -> None:
-        """Send a message; one that cannot be sent because the connection is gone is lost with it."""
+        """Send a message; without a connection it is dropped."""
         if self._connection is not None:
             self._connection.send(payload)
 
-    def look_after(self, now: float) -> None:
-        """Send a heartbeat, and give up a connection on which nothing has come for too long. Called now and then."""
-        connection, heartbeat_s = self._connection, self.world.heartbeat_s
+    def fault(self, kind: Kind, text: str, count: int = 1) -> None:
+        """Report a fault of the server towards this client."""
+        self.context.stats.fault(kind, f"{self.name} {text}.", count)
+
+    def keep_alive(self, now: float) -> None:
+        """Send a heartbeat, or drop a connection that has been silent for too long. Called at intervals."""
+        connection, heartbeat_s = self._connection, self.context.plan.heartbeat_s
         if connection is None:
             return
-        if not self._is_open and now - self._tried_at > HANDSHAKE_S:
-            self._give_up(connection, "the handshake was not answered")
-        elif self._is_open and heartbeat_s:
+        if not self.is_open and now - self._tried_at > HANDSHAKE_S:
+            self._drop(connection, "the handshake was not answered")
+        elif self.is_open and heartbeat_s:
             if now - connection.last_received > max(SILENCE_S, MISSED_HEARTBEATS * heartbeat_s):
-                self._give_up(connection, "heartbeats were not answered")
+                self._drop(connection, "heartbeats were not answered")
             else:
-                connection.send(b"1")
+                connection.send(HEARTBEAT)
 
-    def _give_up(self, connection: Connection, why: str) -> None:
+    def _drop(self, connection: Connection, why: str) -> None:
         connection.close()
         self.lost(Closing(1006, why))
 
     def _connect(self) -> None:
         self._tried_at = monotonic()
-        world = self.world
+        context = self.context
         try:
-            self._connection = Connection(world.loop, world.address, world.sources, self._token, self)
+            self._connection = Connection(context.loop, context.address, context.sources, self._token, self)
         except OSError as error:
             self.lost(Closing(1006, f"no socket: {error.strerror}"))
 
-    # What the connection calls
+    # Called by the connection
 
     def opened(self, _now: float) -> None:
         """The handshake is done."""
-        self._is_open = True
+        self.is_open = True
         self._backoff.reset()
-        self.world.stats.counts[Count.OPENED] += 1
+        self.context.stats.counts[Count.OPENED] += 1
 
     def text(self, data: bytes, start: int, end: int, now: float) -> None:
-        """A message."""
-        raise NotImplementedError
+        """A text frame."""
+        text = data[start:end]
+        if text == HEARTBEAT:
+            return
+        try:
+            self.received(orjson.loads(text), now)
+        except (ValueError, KeyError, TypeError) as error:
+            self.fault(Kind.PROTOCOL, f"received a frame that cannot be read ({error!r}): {text[:100]!r}")
+
+    def received(self, message: Mapping[str, Any], now: float) -> None:
+        """A message; one that raises `KeyError` or `TypeError` is a fault of the server."""
+        self.fault(Kind.PROTOCOL, f"received a message without a request: {message}")
 
     def lost(self, closing: Closing) -> None:
-        """The connection has ended; another is made after a while."""
-        stats, was_open = self.world.stats, self._is_open
+        """The connection has ended: make another after the backoff."""
+        stats, was_open = self.context.stats, self.is_open
         self._connection = None
-        self._is_open = False
+        self.is_open = False
         if self._has_worked and self._lost_at is None:
             self._lost_at = monotonic()
         stats.counts[Count.LOST] += was_open
-        said = f"{closing.code} {closing.reason}".strip()
+        reason = f"{closing.code} {closing.reason}".strip()
         if closing.code in FATAL:
-            self._gave_up = True
-            stats.faults.add(Kind.PROTOCOL, f"{self.name} was closed with {said}.")
+            self.gave_up = True
+            self.fault(Kind.PROTOCOL, f"was closed with {reason}")
             return
-        if not self.world.survive:
+        if not self.context.plan.survive:
             verb = "lost its connection" if was_open else "got no connection"
-            stats.faults.add(Kind.CONNECTION, f"{self.name} {verb}: {said}.")
-        self._retry = self.world.loop.after(self._backoff.wait_s(closing), self._connect)
+            self.fault(Kind.CONNECTION, f"{verb}: {reason}")
+        self._retry = self.context.loop.after(self._backoff.wait_s(closing), self._connect)
 
     def time_opening(self, now: float) -> None:
-        """Note how long it took until the first handshake was done."""
+        """Record how long it took until the first handshake was done."""
         if not self._has_worked:
-            self.world.stats.timings[Timing.OPENED].record(now - self._meant_at)
+            self.context.stats.record(Timing.OPENED, now - self._due_at)
 
-    def back(self, now: float) -> bool:
-        """The client is at work; ``True`` if it was before, and had lost its connection."""
+    def working(self, now: float) -> bool:
+        """Note that the client works from now on; ``True`` if it did before and had lost its connection."""
         lost_at, self._lost_at = self._lost_at, None
         self._has_worked = True
         if lost_at is not None:
-            self.world.stats.timings[Timing.AWAY].record(now - lost_at)
+            self.context.stats.record(Timing.AWAY, now - lost_at)
         return lost_at is not None
+
+
+@define(eq=False, slots=False)
+class Idler(Client):
+    """Holds a connection and requests nothing."""
+
+    on_live: Callable[["Idler"], None]
+    """Called whenever the connection is open."""
+
+    @property
+    def is_live(self) -> bool:
+        """The connection stands."""
+        return self.is_open
+
+    def opened(self, now: float) -> None:
+        """Request nothing."""
+        super().opened(now)
+        self.time_opening(now)
+        self.working(now)
+        self.on_live(self)

@@ -1,96 +1,57 @@
 """``seatsync load``: from arguments to an exit status."""
 
 import argparse
-import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import fields_dict
 from rich.console import Console
 
-from seatsync.load.drive import Backstage, drive
-from seatsync.load.failure import LoadError
-from seatsync.load.fleet import Recruit
+from seatsync.load import LoadError
 from seatsync.load.page import page
 from seatsync.load.plan import Plan
-from seatsync.load.progress import shown
-from seatsync.load.report import as_json, show
-from seatsync.load.totals import Totals
+from seatsync.load.processes import ServerAccess, Start, run_test, start_process
+from seatsync.load.report import as_json, live_progress, show
 
-FINE, FAULTY = 0, 1
+NO_FAULT, FAULTY = 0, 1
 
 
-def run(options: argparse.Namespace, backstage: Backstage, url: str) -> int:
-    """Run the test and report on it; ``url`` is used where the arguments name none.
+def run(
+    options: argparse.Namespace,
+    access: ServerAccess,
+    url: str,
+    *,
+    start: Start = start_process,
+    console: Console | None = None,
+) -> int:
+    """Run the test and report on it; ``url`` is the server's where the arguments name none.
 
     Raises `LoadError`, and `OSError` for files that cannot be read or written.
     """
-    if options.tokens is not None:
-        backstage = TokenFile(backstage, read_tokens(options.tokens))
-    with shown(Console(stderr=True), quiet=options.quiet) as show_progress:
-        totals = drive(make_plan(options, url), backstage, show_progress)
+    tokens = None if options.tokens is None else _read_tokens(options.tokens)
+    with live_progress(Console(stderr=True), quiet=options.quiet) as show_progress:
+        totals = run_test(make_plan(options, url), access, show_progress, tokens=tokens, start=start)
     if options.html is not None:
         options.html.write_text(page(totals), encoding="utf-8")
-    _report(totals, options.json)
-    return FAULTY if totals.all.faults.total else FINE
-
-
-def _report(totals: Totals, json: Path | None) -> None:
-    if json is not None:
-        text = orjson.dumps(as_json(totals), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
-        if json == Path("-"):
-            sys.stdout.buffer.write(text)
-            return
-        json.write_bytes(text)
-    show(totals, Console())
+    console = console or Console()
+    json = orjson.dumps(as_json(totals), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    if options.json == Path("-"):
+        console.file.write(json)
+    else:
+        if options.json is not None:
+            options.json.write_text(json, encoding="utf-8")
+        show(totals, console)
+    return FAULTY if totals.all.faults else NO_FAULT
 
 
 def make_plan(options: argparse.Namespace, url: str) -> Plan:
-    """The plan that the arguments make; what a scenario has no option for stays at its default."""
-    given = vars(options)
-    named = {
-        "duration_s": "duration",
-        "patience_s": "patience",
-        "heartbeat_s": "heartbeat",
-        "ramp_s": "ramp",
-    }
-    plain = ("clients", "sign_in", "same_eid", "subscribe", "writers", "rate", "pipeline", "bulk", "via")
-    details: dict[str, Any] = {name: given[name] for name in plain if name in given}
-    details |= {field: given[name] for field, name in named.items() if name in given}
-    details.setdefault("duration_s", 0.0)
-    return Plan(
-        scenario=options.scenario,
-        url=options.url or url,
-        processes=options.processes,
-        survive=options.survive,
-        sources=options.sources,
-        halls=tuple(options.hall),
-        **details,
-    )
+    """The arguments as a plan; fields that are no option of the scenario keep their defaults."""
+    given = {**vars(options), "url": options.url or url}
+    return Plan(**{name: given[name] for name in fields_dict(Plan) if name in given})
 
 
-def read_tokens(path: Path) -> list[str]:
-    """Session tokens, one a line; raises `LoadError` when there are none."""
+def _read_tokens(path: Path) -> list[str]:
     tokens = path.read_text(encoding="utf-8").split()
     if not tokens:
         raise LoadError(f"{path} has no tokens; seatsync token NAME --count N makes some.")
     return tokens
-
-
-@frozen
-class TokenFile:
-    """Backstage with tokens that were made before."""
-
-    inner: Backstage
-    given: list[str]
-
-    def tokens(self, _: int) -> list[str]:
-        """Those from the file, however many."""
-        return self.given
-
-    def sql_writer(self, stack: ExitStack, share: Mapping[str, Any]) -> Recruit:
-        """As without the file."""
-        return self.inner.sql_writer(stack, share)

@@ -3,7 +3,6 @@
 import errno
 import select
 import socket
-from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -11,17 +10,18 @@ from seatsync.load.address import Address, Sources
 from seatsync.load.frames import Closing, Opcode, close_frame, frame, handshake, read_close, refusal
 from seatsync.load.loop import Loop
 
-#: What one `recv` may return: the frames of a burst, and little enough not to be mapped anew each time by malloc.
+#: Bytes of one `recv`: enough for a burst of frames, and below the size that malloc maps anew each time.
 _RECEIVE_BYTES = 1 << 16
 
 _SHORT, _EXTENDED = 126, 127
 _MAX_HEAD_BYTES = 16 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
+_TEXT = int(Opcode.TEXT)
 _PENDING = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 
 
 class Owner(Protocol):
-    """Whose connection it is."""
+    """The client of a connection."""
 
     def opened(self, now: float) -> None:
         """The handshake is done."""
@@ -34,16 +34,17 @@ class Owner(Protocol):
 
 
 class Connection:
-    """Connects at once; calls its owner, and nobody else, from the loop."""
+    """Connects at once; calls its owner from the loop only."""
 
     def __init__(self, loop: Loop, address: Address, sources: Sources, token: str | None, owner: Owner) -> None:
         """Raises `OSError` when the socket cannot be made: no descriptors left, or no such source address."""
         self.last_received = monotonic()
-        """When the last byte came, on `time.monotonic`."""
+        """When bytes last came, on `time.monotonic`."""
         self._loop = loop
         self._address = address
         self._owner = owner
         self._request, self._accept = handshake(address.host, address.path, token)
+        self._upgraded = False
         self._parts: list[bytes] = []
         self._part_bytes = self._needed_bytes = 0
         self._fragments: list[bytes] | None = None
@@ -83,7 +84,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the reading side finds out, and says so to the owner
+            return  # the next receive finds out, and reports it
         if sent < len(data):
             self._unsent = data[sent:]
             self._loop.watch(self._descriptor, self._readable, writable=True)
@@ -95,7 +96,7 @@ class Connection:
             self._loop.watch(self._descriptor, self._readable)
 
     def close(self, code: int = 1000) -> None:
-        """Say goodbye and close, without waiting for the answer; the owner hears nothing more."""
+        """Send a close frame and close, without waiting for the answer; the owner is not called any more."""
         if self._open:
             self._write(close_frame(code))
             self._end()
@@ -115,62 +116,40 @@ class Connection:
     def _connecting(self, events: int) -> None:
         if not events & select.EPOLLOUT:
             return
-        # Asking again, and not SO_ERROR, also tells a wake-up that was meant for an earlier socket of this number.
+        # Unlike SO_ERROR, a second connect recognises a wake-up that was meant for an earlier socket of this number.
         error = self._socket.connect_ex(self._address.sockaddr)
         if error in _PENDING:
             return
         if error not in {0, errno.EISCONN}:
-            self._lose_later(Closing(1006, f"cannot connect: {errno.errorcode.get(error, error)}"))
+            closing = Closing(1006, f"cannot connect: {errno.errorcode.get(error, error)}")
+            self._loop.watch(self._descriptor, lambda _: None)
+            self._loop.at(0.0, lambda: self._lose(closing))  # not now: this may still be the constructor
             return
-        self._loop.watch(self._descriptor, self._answered)
+        self._loop.watch(self._descriptor, self._readable)
         self._write(self._request)
 
-    def _lose_later(self, closing: Closing) -> None:
-        """Tell the owner from the loop: the constructor may be what has failed."""
-        self._loop.watch(self._descriptor, lambda _: None)
-        self._loop.at(0.0, lambda: self._lose(closing))
-
-    def _answered(self, _: int) -> None:
+    def _opened(self, data: bytes, now: float) -> None:
         """The answer to the handshake, which frames may follow at once."""
-        data = self._receive()
-        if data is None:
-            return
-        self._parts.append(data)
-        head, end, rest = b"".join(self._parts).partition(_END_OF_HEAD)
-        if not end:
-            if len(head) > _MAX_HEAD_BYTES:
-                self._lose(Closing(1006, "the answer to the handshake does not end"))
-            return
-        self._parts.clear()
-        reason = refusal(head, self._accept)
-        if reason is not None:
-            self._lose(Closing(1006, reason))
-            return
-        self._loop.watch(self._descriptor, self._readable, writable=bool(self._unsent))
-        self._owner.opened(self.last_received)
-        if rest:
-            self._scan(rest, self.last_received)
+        head, end, rest = data.partition(_END_OF_HEAD)
+        if end:
+            reason = refusal(head, self._accept)
+            if reason is not None:
+                self._lose(Closing(1006, reason))
+                return
+            self._upgraded = True
+            self._owner.opened(now)
+            if rest:
+                self._scan(rest, now)
+        elif len(data) > _MAX_HEAD_BYTES:
+            self._lose(Closing(1006, "the answer to the handshake does not end"))
+        else:
+            self._keep(data, len(data) + 1)
 
     # Receiving
-
-    def _receive(self) -> bytes | None:
-        try:
-            data = self._recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            self._lose(Closing(1006, f"reset ({error.strerror})"))
-            return None
-        self.last_received = monotonic()
-        if not data:
-            self._lose(Closing(1006, "ended without a close frame"))
-            return None
-        return data
 
     def _readable(self, events: int) -> None:
         if events & select.EPOLLOUT and self._unsent:
             self._flush()
-        # `_receive`, written out: this runs for every frame.
         try:
             data = self._recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -189,10 +168,18 @@ class Connection:
                 return
             data = b"".join(self._parts)
             self._parts.clear()
-        self._scan(data, now)
+        if self._upgraded:
+            self._scan(data, now)
+        else:
+            self._opened(data, now)
+
+    def _keep(self, data: bytes, needed: int) -> None:
+        """Keep what cannot be parsed before that many bytes are there."""
+        self._parts.append(data)
+        self._part_bytes, self._needed_bytes = len(data), needed
 
     def _scan(self, data: bytes, now: float) -> None:
-        """Hand on every whole frame in ``data``, and keep what follows the last."""
+        """Pass on every whole frame in ``data``, and keep what follows the last."""
         start, size, needed = 0, len(data), 2
         text = self._owner.text
         while size - start >= 2:  # noqa: PLR2004 - the shortest head
@@ -210,10 +197,10 @@ class Connection:
                 return
             end = body + length
             if end > size:
-                # With an incomplete head the length is too small; the next round will know.
+                # With an incomplete head the length is too small; the next receive completes it.
                 needed = max(end if body <= size else body, start + 2) - start
                 break
-            if data[start] == Opcode.TEXT:
+            if data[start] == _TEXT:
                 text(data, body, end, now)
             else:
                 self._other(data[start], data[body:end], now)
@@ -221,8 +208,7 @@ class Connection:
                 return
             start = end
         if start < size:
-            self._parts.append(data[start:] if start else data)
-            self._part_bytes, self._needed_bytes = size - start, needed
+            self._keep(data[start:] if start else data, needed)
 
     def _other(self, first_byte: int, payload: bytes, now: float) -> None:
         """Control frames, and messages in fragments (RFC 6455, sections 5.4 and 5.5)."""
@@ -244,7 +230,3 @@ class Connection:
                 self._owner.text(message, 0, len(message), now)
             case _:
                 self._lose(Closing(1006, f"the server sent a frame of type {first_byte:#04x}"))
-
-
-Connect = Callable[[str | None, Owner], Connection]
-"""Makes a connection with a token, for an owner."""

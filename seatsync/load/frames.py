@@ -29,18 +29,18 @@ class Opcode(IntEnum):
 
 @frozen
 class Closing:
-    """What a close frame says; the code is 1005 when it says nothing, 1006 when there was no close frame."""
+    """The content of a close frame; the code is 1005 for an empty one, 1006 without a close frame."""
 
     code: int
     reason: str = ""
     retry_ms: tuple[int, int] | None = None
-    """Between how many milliseconds from now the server would like to see the client again."""
+    """Advice for the reconnect: the earliest and the latest delay."""
 
 
 def handshake(host: str, path: str, token: str | None) -> tuple[bytes, bytes]:
     """An upgrade request, and the ``Sec-WebSocket-Accept`` that has to answer it."""
     key = base64.b64encode(secrets.token_bytes(16))
-    accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - what the RFC prescribes
+    accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - prescribed by the RFC
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -55,7 +55,7 @@ def handshake(host: str, path: str, token: str | None) -> tuple[bytes, bytes]:
 
 
 def refusal(head: bytes, accept: bytes) -> str | None:
-    """Why the head of an answer is not the upgrade that was asked for; ``None`` if it is."""
+    """Why the head of an answer is not the requested upgrade; ``None`` if it is."""
     status, *fields = head.split(b"\r\n")
     if not status.startswith(b"HTTP/1.1 101"):
         return f"the handshake was answered with {status.decode('ascii', 'replace')!r}"

@@ -1,7 +1,7 @@
 """The event loop of a client process: one epoll, one heap of timers, plain callbacks.
 
-Nothing here waits or awaits. A client that only receives costs one callback and one `recv` a frame, which is what
-lets one process keep up with tens of thousands of subscribers.
+No callback may wait. A client that only receives costs one callback and one `recv` a frame, which lets one process
+keep up with tens of thousands of subscribers.
 """
 
 import heapq
@@ -9,6 +9,8 @@ import select
 from collections.abc import Callable
 from itertools import count
 from time import monotonic
+
+from attrs import define
 
 #: Sockets served before the timers get their turn: about a millisecond's worth.
 _BATCH = 256
@@ -21,13 +23,11 @@ _IDLE_S = 1.0
 Ready = Callable[[int], None]
 
 
+@define(eq=False)
 class Timer:
-    """A call that is due at a time; `cancel` keeps it from happening."""
+    """A call that is due at a time, unless it is cancelled."""
 
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call: Callable[[], None] | None = call
+    call: Callable[[], None] | None
 
     def cancel(self) -> None:
         """Do not call; harmless when it has happened."""
@@ -37,7 +37,7 @@ class Timer:
 class Loop:
     """Calls back when descriptors are ready and when times have come, all on `time.monotonic`.
 
-    The one who registers a descriptor owns it and forgets it before closing it.
+    The owner of a descriptor forgets it before it closes it.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Loop:
         self._epoll.close()
 
     def run(self) -> None:
-        """Serve until `stop`. What a callback raises ends the run."""
+        """Serve until `stop`. An exception of a callback ends the run."""
         self._running = True
         ready = self._ready
         while self._running:

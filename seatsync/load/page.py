@@ -1,33 +1,39 @@
-"""The results as one HTML page that needs nothing from anywhere else."""
+"""The results as one HTML page without scripts, links or images; its plots are SVG."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from math import log10
+from math import floor, log10
+from typing import TypeAlias
 
-from seatsync.load.chart import bins
-from seatsync.load.figures import PERCENTILES, counts, duration, number, timings, title, verdict
-from seatsync.load.histogram import Histogram
-from seatsync.load.stats import Count, Timing
-from seatsync.load.svg import Line, bar_plot, line_plot
-from seatsync.load.totals import Totals
+from attrs import frozen
 
-#: The horizontal axis of percentiles: each "nine" as long as the one before.
+from seatsync.load.stats import Count, Histogram, Timing
+from seatsync.load.totals import Totals, bins, duration, number, tables, title, verdict
+
+#: A plot: its size, and its margins, in pixels.
+WIDTH, HEIGHT = 640, 260
+LEFT, RIGHT, TOP, BOTTOM = 70, 28, 28, 32
+
+#: Room for a name in the legend, labels along the horizontal axis at most, and distances between vertical ticks.
+_LEGEND = 130
+_LABELS = 9
+_TICKS = 5
+_STEPS = (1, 2, 5, 10)
+
+#: The horizontal axis of percentiles: each "nine" as long as the one before, and points in all.
 _NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
-_FINENESS = 20
+_POINTS = 81
 
-#: Timings that are drawn into one plot.
+#: Timings that share a plot.
 _TOGETHER = {
     "Changes: latency by percentile": (Timing.ANSWER, Timing.RECEIVED),
     "Clients: latency by percentile": (Timing.OPENED, Timing.JOINED, Timing.AWAY),
 }
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --faint: #8884 }
-:root { --c0: #0b6bcb; --c1: #c2410c; --c2: #15803d; --c3: #7e22ce }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --c0: #5aa9f5; --c1: #f59e5a; --c2: #5fd38a; --c3: #c08af5 }
-}
+:root { color-scheme: light dark; --ink: #1a1a1a; --faint: #8884; --c0: #0b6bcb; --c1: #c2410c; --c2: #15803d }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --c0: #5aa9f5; --c1: #f59e5a; --c2: #5fd38a } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1340px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; margin: 1em 0 }
 th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid var(--faint) }
@@ -38,16 +44,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
 svg .end { text-anchor: end }
 svg .middle { text-anchor: middle }
 svg .grid { stroke: var(--faint) }
-svg .bar { fill: var(--c0) }
-svg .line { fill: none; stroke-width: 1.6 }
-svg .line.c0 { stroke: var(--c0) }
-svg .line.c1 { stroke: var(--c1) }
-svg .line.c2 { stroke: var(--c2) }
-svg .line.c3 { stroke: var(--c3) }
-svg text.c0 { fill: var(--c0) }
-svg text.c1 { fill: var(--c1) }
-svg text.c2 { fill: var(--c2) }
-svg text.c3 { fill: var(--c3) }
+svg polyline { fill: none; stroke-width: 1.6 }
 .faulty { color: #d33 }
 footer { opacity: .7 }
 """
@@ -55,10 +52,13 @@ footer { opacity: .7 }
 
 def page(totals: Totals) -> str:
     """The whole page."""
-    faults = totals.all.faults
-    told = "".join(f"<li>{fault.at - totals.went_at:+.3f} s: {escape(fault.words)}</li>" for fault in faults.first)
+    faults = ((fault.at - totals.started_at, fault.text) for fault in totals.all.first_faults)
+    sentences = "".join(f"<li>{at_s:+.3f} s: {escape(text)}</li>" for at_s, text in faults)
     notes = "".join(f"<p>{escape(sentence)}</p>" for sentence in totals.doubts())
-    processes = "".join(f"<li>{escape(one.name)}: {totals.busy(one):.0%} of a core</li>" for one in totals.processes)
+    figures = "".join(
+        f"<figure><figcaption>{escape(one.name)}</figcaption>{svg(one)}</figure>" for one in _plots(totals)
+    )
+    processes = "".join(f"<li>{escape(name)}: {busy:.0%} of a core</li>" for name, busy in totals.busy().items())
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -67,92 +67,120 @@ def page(totals: Totals) -> str:
 <style>{_STYLE}</style>
 <h1>Seats Sync under load</h1>
 <p>{escape(title(totals))}</p>
-<p class="{"faulty" if faults.total else "fine"}"><strong>{escape(verdict(totals))}</strong></p>
-<ol>{told}</ol>
+<p class="{"faulty" if totals.all.faults else "fine"}"><strong>{escape(verdict(totals))}</strong></p>
+<ol>{sentences}</ol>
 {notes}
-{_count_table(totals)}
-{_timing_table(totals)}
-{"".join(f"<figure><figcaption>{escape(name)}</figcaption>{plot}</figure>" for name, plot in _plots(totals))}
+{"".join(map(_table, tables(totals)))}
+{figures}
 <h2>Client processes</h2>
 <ul>{processes}</ul>
-<footer>Made by seatsync load, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Times of changes count from
-when they were meant to be sent, whether or not the server was ready for them.</footer>
+<footer>Made by seatsync load, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Latencies of changes count from
+when they were due, whether or not the server was ready for them.</footer>
 </html>
 """
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
-
-
-def _count_table(totals: Totals) -> str:
-    rows = [[row.name, f"{row.total:,}", number(row.rate) if row.rate else ""] for row in counts(totals)]
-    return _table(["", "total", "a second"], rows)
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    tags = ["th", *["td"] * len(rows)]
+    cells = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for tag, row in zip(tags, rows, strict=False))
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
-def _timing_table(totals: Totals) -> str:
-    rows = [
-        [
-            timing,
-            *(duration(histogram.percentile(percent)) for percent in PERCENTILES),
-            duration(histogram.max_s),
-            f"{histogram.total:,}",
-        ]
-        for timing, histogram in timings(totals)
-    ]
-    return _table(["", *(f"p{percent:g}" for percent in PERCENTILES), "max", "samples"], rows)
+Lines: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
+"""Points by the line's name, in order of x."""
 
 
-def _plots(totals: Totals) -> Iterator[tuple[str, str]]:
-    measured = [(timing, histogram) for timing, histogram in timings(totals) if timing is not Timing.LAG]
+@frozen
+class Plot:
+    """Lines over one pair of axes; the vertical one begins at zero."""
+
+    name: str
+    lines: Lines
+    x_labels: Mapping[float, str]
+    y_label: Callable[[float], str] = number
+
+
+def _plots(totals: Totals) -> Iterator[Plot]:
+    measured = {timing: histogram for timing, histogram in totals.timings() if timing is not Timing.LAG}
     for name, group in _TOGETHER.items():
-        lines = [Line(timing, list(_curve(histogram))) for timing, histogram in measured if timing in group]
+        lines: dict[str, Sequence[tuple[float, float]]] = {
+            timing: _by_percentile(measured[timing]) for timing in group if timing in measured
+        }
         if lines:
-            nines = [_nines(percent) for percent in _NINES]
-            labels = dict(zip(nines, (f"{percent:g}%" for percent in _NINES), strict=True))
-            yield name, line_plot(lines, x_label=labels.__getitem__, x_ticks=nines, y_label=duration, name=name)
-    for timing, histogram in measured:
-        name = f"Histogram of {timing}"
-        bars = [(f"≤ {duration(upper_s)}", float(count)) for upper_s, count in bins(histogram)]
-        yield name, bar_plot(bars, y_label=number, name=name)
+            yield Plot(name, lines, {_nines(percent): f"{percent:g}%" for percent in _NINES}, duration)
+    for timing, histogram in measured.items():
+        bars = bins(histogram)
+        outline = [(float(x), float(count)) for number, (_, count) in enumerate(bars) for x in (number, number + 1)]
+        closed = [(0.0, 0.0), *outline, (float(len(bars)), 0.0)]
+        labels = {number + 0.5: f"≤ {duration(upper_s)}" for number, (upper_s, _) in enumerate(bars)}
+        yield Plot(f"Histogram of {timing}", {timing: closed}, labels)
     yield from _over_time(totals)
 
 
-def _over_time(totals: Totals) -> Iterator[tuple[str, str]]:
-    """Whole seconds only: the last one is not over when the load ends."""
-    seconds = range(int(totals.load_s))
-    series = totals.series
-    if len(seconds) < 2:  # noqa: PLR2004 - a line has two ends
+def _over_time(totals: Totals) -> Iterator[Plot]:
+    """Whole seconds only: the load ends within the last one."""
+    series = {second: stats for second, stats in sorted(totals.series.items()) if second < int(totals.load_s)}
+    if len(series) < 2:  # noqa: PLR2004 - a line has two ends
         return
+    labels = {float(second): f"{second} s" for second in series}
     for count, name in ((Count.FRAMES, "Frames received a second"), (Count.ANSWERED, "Changes answered a second")):
-        points = [(float(s), float(series[s].counts[count]) if s in series else 0.0) for s in seconds]
-        if any(value for _, value in points):
-            yield name, line_plot([Line(name, points)], x_label=_second, y_label=number, name=name)
+        if totals.load.counts[count]:
+            points = [(float(second), float(stats.counts[count])) for second, stats in series.items()]
+            yield Plot(name, {name: points}, labels)
     for timing in (Timing.RECEIVED, Timing.ANSWER):
-        measured = {s: series[s].timings[timing] for s in seconds if s in series and timing in series[s].timings}
+        measured = {second: stats.timings[timing] for second, stats in series.items() if timing in stats.timings}
         if len(measured) > 1:
-            name = f"{timing} over time"
-            lines = [
-                Line(f"p{percent:g}", [(float(s), histogram.percentile(percent)) for s, histogram in measured.items()])
-                for percent in (50.0, 99.0)
-            ]
-            yield name, line_plot(lines, x_label=_second, y_label=duration, name=name)
+            lines = {
+                f"p{percent}": [(float(second), one.percentile(percent)) for second, one in measured.items()]
+                for percent in (50, 99)
+            }
+            yield Plot(f"{timing} over time", lines, labels, duration)
 
 
-def _curve(histogram: Histogram) -> Iterator[tuple[float, float]]:
-    """Up to the percentile that a single sample makes."""
+def _by_percentile(histogram: Histogram) -> list[tuple[float, float]]:
+    """Up to the percentile that is a single sample."""
     end = min(_nines(_NINES[-1]), log10(max(histogram.total, 10)))
-    for step in range(_FINENESS * 4 + 1):
-        nines = end * step / (_FINENESS * 4)
-        yield nines, histogram.percentile(100 * (1 - 10**-nines))
+    xs = [end * step / (_POINTS - 1) for step in range(_POINTS)]
+    return [(x, histogram.percentile(100 * (1 - 10**-x))) for x in xs]
 
 
 def _nines(percent: float) -> float:
     return -log10(1 - percent / 100)
 
 
-def _second(value: float) -> str:
-    return f"{value:g} s"
+def svg(plot: Plot) -> str:
+    """The plot as SVG text, with a legend where there are several lines."""
+    points = [point for line in plot.lines.values() for point in line]
+    ys = ticks(max(y for _, y in points))
+    least, most = points[0][0], max(x for x, _ in points)
+
+    def place_x(value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (value - least) / ((most - least) or 1)
+
+    def place_y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / ys[-1]
+
+    parts = [f"<title>{escape(plot.name)}</title>"]
+    for y in ys:
+        at = place_y(y)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="end" x="{LEFT - 6}" y="{at + 4:.1f}">{escape(plot.y_label(y))}</text>')
+    labels = [(x, label) for x, label in plot.x_labels.items() if least <= x <= most]
+    for x, label in labels[:: 1 + (len(labels) - 1) // _LABELS]:
+        parts.append(f'<text class="middle" x="{place_x(x):.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(label)}</text>')
+    for index, (name, line) in enumerate(plot.lines.items()):
+        path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in line)
+        parts.append(f'<polyline style="stroke: var(--c{index})" points="{path}"/>')
+        if len(plot.lines) > 1:
+            x = LEFT + _LEGEND * index
+            parts.append(f'<text style="fill: var(--c{index})" x="{x}" y="{TOP - 12}">{escape(name)}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.name)}">{"".join(parts)}</svg>'
+
+
+def ticks(most: float) -> list[float]:
+    """Round numbers from zero to the first that is not below ``most``."""
+    if most <= 0:
+        return [0.0, 1.0]
+    power = 10.0 ** floor(log10(most / _TICKS))
+    step = next(step * power for step in _STEPS if step * power * _TICKS >= most * (1 - 1e-9))
+    return [index * step for index in range(int(-(-most // step)) + 1)]

@@ -1,78 +1,89 @@
-"""What a test does, as a whole and by process: plain data that goes to the client processes as JSON."""
+"""The plan of a test, and each client process's share of it: plain data that goes to the processes as JSON.
 
-from typing import Literal, TypeAlias
+Writers and subscribers run in separate processes: a burst of frames at the subscribers would delay the changes, and be
+measured as if the server had delayed them.
+"""
 
-from attrs import frozen
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Literal, TypeAlias, TypeVar
+
+from attrs import evolve, field, frozen
 
 Scenario: TypeAlias = Literal["watch", "write", "join", "idle", "mixed"]
+
+#: Changes that the server lets one connection have in flight; scheduled changes wait for each other only beyond that.
+MAX_PIPELINE = 64
+
+#: The mixed scenario: visitors for each seller and attendant, seats in an attendant's change, changes a second by an
+#: attendant, and the shares of the duration over which visitors connect, and which they stay on average.
+VISITORS_PER_SELLER, VISITORS_PER_ATTENDANT, ROW, ATTENDANT_RATE = 25, 200, 10, 0.2
+RAMP_SHARE, STAY_SHARE = 0.25, 0.4
 
 
 @frozen(kw_only=True)
 class Plan:
-    """The whole test, as the command line wants it. Times in seconds."""
+    """The whole test; the fields are the arguments' names. Times in seconds."""
 
     scenario: Scenario
     url: str
     processes: int
-    duration_s: float
+    duration_s: float = 0.0
     patience_s: float
-    """How long answers and frames may be outstanding, at every point where the test waits for all of them."""
+    """How long replies and frames may be outstanding, at every point where the test waits for all of them."""
     survive: bool
     heartbeat_s: float
     sources: int
     """Addresses of this machine to connect from; 0: as many as needed."""
-    halls: tuple[int, ...]
-    """Ids; none: the largest hall there is."""
+    halls: tuple[int, ...] = field(converter=tuple)
+    """Ids; none: the largest hall."""
     clients: int = 0
-    """Those that watch, join, idle or come and go."""
+    """Clients that read."""
     ramp_s: float = 0.0
-    """Over how long they come."""
+    """Over how long they connect."""
     sign_in: bool = False
-    """Those that only read sign in too."""
+    """They sign in."""
     same_eid: bool = False
-    """All subscribers use one eid, so that the server has the same bytes for all."""
+    """They use one eid, so that the server has the same bytes for all."""
     subscribe: bool = True
-    """Idle connections watch a hall."""
+    """They subscribe to a hall."""
     writers: int = 0
     """Connections that change seats."""
     rate: float = 0.0
-    """Changes a second by all of them together; 0: none, or as many as answers come."""
+    """Changes a second by all of them together; 0: none, or as fast as replies come."""
     pipeline: int = 1
-    """Changes under way on one connection, at most."""
+    """Changes in flight on one connection, at most."""
     bulk: int = 1
     """Seats in one change."""
     via: Literal["protocol", "sql"] = "protocol"
 
 
 @frozen(kw_only=True)
-class Crowd:
-    """Some of the clients that read: ``count`` of them, numbered from ``first``."""
+class Readers:
+    """Clients that read: ``count`` of them, numbered from ``first``."""
 
-    first: int
+    first: int = 1
     count: int
     during: bool = False
-    """They come when the load begins, not before it."""
-    delay_s: float = 0.0
-    """How much later the first of them comes."""
+    """They connect when the load begins, not before it."""
     ramp_s: float = 0.0
-    subscribe: bool = True
-    same_eid: bool = False
-    comes_and_goes_s: float = 0.0
-    """How long one stays on average before it leaves, and comes again; 0: for good."""
+    mean_stay_s: float = 0.0
+    """How long one stays before another takes its place; 0: for good."""
     tokens: tuple[str, ...] = ()
     """Used in turn; none: guests."""
 
 
 @frozen(kw_only=True)
-class Crew:
-    """Some of the clients that write: ``count`` of ``of``, numbered from ``first``. The seats are divided among all."""
+class Writers:
+    """Clients that write: ``count`` of ``of``, numbered from ``first``. The seats are divided among all."""
 
-    first: int
+    first: int = 0
     count: int
     of: int
     tokens: tuple[str, ...]
     rate: float = 0.0
-    """Changes a second by each of them; 0: as many as answers come."""
+    """Changes a second by each of them; 0: as fast as replies come."""
     rushes: bool = False
     pipeline: int = 1
     bulk: int = 1
@@ -84,17 +95,107 @@ class Share:
     """The part of a test that one process does."""
 
     name: str
-    url: str
+    plan: Plan
     halls: tuple[int, ...]
-    survive: bool
-    heartbeat_s: float
-    sources: int
-    reader_token: str | None = None
-    crowd: Crowd | None = None
-    crews: tuple[Crew, ...] = ()
+    token: str | None = None
+    """For reading halls at the end."""
+    readers: Readers | None = None
+    writers: tuple[Writers, ...] = ()
 
     @property
     def connections(self) -> int:
-        """How many it may have open at a time, with the reader's."""
-        crowd = self.crowd.count if self.crowd else 0
-        return crowd + sum(crew.count for crew in self.crews) + 1
+        """How many it may have open at a time, with the final check's."""
+        readers = self.readers.count if self.readers else 0
+        return readers + sum(writers.count for writers in self.writers) + 1
+
+
+Part = TypeVar("Part", Readers, Writers)
+
+
+def tokens_needed(plan: Plan) -> int:
+    """How many sessions the test needs."""
+    return _signed_in(plan) + _writers(plan)
+
+
+def _signed_in(plan: Plan) -> int:
+    return plan.clients if plan.sign_in or plan.scenario == "join" else 0
+
+
+def _writers(plan: Plan) -> int:
+    if plan.scenario == "mixed":
+        return sum(_staff_counts(plan))
+    return 0 if plan.via == "sql" or (plan.scenario == "watch" and not plan.rate) else plan.writers
+
+
+def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Share]:
+    """The shares of the client processes. ``tokens`` are used in turn if there are fewer than needed."""
+    share = partial(Share, plan=plan, halls=halls, token=tokens[0] if tokens else None)
+    signed_in = _signed_in(plan)
+    writers_tokens = _deal(tokens, _writers(plan), signed_in)
+    readers = Readers(
+        count=plan.clients,
+        during=plan.scenario in {"join", "mixed"},
+        ramp_s=plan.ramp_s,
+        tokens=_deal(tokens, signed_in),
+    )
+    writers = Writers(
+        count=plan.writers,
+        of=plan.writers,
+        tokens=writers_tokens,
+        rate=plan.rate / plan.writers if plan.writers else 0.0,
+        pipeline=MAX_PIPELINE if plan.rate else plan.pipeline,
+        bulk=plan.bulk,
+    )
+    if plan.scenario == "write":
+        # One subscriber a hall has the written streams verified, too.
+        witness = share(name="witness", readers=Readers(count=len(halls)))
+        return [*(share(name=f"writers {n}", writers=(part,)) for n, part in _split(writers, plan.processes)), witness]
+    if plan.scenario == "mixed":
+        readers = evolve(readers, ramp_s=plan.duration_s * RAMP_SHARE, mean_stay_s=plan.duration_s * STAY_SHARE)
+    name = {"watch": "subscribers", "mixed": "visitors"}.get(plan.scenario, "clients")
+    reading = [share(name=f"{name} {n}", readers=part) for n, part in _split(readers, plan.processes)]
+    if plan.scenario == "mixed":
+        return [*reading, share(name="staff", writers=_staff(plan, writers_tokens))]
+    return [*reading, share(name="writers", writers=(writers,))] if writers_tokens else reading
+
+
+def _deal(tokens: Sequence[str], count: int, start: int = 0) -> tuple[str, ...]:
+    return tuple(tokens[number % len(tokens)] for number in range(start, start + count)) if tokens else ()
+
+
+def _split(whole: Part, processes: int) -> list[tuple[int, Part]]:
+    """A part for each process, with the process's number; none is empty."""
+    ends = [whole.count * number // processes for number in range(processes + 1)]
+    spans = [(start, end) for start, end in pairwise(ends) if end > start]
+    return [
+        (number, evolve(whole, first=whole.first + start, count=end - start, tokens=whole.tokens[start:end]))
+        for number, (start, end) in enumerate(spans, 1)
+    ]
+
+
+def _staff_counts(plan: Plan) -> tuple[int, int]:
+    return max(1, plan.clients // VISITORS_PER_SELLER), max(1, plan.clients // VISITORS_PER_ATTENDANT)
+
+
+def _staff(plan: Plan, tokens: tuple[str, ...]) -> tuple[Writers, ...]:
+    """Sellers, with rushes, and attendants that take rows of seats out of service and back."""
+    sellers, attendants = _staff_counts(plan)
+    selling = Writers(
+        count=sellers,
+        of=sellers + attendants,
+        tokens=tokens[:sellers],
+        rate=plan.rate / sellers,
+        rushes=True,
+        pipeline=MAX_PIPELINE,
+    )
+    attending = Writers(
+        first=sellers,
+        count=attendants,
+        of=selling.of,
+        tokens=tokens[sellers:],
+        rate=ATTENDANT_RATE,
+        pipeline=MAX_PIPELINE,
+        bulk=ROW,
+        maintenance=True,
+    )
+    return (selling, attending)

@@ -1,61 +1,100 @@
-"""The results on the terminal, and as JSON."""
+"""The results on the terminal, during the test and after it, and as JSON."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from seatsync.load.chart import chart
-from seatsync.load.figures import PERCENTILES, counts, duration, number, timings, title, verdict
-from seatsync.load.histogram import Histogram
-from seatsync.load.stats import Timing
-from seatsync.load.totals import Totals
+from seatsync.load.stats import Count, Histogram, Stats, Timing
+from seatsync.load.totals import PERCENTILES, Totals, bins, duration, number, tables, title, verdict
 
-#: Timings that are worth a picture.
-_PICTURED = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
+#: Timings shown as a histogram, and live.
+_CHARTS = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
+_LIVE = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED)
+
+_CHART_WIDTH = 50
+
+_PHASES = {
+    "prepare": "connecting clients",
+    "go": "load",
+    "stop": "waiting for replies",
+    "check": "comparing with fresh snapshots",
+}
+
+
+@contextmanager
+def live_progress(console: Console, *, quiet: bool) -> Iterator[Callable[[Totals], None]]:
+    """A function that shows the totals of a running test, unless ``quiet`` or without a terminal."""
+    if quiet or not console.is_terminal:
+        yield lambda _: None
+        return
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        yield lambda totals: live.update(_progress(totals), refresh=True)
+
+
+def _progress(totals: Totals) -> Text:
+    since_s = monotonic() - totals.started_at if totals.started_at else 0.0
+    total_s = totals.plan.duration_s
+    clock = f"{max(0.0, since_s):.0f} of {total_s:.0f} s" if totals.phase == "go" and total_s else ""
+    second = totals.series.get(int(since_s) - 1, Stats())
+    faults = totals.all.faults.total()
+    lines = [
+        f"{totals.plan.scenario}: {_PHASES[totals.phase]} {clock}",
+        f"  clients       {number(totals.live)}",
+        f"  frames/s      {number(second.counts[Count.FRAMES])}",
+        f"  changes/s     {number(second.counts[Count.ANSWERED])}",
+    ]
+    for timing in _LIVE:
+        histogram = second.timings.get(timing)
+        if histogram is not None:
+            p50, p99 = duration(histogram.percentile(50)), duration(histogram.percentile(99))
+            lines.append(f"  {timing:<13} p50 {p50}, p99 {p99}")
+    return Text("\n".join([*lines, f"  faults        {number(faults)}"]), style="red" if faults else "")
 
 
 def show(totals: Totals, console: Console) -> None:
-    """Print everything a person wants to know."""
-    console.print(f"\n{title(totals)}", highlight=False)
-    console.print(_count_table(totals))
-    console.print(_timing_table(totals))
-    for timing, histogram in timings(totals):
-        if timing in _PICTURED and totals.load.timings[timing].total:
-            console.print(f"{timing}", highlight=False)
-            console.print("\n".join(chart(histogram)) + "\n", highlight=False, markup=False)
-    for process in totals.processes:
-        console.print(f"{process.name}: {totals.busy(process):.0%} of a core", highlight=False)
+    """Print the results."""
+
+    def write(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    write(f"\n{title(totals)}")
+    for head, *rows in tables(totals):
+        table = Table(*head)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for timing, histogram in totals.timings():
+        if timing in _CHARTS and totals.load.histogram(timing).total:
+            write("\n".join([timing, *chart(histogram), ""]))
+    for name, busy in totals.busy().items():
+        write(f"{name}: {busy:.0%} of a core")
     for sentence in totals.doubts():
-        console.print(f"Note: {sentence}", highlight=False, markup=False, soft_wrap=True)
-    console.print(verdict(totals), highlight=False, markup=False, soft_wrap=True)
-    for fault in totals.all.faults.first:
-        console.print(
-            f"  {fault.at - totals.went_at:+.3f} s  {fault.words}", highlight=False, markup=False, soft_wrap=True
-        )
+        write(f"Note: {sentence}")
+    write(verdict(totals))
+    for fault in totals.all.first_faults:
+        write(f"  {fault.at - totals.started_at:+.3f} s  {fault.text}")
 
 
-def _count_table(totals: Totals) -> Table:
-    table = Table("", "total", "a second")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in counts(totals):
-        table.add_row(row.name, f"{row.total:,}", number(row.rate) if row.rate else "")
-    return table
-
-
-def _timing_table(totals: Totals) -> Table:
-    table = Table("", *(f"p{percent:g}" for percent in PERCENTILES), "max", "samples")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for timing, histogram in timings(totals):
-        times = [*(histogram.percentile(percent) for percent in PERCENTILES), histogram.max_s]
-        table.add_row(timing, *map(duration, times), f"{histogram.total:,}")
-    return table
+def chart(histogram: Histogram) -> Iterator[str]:
+    """A histogram in plain characters: a line for each range of latencies."""
+    bars = bins(histogram)
+    most = max(count for _, count in bars)
+    for upper_s, count in bars:
+        bar = "#" * round(_CHART_WIDTH * count / most) or ("." if count else "")
+        yield f"  up to {duration(upper_s):>8}  {bar:<{_CHART_WIDTH}}  {count:,}"
 
 
 def as_json(totals: Totals) -> dict[str, Any]:
     """The results for programs. Times in seconds, rates a second."""
+    faults = totals.all.faults
     return {
         "scenario": totals.plan.scenario,
         "title": title(totals),
@@ -64,26 +103,31 @@ def as_json(totals: Totals) -> dict[str, Any]:
         "interrupted": totals.interrupted,
         "counts": {count: total for count, total in totals.all.counts.items() if total},
         "rates": {count: totals.rate(total) for count, total in totals.load.counts.items() if total},
-        "timings": {timing: _percentiles(histogram) for timing, histogram in timings(totals)},
+        "timings": _percentiles(totals.all.timings),
         "processes": [
-            {"name": process.name, "cpu_s": process.cpu_s, "busy": totals.busy(process)} for process in totals.processes
+            {"name": name, "cpu_s": totals.processes[name].cpu_s, "busy": busy} for name, busy in totals.busy().items()
         ],
         "doubts": totals.doubts(),
         "faults": {
-            "total": totals.all.faults.total,
-            "counts": dict(totals.all.faults.counts),
-            "first": [{"at": fault.at - totals.went_at, "words": fault.words} for fault in totals.all.faults.first],
+            "total": faults.total(),
+            "counts": dict(faults),
+            "first": [{"at": fault.at - totals.started_at, "words": fault.text} for fault in totals.all.first_faults],
         },
         "series": {
-            second: {
-                "counts": dict(stats.counts),
-                "timings": {name: _percentiles(histogram) for name, histogram in stats.timings.items()},
-            }
+            second: {"counts": dict(stats.counts), "timings": _percentiles(stats.timings)}
             for second, stats in sorted(totals.series.items())
         },
     }
 
 
-def _percentiles(histogram: Histogram) -> dict[str, float]:
-    named = {f"p{percent:g}": histogram.percentile(percent) for percent in PERCENTILES}
-    return {"samples": histogram.total, "mean": histogram.mean_s, **named, "max": histogram.max_s}
+def _percentiles(timings: Mapping[Timing, Histogram]) -> dict[str, dict[str, float]]:
+    return {
+        timing: {
+            "samples": histogram.total,
+            "mean": histogram.mean_s,
+            **{f"p{percent:g}": histogram.percentile(percent) for percent in PERCENTILES},
+            "max": histogram.max_s,
+        }
+        for timing, histogram in timings.items()
+        if histogram.total
+    }

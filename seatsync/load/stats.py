@@ -1,97 +1,221 @@
-"""What a process counts and measures, handed over interval by interval."""
+"""Counts, latencies and faults of a process, reported to the parent interval by interval."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from time import monotonic
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from seatsync.load.faults import Faults
-from seatsync.load.histogram import Histogram
+#: Faults kept as sentences; the others are only counted.
+SENTENCES = 10
+
+_PRECISION_BITS = 7
+_EXACT = 2 << _PRECISION_BITS
+_MICROSECONDS = 1_000_000
+
+
+@define
+class Histogram:
+    """How often which latency occurred: recorded and read in seconds, kept in whole microseconds.
+
+    The buckets are those of HdrHistogram: values below 256 µs have one each, above that every power of two is cut into
+    128, so a value is read back at most 0.8 % too high. Histograms of several processes add up exactly.
+    """
+
+    counts: dict[int, int] = field(factory=dict)
+    """Samples by bucket number."""
+    total: int = 0
+    sum_us: int = 0
+    max_us: int = 0
+
+    def record(self, seconds: float) -> None:
+        """Count one sample; a negative one, which a clock step makes, as zero."""
+        self.record_all((seconds,), 0.0)
+
+    def record_all(self, ends: Iterable[float], start: float) -> None:
+        """Count the time from ``start`` to each of ``ends``."""
+        counts = self.counts
+        total = sum_us = 0
+        max_us = self.max_us
+        for end in ends:
+            value = int((end - start) * _MICROSECONDS)
+            if value < _EXACT:
+                bucket = value = max(value, 0)
+            else:
+                shift = value.bit_length() - _PRECISION_BITS - 1
+                bucket = (shift << _PRECISION_BITS) + (value >> shift)
+            counts[bucket] = counts.get(bucket, 0) + 1
+            total += 1
+            sum_us += value
+            if value > max_us:  # noqa: PLR1730 - twice as quick as max(), and this runs for every frame
+                max_us = value
+        self.total += total
+        self.sum_us += sum_us
+        self.max_us = max_us
+
+    def add(self, other: "Histogram") -> None:
+        """Add the samples of another one."""
+        for bucket, count in other.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+        self.total += other.total
+        self.sum_us += other.sum_us
+        self.max_us = max(self.max_us, other.max_us)
+
+    def percentile(self, percent: float) -> float:
+        """The latency, in seconds, that this share of the samples does not exceed; 0 without samples."""
+        wanted = self.total * percent / 100
+        seen = 0
+        for upper_s, count in self.buckets():
+            seen += count
+            if seen >= wanted:
+                return min(upper_s, self.max_s)
+        return self.max_s
+
+    @property
+    def max_s(self) -> float:
+        """The longest, exactly."""
+        return self.max_us / _MICROSECONDS
+
+    @property
+    def mean_s(self) -> float:
+        """The mean; 0 without samples."""
+        return self.sum_us / self.total / _MICROSECONDS if self.total else 0.0
+
+    def buckets(self) -> Iterator[tuple[float, int]]:
+        """The upper end of each bucket in seconds, and its samples, in order."""
+        for bucket, count in sorted(self.counts.items()):
+            yield _upper_us(bucket) / _MICROSECONDS, count
+
+
+def _upper_us(bucket: int) -> int:
+    """The highest value that falls into a bucket."""
+    if bucket < _EXACT:
+        return bucket
+    shift = (bucket >> _PRECISION_BITS) - 1
+    return (((bucket & (_EXACT // 2 - 1)) + _EXACT // 2 + 1) << shift) - 1
+
+
+class Kind(StrEnum):
+    """Kinds of fault."""
+
+    MISSING = "missing revisions"
+    """A subscriber never received a revision. Counted in revisions."""
+    REPEATED = "repeated revisions"
+    """A subscriber received a revision again. Counted in revisions."""
+    REORDERED = "reordered revisions"
+    """A subscriber received a revision, or a snapshot, after a newer one. Counted in frames."""
+    STATE = "wrong states"
+    """A subscriber's frames add up to something other than the hall."""
+    LOST_WRITE = "lost writes"
+    """A change that was answered with success is not in the hall."""
+    UNANSWERED = "unanswered requests"
+    """No reply came before the end of the test."""
+    REFUSED = "refused requests"
+    """A request was answered with an error where none was due."""
+    CONNECTION = "lost connections"
+    """The server or the network ended a connection, in a test without ``--survive``."""
+    PROTOCOL = "protocol faults"
+    """A frame that the protocol does not allow at that point."""
+
+
+@frozen
+class Fault:
+    """One fault."""
+
+    at: float
+    """When it was found, on `time.monotonic`."""
+    kind: Kind
+    text: str
 
 
 class Count(StrEnum):
-    """What is counted."""
+    """Counts; `FRAMES` are the messages of subscribers, `SEATS` those of the changes answered with success."""
 
     FRAMES = "frames"
-    """Messages that subscribers received."""
     FRAME_BYTES = "frame_bytes"
-    """Bytes in those messages."""
     ANSWERED = "answered"
-    """Changes answered with success."""
     SEATS = "seats"
-    """Seats in them."""
     REFUSED = "refused"
-    """Changes answered with a domain error, which other people's changes make likely."""
+    """Changes answered with a domain error, which concurrent changes make likely."""
     RESENT = "resent"
-    """Changes sent again under the same key."""
+    """Changes sent again under the same idempotency key."""
     OPENED = "opened"
-    """Connections made."""
     JOINED = "joined"
-    """Subscribers that have had their first frame."""
+    """Subscribers that have received their first frame."""
     LEFT = "left"
-    """Subscribers that went away of their own accord."""
     LOST = "lost"
-    """Connections that ended, and not by this side."""
+    """Connections that the server or the network ended."""
     RESUMED = "resumed"
-    """Subscribers caught up with what they had missed, without a snapshot."""
     SNAPSHOTS = "snapshots"
-    """Snapshots received."""
     STALE = "stale"
-    """Times that a subscriber was told that the server's feed is down."""
+    """Notices to a subscriber that the server's feed is down."""
 
 
 class Timing(StrEnum):
-    """What is measured."""
+    """Latencies."""
 
     ANSWER = "send→answer"
-    """From when a change was meant to be sent to its answer."""
+    """From when a change was due to its reply."""
     RECEIVED = "send→received"
-    """From when a change was meant to be sent to when a subscriber had it, for every subscriber."""
+    """From when a change was due to when a subscriber received it, for every subscriber."""
     OPENED = "connect"
-    """From when a client was meant to come to the end of its handshake."""
+    """From when a client was due to connect to the end of its handshake."""
     JOINED = "join"
-    """From when a client was meant to come to its first snapshot."""
+    """From when a client was due to connect to its first snapshot."""
     AWAY = "away"
     """From the loss of a connection to the first frame on the next one."""
     LAG = "generator lag"
-    """How late the load generator was to notice that a change was due: its own part in the other times."""
+    """How late the load generator noticed that a change was due: its own part in the other times."""
 
 
 @define
 class Stats:
-    """Counts, latencies and faults of a while."""
+    """Counts, latencies and faults of an interval, or of several."""
 
     counts: Counter[Count] = field(factory=Counter)
-    timings: defaultdict[Timing, Histogram] = field(factory=lambda: defaultdict(Histogram))
-    faults: Faults = field(factory=Faults)
+    timings: dict[Timing, Histogram] = field(factory=dict)
+    faults: Counter[Kind] = field(factory=Counter)
+    first_faults: list[Fault] = field(factory=list)
+    """At most `SENTENCES`, in the order they were found."""
 
-    def take(self) -> dict[str, Any]:
-        """Everything since the last time, for another process; starts anew."""
-        taken = {
-            "counts": dict(self.counts),
-            "timings": {name: histogram.to_json() for name, histogram in self.timings.items() if histogram.total},
-            "faults": self.faults.to_json(),
-        }
-        self.counts.clear()
-        self.timings.clear()
-        self.faults.counts.clear()
-        self.faults.first.clear()
-        return taken
+    def histogram(self, timing: Timing) -> Histogram:
+        """The samples of a timing, to be added to."""
+        return self.timings.setdefault(timing, Histogram())
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Stats":
-        """What `take` made."""
-        stats = cls(Counter({Count(name): count for name, count in data["counts"].items()}))
-        for name, histogram in data["timings"].items():
-            stats.timings[Timing(name)] = Histogram.from_json(histogram)
-        stats.faults = Faults.from_json(data["faults"])
-        return stats
+    def record(self, timing: Timing, seconds: float) -> None:
+        """Count one latency."""
+        self.histogram(timing).record(seconds)
+
+    def fault(self, kind: Kind, text: str, count: int = 1) -> None:
+        """Add a fault, which may stand for several of its kind."""
+        self.faults[kind] += count
+        if len(self.first_faults) < SENTENCES:
+            self.first_faults.append(Fault(monotonic(), kind, text))
+
+    def clear(self) -> None:
+        """Start a new interval."""
+        for collection in (self.counts, self.timings, self.faults, self.first_faults):
+            collection.clear()
 
     def merge(self, other: "Stats") -> None:
-        """Add what another process, or a later interval, has."""
+        """Add those of another process, or of a later interval."""
         self.counts.update(other.counts)
-        for name, histogram in other.timings.items():
-            self.timings[name].add(histogram)
-        self.faults.merge(other.faults)
+        for timing, histogram in other.timings.items():
+            self.histogram(timing).add(histogram)
+        self.faults.update(other.faults)
+        first = sorted([*self.first_faults, *other.first_faults], key=lambda fault: fault.at)
+        self.first_faults = first[:SENTENCES]
+
+
+@frozen
+class Interval:
+    """The statistics of a process in an interval."""
+
+    phase: str
+    at: float
+    """Its end, on `time.monotonic`."""
+    cpu_s: float
+    live: int
+    """How many of the process's clients that read were live at its end."""
+    stats: Stats

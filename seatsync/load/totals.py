@@ -1,84 +1,181 @@
-"""What all processes of a test have said, added up."""
+"""The results of a test: the sum of its processes' reports, and its figures as people read them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from attrs import define, field
 
 from seatsync.load.plan import Plan
-from seatsync.load.stats import Stats, Timing
+from seatsync.load.stats import Count, Histogram, Interval, Kind, Stats, Timing
 
-#: Above this share of a core a client process may well be what is measured.
+#: Above this share of a core a client process may be what limits the test.
 BUSY = 0.9
 
-#: Lateness of changes, at the 99th percentile, from which on it matters beside what is measured, in seconds.
+#: Lateness of changes, at the 99th percentile, above which it distorts the latencies, in seconds.
 LATE_S = 0.005
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+_MILLI, _MICRO = 1e-3, 1e-6
+_TENS = 10
+
+_COUNTED = {
+    Count.OPENED: "connections made",
+    Count.JOINED: "clients joined",
+    Count.LEFT: "clients left",
+    Count.FRAMES: "frames received",
+    Count.FRAME_BYTES: "bytes received",
+    Count.ANSWERED: "changes answered",
+    Count.SEATS: "seats changed",
+    Count.REFUSED: "changes refused",
+    Count.RESENT: "changes sent again",
+    Count.LOST: "connections lost",
+    Count.RESUMED: "subscriptions resumed",
+    Count.SNAPSHOTS: "snapshots received",
+    Count.STALE: "notices of a stale feed",
+}
 
 
 @define
 class Process:
     """One of the client processes."""
 
-    name: str
     live: int = 0
-    """Of its clients, how many have what they came for, just now."""
     cpu_s: float = 0.0
-    """CPU time it has used under load."""
+    """CPU time under load."""
 
 
 @define
 class Totals:
-    """The test so far. Times of the series are whole seconds since the load began."""
+    """The test so far."""
 
     plan: Plan
     halls: tuple[int, ...]
-    processes: list[Process]
+    processes: dict[str, Process]
+    """By name."""
     phase: str = "prepare"
-    went_at: float = 0.0
+    started_at: float = 0.0
     """When the load began, on `time.monotonic`."""
     load_s: float = 0.0
     """How long it lasted."""
     all: Stats = field(factory=Stats)
     load: Stats = field(factory=Stats)
-    """What happened under load: what rates are made of."""
+    """Under load only: the basis of rates."""
     series: dict[int, Stats] = field(factory=dict)
+    """By whole seconds since the load began."""
     interrupted: bool = False
 
-    def add(self, process: int, message: Mapping[str, Any]) -> None:
-        """Statistics that a process has handed over."""
-        stats = Stats.from_json(message["stats"])
-        self.processes[process].live = message["live"]
-        self.all.merge(stats)
-        if message["phase"] == "load":
-            self.processes[process].cpu_s += message["cpu_s"]
-            self.load.merge(stats)
-        if message["phase"] != "prepare":
-            second = max(0, int(message["at"] - self.went_at))
-            self.series.setdefault(second, Stats()).merge(stats)
+    def add(self, process: str, interval: Interval) -> None:
+        """Add an interval of a process."""
+        self.processes[process].live = interval.live
+        self.all.merge(interval.stats)
+        if interval.phase == "load":
+            self.processes[process].cpu_s += interval.cpu_s
+            self.load.merge(interval.stats)
+        if interval.phase != "prepare":
+            second = max(0, int(interval.at - self.started_at))
+            self.series.setdefault(second, Stats()).merge(interval.stats)
 
     @property
     def live(self) -> int:
-        """Clients that have what they came for, just now."""
-        return sum(process.live for process in self.processes)
+        """Clients that read and are live."""
+        return sum(process.live for process in self.processes.values())
 
     def rate(self, count: float) -> float:
-        """What happened under load, a second."""
+        """A count under load, a second."""
         return count / self.load_s if self.load_s else 0.0
 
-    def busy(self, process: Process) -> float:
-        """The share of a core that a process used under load."""
-        return process.cpu_s / self.load_s if self.load_s else 0.0
+    def busy(self) -> dict[str, float]:
+        """The share of a core that each process used under load."""
+        return {name: self.rate(process.cpu_s) for name, process in self.processes.items()}
 
     def doubts(self) -> list[str]:
-        """Why the latencies may be the load generator's rather than the server's, in sentences."""
+        """Sentences on why the latencies may be the load generator's rather than the server's."""
         found = [
-            f"The client process '{process.name}' was busy {self.busy(process):.0%} of the time: its own queue is part"
-            " of the latencies. Use more --processes, and more cores."
-            for process in self.processes
-            if self.busy(process) > BUSY
+            f"The client process '{name}' was busy {busy:.0%} of the time: its own queue is part of the latencies."
+            " Use more --processes, and more cores."
+            for name, busy in self.busy().items()
+            if busy > BUSY
         ]
-        late_s = self.all.timings[Timing.LAG].percentile(99)
+        late_s = self.all.histogram(Timing.LAG).percentile(99)
         if late_s > LATE_S:
             late = f"{late_s * 1000:.1f} ms"
             found.append(f"The load generator was up to {late} late with its changes (p99): it had too little CPU.")
         return found
+
+    def timings(self) -> Iterator[tuple[Timing, Histogram]]:
+        """Every timing with samples, in the order of the tables."""
+        for timing in Timing:
+            histogram = self.all.timings.get(timing)
+            if histogram is not None and histogram.total:
+                yield timing, histogram
+
+
+def duration(seconds: float) -> str:
+    """Such as ``870 µs``, ``12.3 ms``, ``4.56 s``: three digits."""
+    for size, unit in ((1.0, "s"), (_MILLI, "ms")):
+        if seconds >= size:
+            value = seconds / size
+            return f"{value:.0f} {unit}" if value >= _TENS**2 else f"{value:.{1 if value >= _TENS else 2}f} {unit}"
+    return f"{seconds / _MICRO:.0f} µs"
+
+
+def number(value: float) -> str:
+    """With thousands apart; small ones with one decimal."""
+    return f"{value:,.0f}" if value >= _TENS**2 or value == int(value) else f"{value:.1f}"
+
+
+def tables(totals: Totals) -> list[list[list[str]]]:
+    """The tables of every report, each as rows of cells, its head first: what was counted, and what was measured."""
+    counts = [["", "total", "a second"]]
+    for count, name in _COUNTED.items():
+        if total := totals.all.counts[count]:
+            rate = totals.rate(totals.load.counts[count])
+            counts.append([name, f"{total:,}", number(rate) if rate else ""])
+    timings = [["", *(f"p{percent:g}" for percent in PERCENTILES), "max", "samples"]]
+    for timing, histogram in totals.timings():
+        times = [*(histogram.percentile(percent) for percent in PERCENTILES), histogram.max_s]
+        timings.append([timing, *map(duration, times), f"{histogram.total:,}"])
+    return [counts, timings]
+
+
+def bins(histogram: Histogram) -> list[tuple[float, int]]:
+    """Samples by the upper end of their range, in seconds, in steps of 1, 2, 5; empty ranges in between are kept."""
+    edges = [step * 10.0**exponent for exponent in range(-6, 3) for step in (1.0, 2.0, 5.0)] + [1000.0]
+    filled = [0] * len(edges)
+    for upper_s, count in histogram.buckets():
+        filled[next((index for index, edge in enumerate(edges) if upper_s <= edge), -1)] += count
+    used = [index for index, count in enumerate(filled) if count] or [0]
+    return [*zip(edges, filled, strict=True)][used[0] : used[-1] + 1] if histogram.total else []
+
+
+def verdict(totals: Totals) -> str:
+    """The result in a sentence."""
+    faults = totals.all.faults
+    if not faults:
+        return "No fault: nothing missing, repeated or reordered, and every state as it should be."
+    return "Faults: " + ", ".join(f"{faults[kind]:,} {kind}" for kind in Kind if faults[kind]) + "."
+
+
+def title(totals: Totals) -> str:
+    """The test in a line."""
+    plan = totals.plan
+    halls = ", ".join(map(str, totals.halls))
+    what = {
+        "watch": f"{plan.clients:,} subscribers, {_changes(totals)}",
+        "write": f"{plan.writers:,} connections, {_changes(totals)}",
+        "join": f"{plan.clients:,} clients join {f'within {number(plan.ramp_s)} s' if plan.ramp_s else 'at once'}",
+        "idle": f"{plan.clients:,} connections{', each with a subscription' if plan.subscribe else ''}",
+        "mixed": f"{plan.clients:,} visitors, {number(plan.rate)} sales a second and rushes",
+    }[plan.scenario]
+    return f"{plan.scenario}: {what}; hall {halls}; {duration(totals.load_s)}"
+
+
+def _changes(totals: Totals) -> str:
+    plan = totals.plan
+    seats = f" of {plan.bulk} seats" if plan.bulk > 1 else ""
+    if plan.rate:
+        changes = f"{number(plan.rate)} change{'' if plan.rate == 1 else 's'}{seats} a second"
+        return f"{changes} by SQL" if plan.via == "sql" else changes
+    if plan.scenario == "watch":
+        return "no changes of its own"
+    return f"{plan.pipeline} change{'s' if plan.pipeline > 1 else ''}{seats} at a time on each"

@@ -1,181 +1,215 @@
-"""One client process: does its share of a test, told what and when by lines of JSON, and answers in the same way.
+"""One client process, which does its share of a test: ``python -m seatsync.load.worker DESCRIPTOR``.
 
-``python -m seatsync.load.worker DESCRIPTOR`` with the descriptor of the timetable, and the share as the first line of
-standard input. Says ``started``. Orders: ``prepare`` → ``ready``; ``go`` at a time → ``done`` where there is an end;
-``stop`` → ``quiet``; ``check`` → ``result``. In between, statistics twice a second. When the input ends, so does the
-process.
+The descriptor is that of the send times; `seatsync.load.processes` has the lines it receives and reports.
 """
 
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import cattrs
 
-from seatsync.load.address import Address, Sources, sources_needed
-from seatsync.load.check import Check
-from seatsync.load.client import Client, Hall, World
-from seatsync.load.crew import Crew
-from seatsync.load.crowd import Crowd
-from seatsync.load.descriptors import raise_limit
-from seatsync.load.failure import LoadError
-from seatsync.load.lines import REPORT_S, Lines, Reporter, first_line, hush, say
+from seatsync.load import LoadError
+from seatsync.load.address import Address, Sources, raise_descriptor_limit, sources_needed
+from seatsync.load.check import Acknowledged, FinalCheck
+from seatsync.load.client import Client, Context, Hall
 from seatsync.load.loop import Loop
 from seatsync.load.plan import Share
-from seatsync.load.promises import Promises
-from seatsync.load.receipts import collect
-from seatsync.load.stats import Stats
-from seatsync.load.timetable import Timetable
-from seatsync.load.view import Album
+from seatsync.load.pools import ReaderPool, WriterPool
+from seatsync.load.processes import REPORT_S, Lines, Reporter
+from seatsync.load.schedule import SendTimes
+from seatsync.load.stats import Count, Stats, Timing
+from seatsync.load.view import Step, Views
 
-#: How often phases are looked at, and a slice of the clients is looked after, in seconds.
-POLL_S, LOOK_S = 0.01, 0.05
+#: How often phases are checked, and a slice of the clients is kept alive, in seconds.
+POLL_S, SLICE_S = 0.01, 0.05
 
-#: How often a client is looked after where it sends no heartbeats, in seconds.
-LOOK_AFTER_S = 5.0
+#: How often a client's handshake is checked where it sends no heartbeats, in seconds.
+ROUND_S = 5.0
+
+#: A received revision whose send time is not known for so long was made outside this test, in seconds.
+FOREIGN_S = 2.0
 
 
 class Worker:
-    """The process."""
+    """The process's part in the test."""
 
-    def __init__(self, share: Share, timetable: Timetable) -> None:
-        address = Address.parse(share.url)
-        raise_limit(share.connections)
-        wanted = share.sources or sources_needed(share.connections)
+    def __init__(self, share: Share, send_times: SendTimes, reporter: Reporter) -> None:
+        """Raises `LoadError`."""
+        address = Address.parse(share.plan.url)
+        raise_descriptor_limit(share.connections)
+        wanted = share.plan.sources or sources_needed(share.connections)
         self._share = share
+        self._reporter = reporter
         self._loop = Loop()
-        self._world = World(
+        self._context = Context(
             loop=self._loop,
             address=address,
             sources=Sources(wanted if address.is_loopback else 1),
-            timetable=timetable,
-            stats=Stats(),
-            halls=[Hall(number, hall_id, Album()) for number, hall_id in enumerate(share.halls)],
-            survive=share.survive,
-            heartbeat_s=share.heartbeat_s,
+            send_times=send_times,
+            stats=reporter.stats,
+            halls=[Hall(number, hall_id, Views()) for number, hall_id in enumerate(share.halls)],
+            plan=share.plan,
         )
-        self._crowd = Crowd(self._world, share.crowd) if share.crowd else None
-        self._promises = {hall.number: Promises() for hall in self._world.halls}
-        self._crews = [Crew(self._world, crew, self._promises) for crew in share.crews]
-        self._parts: list[Crowd | Crew] = [*self._crews, *([self._crowd] if self._crowd else [])]
-        crowd = self._crowd
-        self._reporter = Reporter(self._world.stats, lambda: crowd.live if crowd else 0)
-        self._looked_after = 0
+        self._readers = ReaderPool(self._context, share.readers) if share.readers else None
+        self._acknowledged = {hall.number: Acknowledged() for hall in self._context.halls}
+        writers = [WriterPool(self._context, plan, self._acknowledged) for plan in share.writers]
+        self._pools: list[ReaderPool | WriterPool] = [*writers, *([self._readers] if self._readers else [])]
+        self._kept_alive = 0
 
-    def run(self, orders: int) -> None:
-        """Obey the orders that come in on a descriptor until it ends."""
-        lines = Lines(orders, self._obey, self._loop.stop)
-        self._loop.watch(orders, lambda _: lines.read())
-        self._loop.after(REPORT_S, self._report_on)
-        self._loop.after(LOOK_S, self._look_after)
-        say("started")
-        self._loop.run()
+    def run(self, orders: Lines) -> None:
+        """Follow the orders until they end. Raises `LoadError`."""
+        self._loop.watch(orders.descriptor, lambda _: self._receive(orders))
+        self._loop.after(REPORT_S, self._report_again)
+        self._loop.after(SLICE_S, self._keep_alive)
+        self._reporter.send("started")
+        try:
+            self._loop.run()
+        finally:
+            for client in self._clients():
+                client.stop()
+            self._loop.close()
 
     # Orders
 
-    def _obey(self, order: dict[str, Any]) -> None:
-        match order["do"]:
+    def _receive(self, lines: Lines) -> None:
+        orders = lines.receive()
+        if orders is None:
+            self._loop.stop()
+        for order in orders or []:
+            self._follow(order)
+
+    def _follow(self, order: dict[str, Any]) -> None:
+        patience_s = order["patience_s"]
+        match order["order"]:
             case "prepare":
-                for part in self._parts:
-                    part.prepare()
-                self._wait("ready", order["patience_s"], lambda: all(part.is_ready for part in self._parts))
+                for pool in self._pools:
+                    pool.prepare()
+                self._wait("ready", patience_s, lambda: all(pool.is_ready for pool in self._pools))
             case "go":
-                gc.freeze()  # a thousand clients are here to stay: no need to look at them again and again
+                gc.freeze()  # the clients are long-lived: spare each collection the walk over them
                 self._report("load")
-                for part in self._parts:
-                    part.begin(order["at"])
-                if (crowd := self._crowd) is not None and crowd.ends:
-                    self._wait("done", order["patience_s"], lambda: crowd.is_in, lambda: {"at": crowd.last_joined_at})
+                for pool in self._pools:
+                    pool.begin(order["at"])
+                if (readers := self._readers) is not None and readers.ends:
+                    self._wait("done", patience_s, lambda: readers.is_quiet, lambda: {"at": readers.last_joined_at})
             case "stop":
                 self._report("drain")
-                for part in self._parts:
-                    part.finish()
-                self._wait("quiet", order["patience_s"], self._is_quiet)
+                for pool in self._pools:
+                    pool.finish()
+                self._wait("quiet", patience_s, lambda: all(pool.is_quiet for pool in self._pools))
             case "check":
-                self._check(order["patience_s"])
+                subscribers = self._readers.subscribers if self._readers else []
+                check = FinalCheck(self._context, subscribers, self._acknowledged, self._share.token)
+                self._wait("result", patience_s, check.poll, partial(self._finish, check), check.give_up)
 
     def _wait(
-        self, then: str, patience_s: float, condition: Callable[[], bool], details: Callable[[], dict[str, Any]] = dict
+        self,
+        report: str,
+        patience_s: float,
+        condition: Callable[[], bool],
+        finish: Callable[[], dict[str, Any]] = dict,
+        give_up: Callable[[], None] | None = None,
     ) -> None:
-        """Say so when the condition holds, or when patience has run out."""
+        """Report when the condition holds or patience has run out, with the details that ``finish`` returns."""
         give_up_at = monotonic() + patience_s
 
-        def look() -> None:
+        def poll() -> None:
             if not condition():
                 if monotonic() < give_up_at:
-                    self._loop.after(POLL_S, look)
+                    self._loop.after(POLL_S, poll)
                     return
-                for part in self._parts:
-                    part.give_up()
+                (give_up or self._give_up)()
+            details = finish()
             self._report()
-            say(then, **details())
+            self._reporter.send(report, **details)
 
-        look()
+        poll()
 
-    def _is_quiet(self) -> bool:
-        return all(crew.is_quiet for crew in self._crews) and (self._crowd is None or self._crowd.is_in)
+    def _give_up(self) -> None:
+        for pool in self._pools:
+            pool.give_up()
 
-    def _check(self, patience_s: float) -> None:
-        subscribers = self._crowd.subscribers if self._crowd else []
-        check = Check(
-            self._world,
-            subscribers,
-            self._promises,
-            token=self._share.reader_token,
-            patience_s=patience_s,
-            on_done=self._finish,
-        )
-        check.begin()
-
-    def _finish(self) -> None:
+    def _finish(self, check: FinalCheck) -> dict[str, Any]:
+        check.close()
         for client in self._clients():
             client.stop()
-        collect(self._world.halls, self._world.timetable, self._world.stats, at_once=True)
-        self._report()
-        say("result")
+        count_received(self._context.halls, self._context.send_times, self._context.stats, final=True)
+        return {}
 
-    # Now and then
+    # At intervals
 
-    def _report_on(self) -> None:
+    def _report_again(self) -> None:
         self._report()
-        self._loop.after(REPORT_S, self._report_on)
+        self._loop.after(REPORT_S, self._report_again)
 
     def _report(self, next_phase: str | None = None) -> None:
-        world = self._world
-        collect(world.halls, world.timetable, world.stats)
-        self._reporter.report(next_phase)
+        count_received(self._context.halls, self._context.send_times, self._context.stats)
+        self._reporter.send_stats(self._readers.live if self._readers else 0, next_phase)
 
     def _clients(self) -> list[Client]:
-        crowd = self._crowd.clients if self._crowd else []
-        return [*crowd, *(writer for crew in self._crews for writer in crew.clients)]
+        return [client for pool in self._pools for client in pool.clients]
 
-    def _look_after(self) -> None:
-        """Look after the next few clients, so that each has its turn once a round and none waits for a thousand."""
+    def _keep_alive(self) -> None:
+        """Keep the next slice of the clients alive: each once a round, none at the same moment as all others."""
         clients, now = self._clients(), monotonic()
-        round_s = self._share.heartbeat_s or LOOK_AFTER_S
-        few = min(len(clients), round(len(clients) * LOOK_S / round_s + 0.5))
-        for number in range(self._looked_after, self._looked_after + few):
-            clients[number % len(clients)].look_after(now)
-        self._looked_after += few
-        self._loop.after(LOOK_S, self._look_after)
+        round_s = self._share.plan.heartbeat_s or ROUND_S
+        count = min(len(clients), round(len(clients) * SLICE_S / round_s + 0.5))
+        for number in range(self._kept_alive, self._kept_alive + count):
+            clients[number % len(clients)].keep_alive(now)
+        self._kept_alive += count
+        self._loop.after(SLICE_S, self._keep_alive)
+
+
+def count_received(halls: Iterable[Hall], send_times: SendTimes, stats: Stats, *, final: bool = False) -> None:
+    """Count what subscribers have received since the last time, with its latencies.
+
+    Steps whose send times are not known yet are left for the next time, unless ``final``.
+    """
+    now = monotonic()
+    for hall in halls:
+        for step in hall.views.steps:
+            if step.received:
+                _count_step(step, hall.number, send_times, stats, final=final or now - step.received[0] > FOREIGN_S)
+        hall.views.steps = [step for step in hall.views.steps if not step.is_over]
+
+
+def _count_step(step: Step, hall: int, send_times: SendTimes, stats: Stats, *, final: bool) -> None:
+    times = [send_times.when(hall, rev) for rev in range(step.first, step.to.rev + 1)]
+    if None in times and not final:
+        return
+    for due_at in times:
+        if due_at is not None:
+            stats.histogram(Timing.RECEIVED).record_all(step.received, due_at)
+    stats.counts[Count.FRAMES] += len(step.received)
+    stats.counts[Count.FRAME_BYTES] += len(step.received) * step.frame_bytes
+    step.received.clear()
+
+
+def serve(send_times: int, orders: Lines, reporter: Reporter) -> int:
+    """Receive a share and do it; returns 1, and reports why, when that is not possible."""
+    lines = orders.receive()
+    if lines is None:
+        return 1
+    try:
+        share = cattrs.structure(lines[0], Share)
+        Worker(share, SendTimes(send_times, len(share.halls)), reporter).run(orders)
+    except LoadError as error:
+        reporter.send("failed", reason=str(error))
+        return 1
+    except BrokenPipeError:  # the parent has ended
+        return 1
+    return 0
 
 
 def main() -> int:
-    """Do a share; returns 1, having said why, when that is not possible."""
+    """Run the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us in order
-    share = cattrs.structure(first_line(), Share)
-    try:
-        Worker(share, Timetable(int(sys.argv[1]), len(share.halls))).run(sys.stdin.fileno())
-    except LoadError as error:
-        say("failed", words=str(error))
-        return 1
-    except BrokenPipeError:  # the parent is gone
-        hush()
-        return 1
-    return 0
+    return serve(int(sys.argv[1]), Lines(sys.stdin.fileno()), Reporter(sys.stdout.fileno()))
 
 
 if __name__ == "__main__":

@@ -1,216 +1,229 @@
-"""A client that changes seats, each change under a key, and sends it again until it is answered."""
+"""A client that changes seats, each change under an idempotency key, and sends it again until it is answered."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import orjson
-from attrs import define
+from attrs import define, field
 
-from seatsync.load.client import Client, Hall, World
-from seatsync.load.faults import Kind
-from seatsync.load.frames import HEARTBEAT
+from seatsync.load.check import Acknowledged
+from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
 from seatsync.load.loop import Timer
-from seatsync.load.pace import Pace
-from seatsync.load.promises import Promises
-from seatsync.load.requests import LATER, NOT_ALLOWED, OVERTAKEN, RETRY_S, request
-from seatsync.load.seats import UNSURE, Place, Seats
-from seatsync.load.stats import Count, Timing
+from seatsync.load.schedule import Pace
+from seatsync.load.stats import Count, Kind, Timing
+
+#: The next status after each. Sales: reserved, paid, and free again, which the protocol allows to every writer.
+SALES = {"VACANT": "RESERVED", "RESERVED": "OCCUPIED", "OCCUPIED": "VACANT", "MAINTENANCE": "VACANT"}
+
+#: The same for maintenance: out of service, and back.
+MAINTENANCE = {**dict.fromkeys(SALES, "MAINTENANCE"), "MAINTENANCE": "VACANT"}
+
+#: Assumed after a change was refused: the next change of the seat makes it VACANT, which is allowed from any status.
+UNKNOWN = "OCCUPIED"
 
 NOTE = "Out of order."
 
+#: Errors that a concurrent change of the same seat explains.
+_CONFLICT = frozenset({"SeatConflict", "SeatOccupied", "SeatReserved"})
+
+#: Errors after which a writer stops: its user may not change seats.
+_NOT_ALLOWED = frozenset({"Unauthorized", "Forbidden", "SessionExpired"})
+
 
 @define(eq=False)
-class Order:
-    """A change under way, from when it was due to its answer, over as many connections as that takes."""
+class Seat:
+    """One seat, with its status as this writer last knew it."""
+
+    id: int
+    status: str
+
+
+@define
+class SeatQueue:
+    """The seats of a writer that have no change in flight, the longest unchanged first."""
+
+    cycle: Mapping[str, str]
+    """The next status after each."""
+    _free: deque[Seat] = field(factory=deque)
+
+    def add(self, seats: Iterable[Seat]) -> None:
+        """Put seats in, or back."""
+        self._free.extend(seats)
+
+    def take(self, count: int) -> list[Seat]:
+        """That many different seats, or none when there are fewer."""
+        return [self._free.popleft() for _ in range(count)] if len(self._free) >= count else []
+
+    def __len__(self) -> int:
+        return len(self._free)
+
+
+@define(eq=False)
+class _Change:
+    """A change in flight, from when it was due to its reply, over as many connections as that takes."""
 
     eid: str
-    meant_at: float
-    places: list[Place]
-    status: list[str]
-    """What each of the places is to become."""
+    due_at: float
+    seats: list[Seat]
+    statuses: list[str]
+    """The new status of each seat."""
     type: str
     data: dict[str, Any]
     sent: int = 0
     """How often."""
 
 
+@define(eq=False, slots=False, kw_only=True)
 class Writer(Client):
-    """Changes its seats: on a schedule, or as fast as the answers come when it has none.
+    """Changes its seats: on a schedule, or as fast as replies come when it has none.
 
-    At most ``pipeline`` changes of ``bulk`` seats each are under way. On a schedule, a change that has to wait for its
-    turn keeps the time it was meant for.
+    At most ``pipeline`` changes of ``bulk`` seats each are in flight. A scheduled change that has to wait for that
+    counts from when it was due.
     """
 
-    _timer: Timer | None = None
-
-    def __init__(
-        self,
-        world: World,
-        name: str,
-        token: str | None,
-        *,
-        hall: Hall,
-        seats: Seats,
-        promises: Promises,
-        pace: Pace | None,
-        pipeline: int,
-        bulk: int,
-    ) -> None:
-        super().__init__(world, name, token)
-        self._hall = hall
-        self._seats = seats
-        self._promises = promises
-        self._pace = pace
-        self._pipeline = pipeline
-        self._bulk = bulk
-        self._due: deque[float] = deque()
-        self._orders: dict[str, Order] = {}
-        self._number = 0
-        self._going = False
+    hall: Hall
+    seats: SeatQueue
+    acknowledged: Acknowledged
+    pace: Pace | None
+    pipeline: int
+    bulk: int
+    _due: deque[float] = field(factory=deque, init=False)
+    _in_flight: dict[str, _Change] = field(factory=dict, init=False)
+    _number: int = field(default=0, init=False)
+    _is_started: bool = field(default=False, init=False)
+    _timer: Timer | None = field(default=None, init=False)
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing is under way, and nothing is due."""
-        return not self._orders and not self._due
+        """No change is in flight or due."""
+        return not self._in_flight and not self._due
 
     def begin(self, at: float) -> None:
         """Start changing seats at that time."""
-        if self._pace is not None:
-            self._pace.begin(at)
-        self.world.loop.at(at, self._go)
+        if self.pace is not None:
+            self.pace.begin(at)
+        self.context.loop.at(at, self._begin)
 
-    def _go(self) -> None:
-        self._going = True
-        self._on_schedule() if self._pace else self._fill()
+    def _begin(self) -> None:
+        self._is_started = True
+        self._on_schedule() if self.pace else self._fill()
 
     def finish(self) -> None:
-        """Start no more changes; those under way, and those that were due, are seen through."""
-        self._going = False
+        """Start no more changes; those in flight or due are completed."""
+        self._is_started = False
         if self._timer is not None:
             self._timer.cancel()
 
     def report_unanswered(self) -> None:
-        """The test ends without these answers."""
-        if self._orders or self._due:
-            words = f"{self.name} had no answer to {len(self._orders)} changes, and {len(self._due)} were not sent."
-            self.world.stats.faults.add(Kind.UNANSWERED, words, len(self._orders) + len(self._due))
+        """Report what is in flight or due as faults, at the end of the test."""
+        if not self.is_quiet:
+            text = f"had no answer to {len(self._in_flight)} changes, and {len(self._due)} were not sent"
+            self.fault(Kind.UNANSWERED, text, len(self._in_flight) + len(self._due))
 
     # Sending
 
     def _on_schedule(self) -> None:
-        pace = self._pace
-        if pace is None or not self._going:
+        pace = self.pace
+        if pace is None or not self._is_started:
             return
         now = monotonic()
-        for meant_at in pace.due(now):
-            self.world.stats.timings[Timing.LAG].record(now - meant_at)
-            self._due.append(meant_at)
+        for due_at in pace.due(now):
+            self.context.stats.record(Timing.LAG, now - due_at)
+            self._due.append(due_at)
         self._fill()
-        self._timer = self.world.loop.at(pace.next_at, self._on_schedule)
+        self._timer = self.context.loop.at(pace.next_at, self._on_schedule)
 
     def _fill(self) -> None:
-        """Send what is due and has room; without a schedule something always is."""
-        while self.is_open and len(self._orders) < self._pipeline and (self._due or (self._going and not self._pace)):
-            places = self._seats.take(self._bulk)
-            if not places:
+        """Send what is due, as far as the pipeline has room; without a schedule a change is always due."""
+        endless = self._is_started and self.pace is None
+        while self.is_open and len(self._in_flight) < self.pipeline and (self._due or endless):
+            seats = self.seats.take(self.bulk)
+            if not seats:
                 return
-            meant_at = self._due.popleft() if self._due else monotonic()
-            self._send_order(self._order(places, meant_at))
+            due_at = self._due.popleft() if self._due else monotonic()
+            self._send_change(self._make_change(seats, due_at))
 
-    def _order(self, places: list[Place], meant_at: float) -> Order:
+    def _make_change(self, seats: list[Seat], due_at: float) -> _Change:
         self._number += 1
-        wanted = [self._seats.cycle[place.status] for place in places]
-        items = [self._item(place, status) for place, status in zip(places, wanted, strict=True)]
-        data: dict[str, Any] = {"hall_id": self._hall.id, "key": str(uuid4())}
-        type_ = "hall.update_seat_status"
+        statuses = [self.seats.cycle[seat.status] for seat in seats]
+        items: list[dict[str, Any]] = [
+            {"seat_id": seat.id, "status": status, **({"note": NOTE} if status == "MAINTENANCE" else {})}
+            for seat, status in zip(seats, statuses, strict=True)
+        ]
+        data: dict[str, Any] = {"hall_id": self.hall.id, "key": str(uuid4())}
         if len(items) == 1:
-            data |= items[0]
+            type_, data = "hall.update_seat_status", data | items[0]
         else:
-            type_, data["seats"] = "hall.update_seats", items
-        return Order(f"w{self._number}", meant_at, places, wanted, type_, data)
+            type_, data = "hall.update_seats", data | {"seats": items}
+        return _Change(f"w{self._number}", due_at, seats, statuses, type_, data)
 
-    def _item(self, place: Place, status: str) -> dict[str, Any]:
-        item = {"seat_id": place.id, "status": status}
-        return {**item, "note": NOTE} if status == "MAINTENANCE" else item
+    def _send_change(self, change: _Change) -> None:
+        self._in_flight[change.eid] = change
+        change.sent += 1
+        self.send(request(change.type, change.data, change.eid))
 
-    def _send_order(self, order: Order) -> None:
-        self._orders[order.eid] = order
-        order.sent += 1
-        self.send(request(order.type, order.data, order.eid))
-
-    def _send_again(self, order: Order, sent: int) -> None:
-        """Send an order that is still under way and was sent so often until now."""
-        if self.is_open and order.eid in self._orders and order.sent == sent:
-            self.world.stats.counts[Count.RESENT] += 1
-            self._send_order(order)
+    def _send_again(self, change: _Change, sent: int) -> None:
+        """Send a change again that is still in flight and was not sent more than ``sent`` times."""
+        if self.is_open and change.eid in self._in_flight and change.sent == sent:
+            self.context.stats.counts[Count.RESENT] += 1
+            self._send_change(change)
 
     def opened(self, now: float) -> None:
-        """Send again what was under way when the last connection was lost: the keys keep it from happening twice."""
+        """Send again what is in flight; its keys keep the server from applying it twice."""
         super().opened(now)
-        self.back(now)
-        for order in list(self._orders.values()):
-            self._send_again(order, order.sent)
+        self.working(now)
+        for change in list(self._in_flight.values()):
+            self._send_again(change, change.sent)
         self._fill()
 
-    # Answers
+    # Replies
 
-    def text(self, data: bytes, start: int, end: int, now: float) -> None:
-        """An answer."""
-        text = data[start:end]
-        if text == HEARTBEAT:
-            return
-        try:
-            message = orjson.loads(text)
-            order = self._orders.get(message["eid"])
-            if order is None:
-                self._fault(Kind.PROTOCOL, f"was answered what it had not asked: {text[:100]!r}")
-            elif message["status"] == "success":
-                self._done(order, message["data"], now)
-            else:
-                self._failed(order, message["error"], message)
-        except (ValueError, KeyError, TypeError) as error:
-            self._fault(Kind.PROTOCOL, f"was sent a frame that cannot be read ({error!r}): {text[:100]!r}")
+    def received(self, message: Mapping[str, Any], now: float) -> None:
+        """A reply."""
+        change = self._in_flight.get(message["eid"])
+        if change is None:
+            super().received(message, now)
+        elif message["status"] == "success":
+            self._succeeded(change, message["data"], now)
+        else:
+            self._failed(change, message["error"], message)
         self._fill()
 
-    def _done(self, order: Order, data: Mapping[str, Any], now: float) -> None:
+    def _succeeded(self, change: _Change, data: Mapping[str, Any], now: float) -> None:
         rev, seats = data["rev"], data["seats"]
         answered = {seat["id"]: seat["status"] for seat in seats}
-        wanted = {place.id: status for place, status in zip(order.places, order.status, strict=True)}
+        wanted = {seat.id: status for seat, status in zip(change.seats, change.statuses, strict=True)}
         if answered != wanted:
-            self._fault(Kind.PROTOCOL, f"asked for {wanted} and was answered {answered}")
-        stats = self.world.stats
-        stats.timings[Timing.ANSWER].record(now - order.meant_at)
+            self.fault(Kind.PROTOCOL, f"requested {wanted} and was answered {answered}")
+        stats = self.context.stats
+        stats.record(Timing.ANSWER, now - change.due_at)
         stats.counts[Count.ANSWERED] += 1
         stats.counts[Count.SEATS] += len(seats)
-        self.world.timetable.note(self._hall.number, rev, order.meant_at)
-        self._promises.keep(rev, seats)
-        self._settle(order, order.status)
+        self.context.send_times.note(self.hall.number, rev, change.due_at)
+        self.acknowledged.add(rev, seats)
+        self._complete(change, change.statuses)
 
-    def _failed(self, order: Order, code: str, message: Mapping[str, Any]) -> None:
-        if code in LATER:
-            if not self.world.survive:
-                self._fault(Kind.REFUSED, f"was answered {code}")
-            again = partial(self._send_again, order, order.sent)  # unless a reconnect has done so by then
-            self.world.loop.after(message.get("retry_after") or RETRY_S, again)
+    def _failed(self, change: _Change, code: str, message: Mapping[str, Any]) -> None:
+        if code in RETRYABLE:
+            if not self.context.plan.survive:
+                self.fault(Kind.REFUSED, f"was answered {code}")
+            again = partial(self._send_again, change, change.sent)  # unless a reconnect has done so by then
+            self.context.loop.after(message.get("retry_after") or RETRY_S, again)
             return
-        self._settle(order, [UNSURE] * len(order.places))
-        if code in OVERTAKEN:
-            self.world.stats.counts[Count.REFUSED] += 1
+        self._complete(change, [UNKNOWN] * len(change.seats))
+        if code in _CONFLICT:
+            self.context.stats.counts[Count.REFUSED] += 1
             return
-        self._fault(Kind.REFUSED, f"was answered {code}: {message.get('message')}")
-        if code in NOT_ALLOWED:
+        self.fault(Kind.REFUSED, f"was answered {code}: {message.get('message')}")
+        if code in _NOT_ALLOWED:
             self.finish()
             self._due.clear()
 
-    def _settle(self, order: Order, status: list[str]) -> None:
-        del self._orders[order.eid]
-        for place, now_is in zip(order.places, status, strict=True):
-            place.status = now_is
-        self._seats.add(order.places)
-
-    def _fault(self, kind: Kind, words: str) -> None:
-        self.world.stats.faults.add(kind, f"{self.name} {words}.")
+    def _complete(self, change: _Change, statuses: list[str]) -> None:
+        del self._in_flight[change.eid]
+        for seat, status in zip(change.seats, statuses, strict=True):
+            seat.status = status
+        self.seats.add(change.seats)

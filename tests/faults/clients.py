@@ -9,8 +9,8 @@ from attrs import define, field
 
 from seatsync.load.connection import Connection
 from seatsync.load.frames import HEARTBEAT, Closing
-from seatsync.load.judge import Judge
-from seatsync.load.retry import Backoff
+from seatsync.load.schedule import Backoff
+from seatsync.load.verifier import Verifier
 
 if TYPE_CHECKING:
     from tests.faults.crowd import Crowd
@@ -104,7 +104,7 @@ class Link:
 class Watcher(Link):
     """A subscriber of the hall."""
 
-    judge: Judge = field(kw_only=True)
+    verifier: Verifier = field(kw_only=True)
     stale: bool = False
     """Its last notification said ``stale``."""
     stale_at: list[tuple[float, bool]] = field(factory=list)
@@ -115,8 +115,8 @@ class Watcher(Link):
     """When the present subscription was answered."""
 
     def __attrs_post_init__(self) -> None:
-        self.judge.on_first = self._first
-        self.judge.on_error = self._refused
+        self.verifier.on_first = self._first
+        self.verifier.on_error = self._refused
 
     @property
     def is_live(self) -> bool:
@@ -126,7 +126,7 @@ class Watcher(Link):
     def begin(self) -> None:
         """Subscribe, or resume."""
         self.first_frame_at = float("inf")
-        self.send("hall.subscribe", {"id": self.crowd.hall, **self.judge.reopen()}, self.judge.eid)
+        self.send("hall.subscribe", {"id": self.crowd.hall, **self.verifier.reopen()}, self.verifier.eid)
 
     def text(self, data: bytes, start: int, end: int, now: float) -> None:
         """A frame, judged."""
@@ -138,7 +138,7 @@ class Watcher(Link):
             self._note_stale(now, False)
         if is_snapshot or _MERGED in head:
             self.merged.append(head)
-        self.judge.text(data, start, end, now)
+        self.verifier.text(data, start, end, now)
 
     def makes_up_for_much(self, since: int) -> int:
         """How many frames were snapshots, or updates past that revision of more than a batch or two make."""

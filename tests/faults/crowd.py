@@ -12,10 +12,10 @@ from queue import SimpleQueue
 from time import monotonic
 
 from seatsync.load.address import Address, Sources, sources_needed
-from seatsync.load.judge import Judge
 from seatsync.load.loop import Loop
 from seatsync.load.stats import Stats
-from seatsync.load.view import Album
+from seatsync.load.verifier import Verifier
+from seatsync.load.view import Views
 from tests.faults.clients import Link, Watcher
 from tests.faults.ledger import Ledger
 from tests.faults.writers import Writer
@@ -32,7 +32,7 @@ class Crowd:
         self.hall = hall
         self.pause_s = pause_s
         """How long a writer rests after an answer."""
-        self.album = Album()
+        self.views = Views()
         self.stats = Stats()
         self.ledger = Ledger()
         self.loop = Loop()
@@ -70,9 +70,9 @@ class Crowd:
     def _tidy(self) -> None:
         if self.on_steps is not None:
             self.on_steps()
-        for step in self.album.steps:
+        for step in self.views.steps:
             step.received.clear()
-        self.album.steps = [step for step in self.album.steps if not step.is_over]
+        self.views.steps = [step for step in self.views.steps if not step.is_over]
         self.loop.after(0.5, self._tidy)
 
     def call(self, function: Callable[[], None]) -> None:
@@ -102,7 +102,7 @@ class Crowd:
         first = len(self.watchers)
         # Few eids among many watchers, as it is in life: every existing client makes up its own in the same way.
         added = [
-            Watcher(self, None, judge=Judge(f"watcher {number}", f"hall-{number % 4}", self.album, self.stats))
+            Watcher(self, None, verifier=Verifier(f"watcher {number}", f"hall-{number % 4}", self.views, self.stats))
             for number in range(first, first + count)
         ]
         self.watchers += added

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from attrs import define
 
-from seatsync.load.faults import Kind
+from seatsync.load.stats import Kind
 from seatsync.load.view import read_view
 from tests.faults.clients import Watcher
 from tests.faults.crowd import Crowd, running_crowd
@@ -59,15 +59,15 @@ class Scene:
             return [
                 watcher
                 for watcher in self.crowd.watchers
-                if not watcher.is_live or watcher.stale or watcher.judge.view.rev < rev
+                if not watcher.is_live or watcher.stale or watcher.verifier.view.rev < rev
             ]
 
         try:
             return max(after, wait_until(lambda: not late(), _SETTLE_S, f"all watchers have revision {rev}"))
         except TimeoutError as error:
             first = late()[0]
-            state = f"live {first.is_live}, stale {first.stale}, revision {first.judge.view.rev}"
-            raise TimeoutError(f"{error}: {len(late())} do not, as {first.judge.name}: {state}") from None
+            state = f"live {first.is_live}, stale {first.stale}, revision {first.verifier.view.rev}"
+            raise TimeoutError(f"{error}: {len(late())} do not, as {first.verifier.name}: {state}") from None
 
     def judge(self, outcome: Outcome) -> None:
         """Let everything be answered, then compare answers, frames and views with the database."""
@@ -94,16 +94,16 @@ class Scene:
 
         def compare() -> None:
             for watcher in self.crowd.watchers:
-                watcher.judge.settle()
+                watcher.verifier.settle()
                 if not watcher.staying_away:
-                    watcher.judge.compare(view)
+                    watcher.verifier.compare(view)
 
         self.crowd.call(compare)
-        faults = self.crowd.stats.faults
-        outcome.missing += faults.counts[Kind.MISSING]
-        outcome.repeated += faults.counts[Kind.REPEATED]
-        outcome.reordered += faults.counts[Kind.REORDERED]
-        outcome.faults += [fault.words for fault in faults.first[:5]]
+        stats = self.crowd.stats
+        outcome.missing += stats.faults[Kind.MISSING]
+        outcome.repeated += stats.faults[Kind.REPEATED]
+        outcome.reordered += stats.faults[Kind.REORDERED]
+        outcome.faults += [fault.text for fault in stats.first_faults[:5]]
 
     def fetch_hall(self) -> dict[str, Any]:
         """The hall as ``hall.get`` has it now."""

@@ -8,7 +8,7 @@ from statistics import median
 
 from attrs import frozen
 
-from seatsync.load.histogram import Histogram
+from seatsync.load.stats import Histogram
 from tests.faults.clients import Link
 from tests.faults.crowd import Crowd
 from tests.faults.drill import Outcome, Stage, drill
@@ -42,7 +42,7 @@ def stalled_reader(stage: Stage) -> Outcome:
             time.sleep(stage.choose(30, 6))
         scene.crowd.resting = True
         wait_until(lambda: scene.crowd.is_quiet, 10.0, "writers rest")
-        behind = scene.revision() - slow.judge.view.rev
+        behind = scene.revision() - slow.verifier.view.rev
         slow.merged.clear()
         at = time.monotonic()
         scene.crowd.each(Link.resume, [slow])
@@ -143,20 +143,20 @@ def _latency(crowd: Crowd, seconds: float) -> Histogram:
     to_wall = time.time() - time.monotonic()
 
     def harvest() -> None:
-        for step in crowd.album.steps:
+        for step in crowd.views.steps:
             if step.received:
                 changed = max(seat[1] for seat in step.to.seats.values())
                 start = datetime.fromisoformat(changed).timestamp() - to_wall
                 histogram.record_all(step.received, start)
 
     def begin() -> None:
-        for step in crowd.album.steps:
+        for step in crowd.views.steps:
             step.received.clear()
         crowd.on_steps = harvest
 
     def end() -> None:
         harvest()
-        for step in crowd.album.steps:
+        for step in crowd.views.steps:
             step.received.clear()
         crowd.on_steps = None
 

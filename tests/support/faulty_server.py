@@ -1,4 +1,4 @@
-"""A server of one hall that does what it is told to do wrong: proof that the load generator finds it."""
+"""A server of one hall with the faults that a test chooses, to prove that the load generator finds them."""
 
 import json
 import time
@@ -12,14 +12,14 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 
 Data = dict[str, Any]
 
-#: What becomes of an update: what is sent in its place, nothing or several.
+#: Replaces an update by the updates that are sent, none or several.
 Spoil = Callable[[Data], list[Data]]
 
 HALL_ID, SEATS = 7, 20
 
 
 def honest(update: Data) -> list[Data]:
-    """Nothing is wrong."""
+    """Without a fault."""
     return [update]
 
 
@@ -31,7 +31,7 @@ class Reordering:
     _held: list[Data] = field(factory=list)
 
     def __call__(self, update: Data) -> list[Data]:
-        """Hold the one back; let it go behind the next."""
+        """Hold the revision back until after the next."""
         if update["rev"] == self.rev:
             self._held = [update]
             return []
@@ -41,20 +41,20 @@ class Reordering:
 
 @define(eq=False)
 class FaultyServer:
-    """Its state, and what it does wrong."""
+    """Its state and its faults."""
 
     spoil: Spoil = honest
-    """What becomes of the updates."""
+    """Replaces updates."""
     lose: frozenset[int] = frozenset()
-    """Revisions that are answered once and not made then."""
+    """Revisions whose change is acknowledged, once, but not made."""
     unavailable: frozenset[int] = frozenset()
-    """Revisions that are put off once."""
+    """Revisions whose change is answered with ServiceUnavailable, once."""
     stall: tuple[int, float] = (0, 0.0)
-    """A revision, and how many seconds it takes."""
+    """A revision, and how many seconds it takes to be made."""
     refuse: str | None = None
-    """An error's code for every change."""
+    """The error that answers every change."""
     keys: list[str] = field(factory=list)
-    """Of all changes that were asked for."""
+    """The idempotency keys of all changes, in order."""
     port: int = 0
     _rev: int = 0
     _seats: dict[int, Data] = field(init=False)
@@ -133,7 +133,7 @@ async def _send(socket: WebSocketConnection, type_: str, status: str, data: Data
 
 @asynccontextmanager
 async def faulty_server(**how: Any) -> AsyncIterator[FaultyServer]:
-    """One that listens; its port is set."""
+    """A listening server."""
     server = FaultyServer(**how)
     async with trio.open_nursery() as nursery:
         listening = await nursery.start(serve_websocket, server.serve, "127.0.0.1", 0, None)

@@ -1,13 +1,27 @@
-"""`seatsync load` as a program that a test runs beside its server."""
+"""`seatsync load` beside a test's server: as a program, or in the test's own process with threads for its processes."""
 
+import argparse
+import contextlib
+import gc
+import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import trio
 from attrs import frozen
+from rich.console import Console
+
+from seatsync.load import LoadError, command, worker
+from seatsync.load.arguments import add_arguments
+from seatsync.load.processes import Lines, ProcessSpec, Reporter, Running, start_process
+from seatsync.user import accounts
+from seatsync.user.tokens import Tokens
+from tests.support.server import SECRET, RunningServer
 
 #: Longer than any of these tests takes.
 PATIENCE_S = 60.0
@@ -23,16 +37,76 @@ class Loaded:
     errors: str
 
     def json(self) -> dict[str, Any]:
-        """The results, where they were asked for on standard output."""
+        """The results, where they went to standard output."""
         result: dict[str, Any] = json.loads(self.text)
         return result
 
 
 async def run_load(*arguments: object, environ: Mapping[str, str] | None = None) -> Loaded:
-    """Run it to its end."""
+    """Run the program to its end."""
     command = [sys.executable, "-m", "seatsync", "load", *map(str, arguments)]
     with trio.fail_after(PATIENCE_S):
         done = await trio.run_process(
             command, check=False, capture_stdout=True, capture_stderr=True, env={**os.environ, **(environ or {})}
         )
     return Loaded(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@frozen
+class Access:
+    """The `ServerAccess` of a test: new sessions and the database of its server, if it has a real one."""
+
+    server: RunningServer | None
+
+    def tokens(self, count: int) -> list[str]:
+        """Called in the load test's thread."""
+        if self.server is None:
+            return ["any"]
+        tokens = Tokens(SECRET)
+        issue = partial(accounts.session_tokens, self.server.db, tokens, "load_test", create=True, count=count)
+        return trio.from_thread.run(issue)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of the database."""
+        assert self.server is not None
+        yield self.server.db.dsn
+
+
+def start_thread(spec: ProcessSpec, send_times: int) -> Running:
+    """Do a client process's share in a thread; changes by SQL are made by a process as ever."""
+    if spec.module != "seatsync.load.worker":
+        return start_process(spec, send_times)
+    receive_orders, send_orders = os.pipe()
+    receive_reports, send_reports = os.pipe()
+
+    def work() -> None:
+        with os.fdopen(receive_orders), os.fdopen(send_reports):
+            worker.serve(send_times, Lines(receive_orders), Reporter(send_reports))
+
+    def wait() -> None:
+        thread.join()
+        gc.unfreeze()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return Running(spec.name, os.fdopen(send_orders, "wb"), os.fdopen(receive_reports, "rb"), wait)
+
+
+async def load_here(*arguments: object, server: RunningServer | None = None) -> Loaded:
+    """Run a load test to its end in this process. Its tokens come from the server's database."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = parser.parse_args([*map(str, arguments), "--quiet"])
+
+    def run() -> Loaded:
+        console = Console(file=io.StringIO(), width=200)
+        try:
+            status, errors = command.run(options, Access(server), "", start=start_thread, console=console), ""
+        except LoadError as error:
+            status, errors = 1, str(error)
+        assert isinstance(console.file, io.StringIO)
+        return Loaded(status, console.file.getvalue(), errors)
+
+    with trio.fail_after(PATIENCE_S):
+        return await trio.to_thread.run_sync(run)

@@ -1,13 +1,13 @@
-"""Frames of a made-up hall, for tests of what judges them."""
+"""Frames of a small hall, for tests of the verifier."""
 
 import json
 from typing import Any
 
 from attrs import define, field
 
-from seatsync.load.judge import Judge
 from seatsync.load.stats import Stats
-from seatsync.load.view import Album
+from seatsync.load.verifier import Verifier
+from seatsync.load.view import Views
 
 SEATS = (1, 2, 3)
 
@@ -44,27 +44,27 @@ def snapshot(rev: int, occupied: tuple[int, ...] = (), epoch: str = "a", since: 
 
 
 @define
-class Court:
-    """Judges that share an album, and what they find."""
+class Verification:
+    """Verifiers that share views, and the faults they find."""
 
-    album: Album = field(factory=Album)
+    views: Views = field(factory=Views)
     stats: Stats = field(factory=Stats)
 
-    def judge(self, name: str = "Subscriber 1", eid: str = "e") -> Judge:
-        """A subscriber's judge."""
-        return Judge(name, eid, self.album, self.stats)
+    def verifier(self, name: str = "Subscriber 1", eid: str = "e") -> Verifier:
+        """A subscriber's verifier."""
+        return Verifier(name, eid, self.views, self.stats)
 
     def faults(self) -> dict[str, int]:
         """How many faults of each kind were found."""
-        return {kind.name: count for kind, count in self.stats.faults.counts.items() if count}
+        return {kind.name: count for kind, count in self.stats.faults.items() if count}
 
-    def words(self) -> list[str]:
-        """The faults in words."""
-        return [fault.words for fault in self.stats.faults.first]
+    def sentences(self) -> list[str]:
+        """The faults as sentences."""
+        return [fault.text for fault in self.stats.first_faults]
 
 
-def tell(judge: Judge, *messages: bytes, now: float = 0.0) -> None:
-    """Hand messages to a judge as a connection does: as parts of what was read."""
+def feed(verifier: Verifier, *messages: bytes, now: float = 0.0) -> None:
+    """Pass messages to a verifier as a connection does: as parts of what it received."""
     for message in messages:
         data = b"\x81\x7e" + message + b"\x81"
-        judge.text(data, 2, 2 + len(message), now)
+        verifier.text(data, 2, 2 + len(message), now)

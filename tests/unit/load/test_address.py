@@ -1,9 +1,9 @@
-"""Addresses: what is not one is refused in a sentence."""
+"""Addresses: anything else is refused with a sentence."""
 
 import pytest
 
+from seatsync.load import LoadError
 from seatsync.load.address import Address, sources_needed
-from seatsync.load.failure import LoadError
 
 
 def test_an_address_is_resolved_once() -> None:
@@ -14,8 +14,8 @@ def test_an_address_is_resolved_once() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:3001", "http://localhost", "wss://localhost", "ws://", "ws://localhost:x"])
-def test_what_is_no_address_is_refused(url: str) -> None:
-    """In words, and before anything is started."""
+def test_anything_else_is_refused(url: str) -> None:
+    """Before anything starts."""
     with pytest.raises(LoadError):
         Address.parse(url)
 

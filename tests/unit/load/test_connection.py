@@ -1,4 +1,4 @@
-"""Connections: messages come out whole and in order however the bytes arrive, and each end is told once."""
+"""Connections: messages come out whole and in order however the bytes arrive, and each end is reported once."""
 
 import select
 import socket
@@ -33,7 +33,7 @@ PATIENCE_S = 5.0
 
 @define(eq=False)
 class Owner:
-    """Notes what it is told."""
+    """Records the calls."""
 
     opened_at: list[float] = field(factory=list)
     texts: list[bytes] = field(factory=list)
@@ -76,21 +76,21 @@ class Line:
         self.loop.at(0.0, look)
         self.loop.run()
 
-    def heard(self) -> list[Event]:
-        """What the client has sent, once there is something."""
+    def receive(self) -> list[Event]:
+        """The events of what the client has sent, once there is something."""
         self.until(lambda: select.select([self.server], [], [], 0)[0])
         self.peer.receive_data(self.server.recv(1 << 20) or None)
         return list(self.peer.events())
 
-    def say(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         """Send an event."""
         self.server.sendall(self.peer.send(event))
 
     def upgrade(self) -> None:
         """Answer the handshake."""
-        (request,) = self.heard()
+        (request,) = self.receive()
         assert isinstance(request, Request)
-        self.say(AcceptConnection())
+        self.send(AcceptConnection())
         self.until(lambda: self.owner.opened_at)
 
 
@@ -143,7 +143,7 @@ def test_messages_are_whole_however_they_arrive(texts: list[bytes], sizes: Seque
 
 def test_what_comes_right_behind_the_handshake_is_not_lost(line: Line) -> None:
     """A server may send its first message in the same packet as the answer."""
-    line.heard()
+    line.receive()
     line.server.sendall(line.peer.send(AcceptConnection()) + line.peer.send(TextMessage("early")))
     line.until(lambda: line.owner.texts)
     assert line.owner.texts == [b"early"]
@@ -152,24 +152,24 @@ def test_what_comes_right_behind_the_handshake_is_not_lost(line: Line) -> None:
 def test_a_message_in_fragments_is_one(upgraded: Line) -> None:
     """With a ping in between, which RFC 6455, section 5.4, allows, and which is answered."""
     for event in (TextMessage("one", message_finished=False), Ping(b"now"), TextMessage(" two")):
-        upgraded.say(event)
-    assert upgraded.heard() == [Pong(b"now")]
+        upgraded.send(event)
+    assert upgraded.receive() == [Pong(b"now")]
     upgraded.until(lambda: upgraded.owner.texts)
     assert upgraded.owner.texts == [b"one two"]
 
 
-def test_a_close_frame_is_answered_and_told(upgraded: Line) -> None:
+def test_a_close_frame_is_answered_and_reported(upgraded: Line) -> None:
     """With its advice; the connection is over then."""
-    upgraded.say(CloseConnection(1001, '{"reason":"drain","retry_ms":[0,9]}'))
+    upgraded.send(CloseConnection(1001, '{"reason":"drain","retry_ms":[0,9]}'))
     upgraded.until(lambda: upgraded.owner.closings)
     assert upgraded.owner.closings == [Closing(1001, "drain", (0, 9))]
-    (answer,) = upgraded.heard()
+    (answer,) = upgraded.receive()
     assert isinstance(answer, CloseConnection)
     assert answer.code == 1001
     assert not upgraded.connection.is_open
 
 
-def test_an_end_without_a_close_frame_is_told(upgraded: Line) -> None:
+def test_an_end_without_a_close_frame_is_reported(upgraded: Line) -> None:
     """As 1006 (RFC 6455, section 7.4.1)."""
     upgraded.server.close()
     upgraded.until(lambda: upgraded.owner.closings)
@@ -184,16 +184,16 @@ def test_a_masked_frame_is_the_end(upgraded: Line) -> None:
     assert upgraded.owner.texts == []
 
 
-def test_a_refused_handshake_is_told(line: Line) -> None:
-    """With the server's own words."""
-    line.heard()
-    line.say(RejectConnection(status_code=503))
+def test_a_refused_handshake_is_reported(line: Line) -> None:
+    """With the status line."""
+    line.receive()
+    line.send(RejectConnection(status_code=503))
     line.until(lambda: line.owner.closings)
     assert "503" in line.owner.closings[0].reason
 
 
-def test_nobody_listening_is_told_from_the_loop() -> None:
-    """Never from within the constructor: its caller does not have the connection yet."""
+def test_a_refused_connect_is_reported_from_the_loop() -> None:
+    """Not from within the constructor: its caller does not have the connection yet."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     loop, owner = Loop(), Owner()
@@ -207,20 +207,20 @@ def test_nobody_listening_is_told_from_the_loop() -> None:
 
 
 def test_what_the_kernel_does_not_take_is_sent_later(upgraded: Line) -> None:
-    """In order, and behind nothing that came after it."""
+    """In order."""
     texts = [str(number) * 400_000 for number in range(8)]
     for text in texts:
         upgraded.connection.send(text.encode())
     received: list[str] = []
     while sum(map(len, received)) < sum(map(len, texts)):
-        received += [event.data for event in upgraded.heard() if isinstance(event, TextMessage)]
+        received += [event.data for event in upgraded.receive() if isinstance(event, TextMessage)]
     assert "".join(received) == "".join(texts)
 
 
-def test_closing_says_goodbye(upgraded: Line) -> None:
-    """The server sees a clean end, and the owner, who knows, is told nothing."""
+def test_closing_sends_a_close_frame(upgraded: Line) -> None:
+    """The server sees a clean end, and the owner is not called."""
     upgraded.connection.close()
-    (event,) = upgraded.heard()
+    (event,) = upgraded.receive()
     assert isinstance(event, CloseConnection)
     assert event.code == 1000
     assert upgraded.owner.closings == []

@@ -1,4 +1,4 @@
-"""Frames: a client's handshake and frames are what RFC 6455 wants, and close frames are read as they are meant."""
+"""Frames: a client's handshake and frames follow RFC 6455, and close frames are parsed."""
 
 import re
 
@@ -22,7 +22,7 @@ def test_a_server_reads_what_was_framed(text: str) -> None:
 
 
 def test_a_close_frame_has_its_code() -> None:
-    """A server that is told 1000 does not count a lost connection."""
+    """A server that receives 1000 does not count a lost connection."""
     server = Connection(ConnectionType.SERVER)
     server.receive_data(close_frame(1000))
     (event,) = server.events()
@@ -62,5 +62,5 @@ def test_only_the_answer_to_this_handshake_will_do() -> None:
     ],
 )
 def test_the_advice_of_a_close_frame_is_read(payload: bytes, closing: Closing) -> None:
-    """Where there is some; anything else is a reason in words."""
+    """Where there is some; anything else is the reason."""
     assert read_close(payload) == closing

@@ -11,35 +11,29 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
-from seatsync.load.chart import bins, chart
-from seatsync.load.faults import Kind
-from seatsync.load.figures import duration, number, title
-from seatsync.load.histogram import Histogram
-from seatsync.load.page import page
-from seatsync.load.report import as_json, show
-from seatsync.load.stats import Count, Stats, Timing
-from seatsync.load.svg import ticks
-from seatsync.load.totals import Process, Totals
-from tests.unit.load.test_stats import PLAN
+from seatsync.load.page import page, ticks
+from seatsync.load.report import as_json, chart, show
+from seatsync.load.stats import Count, Interval, Kind, Stats, Timing
+from seatsync.load.totals import Process, Totals, bins, duration, number, title
+from tests.unit.load.test_stats import PLAN, recorded
 
 
 @pytest.fixture
 def totals() -> Totals:
     """A test of four seconds."""
-    totals = Totals(evolve(PLAN, clients=2, rate=1.0), (7,), [Process("watchers <1>")], went_at=100.0, load_s=4.0)
+    totals = Totals(evolve(PLAN, clients=2, rate=1.0), (7,), {"watchers <1>": Process()}, started_at=100.0, load_s=4.0)
     for second in range(4):
         stats = Stats()
         stats.counts[Count.FRAMES] = stats.counts[Count.ANSWERED] = 10 + second
         for sample in range(1, 11):
-            stats.timings[Timing.RECEIVED].record(sample * 0.001)
-            stats.timings[Timing.ANSWER].record(sample * 0.002)
-        message = {"phase": "load", "at": 100.5 + second, "cpu_s": 0.1, "live": 2, "stats": stats.take()}
-        totals.add(0, json.loads(json.dumps(message)))
+            stats.record(Timing.RECEIVED, sample * 0.001)
+            stats.record(Timing.ANSWER, sample * 0.002)
+        totals.add("watchers <1>", Interval("load", 100.5 + second, cpu_s=0.1, live=2, stats=stats))
     return totals
 
 
 def shown(totals: Totals) -> str:
-    """What the terminal shows."""
+    """The text on the terminal."""
     console = Console(file=io.StringIO(), width=120)
     show(totals, console)
     assert isinstance(console.file, io.StringIO)
@@ -58,20 +52,18 @@ def shown(totals: Totals) -> str:
     ],
 )
 def test_durations_have_three_digits(seconds: float, text: str) -> None:
-    """And the unit that suits them."""
+    """With the unit that suits them."""
     assert duration(seconds) == text
 
 
 def test_numbers_are_apart_by_thousands() -> None:
-    """Small ones have a digit behind the point, where it is not zero."""
+    """Small ones have one decimal, where it is not zero."""
     assert [number(value) for value in (1234567.8, 12.34, 12.0)] == ["1,234,568", "12.3", "12"]
 
 
 def test_a_chart_has_all_samples() -> None:
     """In steps of 1, 2, 5, and with the empty ranges in between."""
-    histogram = Histogram()
-    for value in (0.0015, 0.0016, 0.03):
-        histogram.record(value)
+    histogram = recorded([0.0015, 0.0016, 0.03])
     assert bins(histogram) == [(0.002, 2), (0.005, 0), (0.01, 0), (0.02, 0), (0.05, 1)]
     lines = list(chart(histogram))
     assert lines[0].split() == ["up", "to", "2.00", "ms", "#" * 50, "2"]
@@ -84,7 +76,7 @@ def test_axes_end_at_a_round_number(most: float, last: float) -> None:
     assert ticks(most)[-1] == pytest.approx(last)
 
 
-def test_a_fine_test_says_so(totals: Totals) -> None:
+def test_a_test_without_faults(totals: Totals) -> None:
     """With the rates of the load, and both latencies apart."""
     text = shown(totals)
     assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
@@ -94,13 +86,13 @@ def test_a_fine_test_says_so(totals: Totals) -> None:
     assert "No fault" in text
 
 
-def test_faults_are_told_in_words(totals: Totals) -> None:
+def test_faults_are_sentences(totals: Totals) -> None:
     """Kinds with their numbers, then the first in full, on one line each."""
-    totals.all.faults.add(Kind.MISSING, "Subscriber 1 was never sent revisions 6 to 7. " + "x" * 200, 2)
-    totals.all.faults.add(Kind.STATE, "Subscriber 1 [sees] nonsense.")
+    totals.all.fault(Kind.MISSING, "Subscriber 1 never received revisions 6 to 7. " + "x" * 200, 2)
+    totals.all.fault(Kind.STATE, "Subscriber 1 [sees] nonsense.")
     text = shown(totals)
     assert "Faults: 2 missing revisions, 1 wrong states." in text
-    assert f"Subscriber 1 was never sent revisions 6 to 7. {'x' * 200}\n" in text
+    assert f"Subscriber 1 never received revisions 6 to 7. {'x' * 200}\n" in text
     assert "[sees]" in text
 
 
@@ -152,7 +144,7 @@ def test_the_plots_are_valid_and_show_what_was_measured(totals: Totals) -> None:
 
 def test_a_test_without_anything_measured_has_a_page(totals: Totals) -> None:
     """Idle connections have no latencies."""
-    idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), [Process("one")], load_s=1.0)
+    idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), {"one": Process()}, load_s=1.0)
     assert "<svg" not in page(idle)
     assert title(idle) == "idle: 3 connections; hall 7; 1.00 s"
     assert "No fault" in shown(idle)

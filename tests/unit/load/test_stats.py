@@ -1,16 +1,18 @@
-"""Statistics: nothing is lost or counted twice between the processes, and latencies count for every subscriber."""
+"""Statistics: read back as recorded, neither lost nor counted twice between processes, one latency a subscriber."""
 
-import json
 import os
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from seatsync.load.client import Hall
-from seatsync.load.faults import TOLD, Faults, Kind
 from seatsync.load.plan import Plan
-from seatsync.load.receipts import collect
-from seatsync.load.stats import Count, Stats, Timing
-from seatsync.load.timetable import Timetable
+from seatsync.load.processes import Lines, Reporter, converter
+from seatsync.load.schedule import SendTimes
+from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Stats, Timing
 from seatsync.load.totals import Process, Totals
-from seatsync.load.view import Album, Step, View
+from seatsync.load.view import Step, View, Views
+from seatsync.load.worker import count_received
 
 PLAN = Plan(
     scenario="watch",
@@ -24,90 +26,151 @@ PLAN = Plan(
     halls=(),
 )
 
+latencies = st.lists(st.floats(0, 3600, allow_nan=False), min_size=1, max_size=50)
+
+
+def recorded(values: list[float]) -> Histogram:
+    """A histogram of these."""
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    return histogram
+
+
+@given(latencies, st.floats(0.1, 100))
+def test_a_percentile_is_at_most_a_little_high(values: list[float], percent: float) -> None:
+    """Never lower than the true one by more than a microsecond, and never more than 0.8 % above it."""
+    exact = sorted(values)[max(0, -int(-len(values) * percent // 100) - 1)]
+    found = recorded(values).percentile(percent)
+    assert exact - 1e-6 <= found <= exact * 1.008 + 1e-6
+
+
+@given(latencies, latencies)
+def test_histograms_add_up(first: list[float], second: list[float]) -> None:
+    """Two processes' samples, added, are those that one process would have recorded."""
+    sum_ = recorded(first)
+    sum_.add(recorded(second))
+    assert sum_ == recorded(first + second)
+
+
+def test_the_longest_is_exact() -> None:
+    """However wide its bucket."""
+    histogram = recorded([0.001, 12.345678])
+    assert histogram.max_s == histogram.percentile(100) == 12.345678
+
+
+def test_a_clock_that_steps_back_counts_as_zero() -> None:
+    """No latency is negative."""
+    assert recorded([-0.5]).percentile(50) == 0
+
+
+def test_without_samples_everything_is_zero() -> None:
+    """An interval may well be empty."""
+    assert Histogram().percentile(99) == Histogram().mean_s == 0
+
 
 def filled() -> Stats:
     """Statistics with something of each."""
     stats = Stats()
     stats.counts[Count.FRAMES] += 3
-    stats.timings[Timing.ANSWER].record(0.5)
-    stats.faults.add(Kind.MISSING, "One is missing.", 2)
+    stats.record(Timing.ANSWER, 0.5)
+    stats.fault(Kind.MISSING, "One is missing.", 2)
     return stats
 
 
-def test_statistics_are_handed_over_once() -> None:
-    """What was taken is whole, and gone."""
+@given(latencies)
+def test_statistics_survive_the_way_between_processes(values: list[float]) -> None:
+    """JSON keeps all of them."""
     stats = filled()
-    taken = Stats.from_json(json.loads(json.dumps(stats.take())))
-    assert taken == filled() or taken.faults.counts == filled().faults.counts
-    assert (taken.counts, taken.timings) == (filled().counts, filled().timings)
-    assert [fault.words for fault in taken.faults.first] == ["One is missing."]
-    assert stats == Stats()
+    stats.timings[Timing.JOINED] = recorded(values)
+    interval = Interval("load", 7.25, 0.5, 3, stats)
+    assert converter.loads(converter.dumps(interval), Interval) == interval
 
 
-def test_faults_are_told_in_the_order_they_were_found() -> None:
-    """Whichever process found them; ten in words, all in numbers."""
-    mine, others = Faults(), Faults()
-    for number in range(TOLD):
-        for faults in (mine, others):
-            faults.add(Kind.STATE, f"fault {number}")
+def test_statistics_are_reported_once() -> None:
+    """What was reported is gone; the next interval is of the next phase."""
+    receive, send = os.pipe()
+    stats = filled()
+    reporter = Reporter(send, stats)
+    for phase in ("load", None):
+        reporter.send_stats(3, phase)
+    os.close(send)
+    lines = Lines(receive).receive()
+    os.close(receive)
+    assert lines is not None
+    first, second = (converter.structure(line["interval"], Interval) for line in lines)
+    assert (first.phase, first.live, first.stats.counts, first.stats.timings) == (
+        "prepare",
+        3,
+        filled().counts,
+        filled().timings,
+    )
+    assert [fault.text for fault in first.stats.first_faults] == ["One is missing."]
+    assert (second.phase, second.stats) == ("load", Stats())
+
+
+def test_faults_keep_the_order_they_were_found_in() -> None:
+    """Of all processes; ten as sentences, all in numbers."""
+    mine, others = Stats(), Stats()
+    for number in range(SENTENCES):
+        for stats in (mine, others):
+            stats.fault(Kind.STATE, f"fault {number}")
     mine.merge(others)
-    assert [fault.words for fault in mine.first] == [f"fault {number // 2}" for number in range(TOLD)]
-    assert mine.total == 2 * TOLD
+    assert [fault.text for fault in mine.first_faults] == [f"fault {number // 2}" for number in range(SENTENCES)]
+    assert mine.faults == {Kind.STATE: 2 * SENTENCES}
 
 
 def test_rates_are_of_the_load_alone() -> None:
-    """What happens before it and after it counts, but not for them."""
-    totals = Totals(PLAN, (1,), [Process("one")], went_at=100.0, load_s=2.0)
+    """Before and after it everything counts, but not for rates."""
+    totals = Totals(PLAN, (1,), {"one": Process()}, started_at=100.0, load_s=2.0)
     for phase, at in (("prepare", 99.0), ("load", 101.2), ("drain", 103.0)):
-        message = {"phase": phase, "at": at, "cpu_s": 1.0, "live": 5, "stats": filled().take()}
-        totals.add(0, json.loads(json.dumps(message)))
+        totals.add("one", Interval(phase, at, cpu_s=1.0, live=5, stats=filled()))
     assert totals.all.counts[Count.FRAMES] == 9
     assert totals.rate(totals.load.counts[Count.FRAMES]) == 1.5
-    assert totals.busy(totals.processes[0]) == 0.5
+    assert totals.busy() == {"one": 0.5}
     assert list(totals.series) == [1, 3]
 
 
 def test_a_busy_client_is_doubted() -> None:
     """Its own queue is in the latencies."""
-    totals = Totals(PLAN, (1,), [Process("one", cpu_s=1.99)], load_s=2.0)
+    totals = Totals(PLAN, (1,), {"one": Process(cpu_s=1.99)}, load_s=2.0)
     assert "'one' was busy" in totals.doubts()[0]
-    totals.all.timings[Timing.LAG].record(0.02)
+    totals.all.record(Timing.LAG, 0.02)
     assert "late" in totals.doubts()[1]
 
 
-def test_receipts_count_for_every_subscriber_and_revision() -> None:
-    """Two subscribers of a merged update of two revisions: four latencies, from when each was meant to be made."""
-    descriptor = Timetable.create()
-    timetable = Timetable(descriptor, 1)
+def one_step(rev: int, received: list[float]) -> tuple[Hall, SendTimes, Step]:
+    """A hall in which revisions 5 to ``rev`` were received, as one frame, at these times."""
+    descriptor = SendTimes.create()
+    send_times = SendTimes(descriptor, 1)
     os.close(descriptor)
-    hall = Hall(0, 7, Album())
-    origin = View("a", 4, {}, {})
-    step = Step(origin, View("a", 6, {}, {}), 5, 100, [11.0, 12.0])
-    hall.album.steps.append(step)
-    stats = Stats()
+    step = Step(View("a", 4, {}, {}), View("a", rev, {}, {}), 5, 100, received)
+    hall = Hall(0, 7, Views())
+    hall.views.steps.append(step)
+    return hall, send_times, step
 
-    timetable.note(0, 5, 9.0)
-    step.received[0] = float("inf")  # not overdue yet: the writer's answer may still come
-    collect([hall], timetable, stats)
-    assert not stats.counts
+
+def test_latencies_count_for_every_subscriber_and_revision() -> None:
+    """Two subscribers of a merged update of two revisions: four latencies, each from when its change was due."""
+    hall, send_times, step = one_step(6, [float("inf"), 12.0])
+    stats = Stats()
+    send_times.note(0, 5, 9.0)
+    count_received([hall], send_times, stats)
+    assert not stats.counts  # the writer's reply may still come
 
     step.received[0] = 11.0
-    timetable.note(0, 6, 10.0)
-    collect([hall], timetable, stats)
+    send_times.note(0, 6, 10.0)
+    count_received([hall], send_times, stats)
     assert stats.counts == {Count.FRAMES: 2, Count.FRAME_BYTES: 200}
     assert stats.timings[Timing.RECEIVED].total == 4
     assert stats.timings[Timing.RECEIVED].max_s == 3.0
-    assert hall.album.steps == []
+    assert hall.views.steps == []
 
 
-def test_other_peoples_revisions_count_without_a_time() -> None:
-    """Frames are frames."""
-    descriptor = Timetable.create()
-    timetable = Timetable(descriptor, 1)
-    os.close(descriptor)
-    hall = Hall(0, 7, Album())
-    hall.album.steps.append(Step(View("a", 4, {}, {}), View("a", 5, {}, {}), 5, 100, [11.0]))
+def test_foreign_revisions_count_without_a_latency() -> None:
+    """Their frames are frames."""
+    hall, send_times, _ = one_step(5, [11.0])
     stats = Stats()
-    collect([hall], timetable, stats, at_once=True)
+    count_received([hall], send_times, stats, final=True)
     assert stats.counts[Count.FRAMES] == 1
     assert Timing.RECEIVED not in stats.timings

@@ -1,6 +1,6 @@
-"""Albums: views are shared where they are equal, and forgotten before they fill the memory."""
+"""Views: equal ones are shared, and old ones evicted before they fill the memory."""
 
-from seatsync.load.view import Album, Change, Step, View
+from seatsync.load.view import Step, View, Views, merge
 
 
 def view(rev: int, status: str = "VACANT") -> View:
@@ -9,35 +9,35 @@ def view(rev: int, status: str = "VACANT") -> View:
 
 
 def test_equal_views_of_a_revision_are_one() -> None:
-    """Whoever got there first."""
-    album = Album()
-    first = album.keep(view(1))
-    assert album.keep(view(1)) is first
-    assert album.find("a", 1) is first
+    """The first one."""
+    views = Views()
+    first = views.intern(view(1))
+    assert views.intern(view(1)) is first
+    assert views.find("a", 1) is first
 
 
 def test_the_first_view_of_a_revision_is_the_known_one() -> None:
-    """A different one does not take its place."""
-    album = Album()
-    first = album.keep(view(1))
+    """A different one does not replace it."""
+    views = Views()
+    first = views.intern(view(1))
     other = view(1, "OCCUPIED")
-    assert album.keep(other) is other
-    assert album.find("a", 1) is first
+    assert views.intern(other) is other
+    assert views.find("a", 1) is first
 
 
-def test_old_views_are_forgotten_with_their_steps() -> None:
-    """Or a client that stands still would keep everything since then alive."""
-    album = Album()
-    first = album.keep(view(0))
-    first.steps[b"frame"] = step = Step(first, album.keep(view(1)), 1, 10)
+def test_old_views_are_evicted_with_their_steps() -> None:
+    """Or a subscriber that stays there would keep all later views alive."""
+    views = Views()
+    first = views.intern(view(0))
+    first.steps[b"frame"] = step = Step(first, views.intern(view(1)), 1, 10)
     for rev in range(2, 400):
-        album.keep(view(rev))
-    assert album.find("a", 0) is None
+        views.intern(view(rev))
+    assert views.find("a", 0) is None
     assert not first.steps
     assert step.is_over
 
 
-def test_a_step_is_not_over_while_somebody_may_make_it_or_is_not_accounted_for() -> None:
+def test_a_step_is_not_over_while_it_can_be_made_or_is_not_counted() -> None:
     """Both count."""
     origin = view(0)
     step = Step(origin, view(1), 1, 10)
@@ -49,15 +49,19 @@ def test_a_step_is_not_over_while_somebody_may_make_it_or_is_not_accounted_for()
 
 
 def test_merging_keeps_what_did_not_change() -> None:
-    """As existing clients merge: by id. The view before stays as it was."""
+    """Lists merge by id, as in existing clients. The view before is unchanged."""
     before = View("a", 4, {1: ("VACANT", "t0", None), 2: ("VACANT", "t0", None)}, {1: (2, 2, 0, 0, 0)})
-    after = Album().merge(before, Change(5, 5, {2: ("OCCUPIED", "t1", "x")}, {1: (2, 1, 0, 1, 0)}))
+    seat = {"id": 2, "status": "OCCUPIED", "updated_at": "t1", "note": "x"}
+    counts = {"VACANT": 1, "RESERVED": 0, "OCCUPIED": 1, "MAINTENANCE": 0}
+    update = {"rev": 5, "seats": [seat], "seat_types": [{"id": 1, "seats_count": 2, "seats": counts}]}
+    after = merge(before, update)
     assert after.rev == 5
     assert after.seats == {1: ("VACANT", "t0", None), 2: ("OCCUPIED", "t1", "x")}
+    assert after.counts == {1: (2, 1, 0, 1, 0)}
     assert before.seats[2] == ("VACANT", "t0", None)
 
 
-def test_a_difference_is_told_in_words() -> None:
+def test_a_difference_is_a_phrase() -> None:
     """The first of them."""
     assert view(1).difference(view(1, "OCCUPIED")) == "seat 1 is VACANT/t0/no note, not OCCUPIED/t0/no note"
     assert view(1).difference(View("a", 1, {}, {})) == "seat 1 is VACANT/t0/no note, not absent"

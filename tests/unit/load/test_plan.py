@@ -1,4 +1,4 @@
-"""Scenarios: every client and every seat belongs to exactly one process, and nobody lacks a token."""
+"""Plans: every client and every seat belongs to exactly one process, and no client lacks a token."""
 
 import argparse
 from typing import Any
@@ -8,8 +8,7 @@ from attrs import evolve
 
 from seatsync.load.arguments import add_arguments
 from seatsync.load.command import make_plan
-from seatsync.load.plan import Plan, Share
-from seatsync.load.scenarios import shares, tokens_needed
+from seatsync.load.plan import Plan, Share, shares, tokens_needed
 
 
 def plan(*arguments: str) -> Plan:
@@ -26,7 +25,7 @@ def dealt(plan: Plan) -> list[Share]:
 
 @pytest.mark.parametrize("scenario", ["watch", "write", "join", "idle", "mixed"])
 def test_every_scenario_has_defaults(scenario: str) -> None:
-    """It says something useful without any option."""
+    """Without any option it makes a plan."""
     made = plan(scenario)
     assert made.scenario == scenario
     assert dealt(made)
@@ -35,10 +34,10 @@ def test_every_scenario_has_defaults(scenario: str) -> None:
 @pytest.mark.parametrize("arguments", [("watch", "-n", "10"), ("join", "-n", "10"), ("idle", "-n", "10")])
 def test_clients_are_divided_among_the_processes(arguments: tuple[str, ...]) -> None:
     """Each has a number of its own."""
-    crowds = [share.crowd for share in dealt(plan(*arguments, "--processes", "3")) if share.crowd]
-    numbers = [number for crowd in crowds for number in range(crowd.first, crowd.first + crowd.count)]
+    parts = [share.readers for share in dealt(plan(*arguments, "--processes", "3")) if share.readers]
+    numbers = [number for part in parts for number in range(part.first, part.first + part.count)]
     assert numbers == list(range(1, 11))
-    assert len(crowds) == 3
+    assert len(parts) == 3
 
 
 def test_no_process_is_without_a_client() -> None:
@@ -48,56 +47,59 @@ def test_no_process_is_without_a_client() -> None:
 
 def test_writers_are_divided_with_their_tokens() -> None:
     """They know how many there are altogether: the seats are divided by that."""
-    crews = [crew for share in dealt(plan("write", "-c", "5", "-p", "2")) for crew in share.crews]
-    assert [(crew.first, crew.count, crew.of) for crew in crews] == [(0, 2, 5), (2, 3, 5)]
-    assert [token for crew in crews for token in crew.tokens] == [f"t{number}" for number in range(5)]
+    parts = [part for share in dealt(plan("write", "-c", "5", "-p", "2")) for part in share.writers]
+    assert [(part.first, part.count, part.of) for part in parts] == [(0, 2, 5), (2, 3, 5)]
+    assert [token for part in parts for token in part.tokens] == [f"t{number}" for number in range(5)]
 
 
-def test_what_is_written_is_witnessed() -> None:
+def test_written_streams_are_verified() -> None:
     """The write scenario has a subscriber for each hall, so its stream is verified too."""
     made = plan("write", "--hall", "3", "--hall", "4")
     witness = shares(made, made.halls, ["t"])[-1]
-    assert witness.crowd is not None
-    assert witness.crowd.count == 2
+    assert witness.readers is not None
+    assert witness.readers.count == 2
 
 
-def test_who_writes_does_not_wait_for_who_watches() -> None:
+def test_writers_do_not_wait_for_subscribers() -> None:
     """Changes are sent by a process of its own."""
-    assert [(bool(share.crowd), bool(share.crews)) for share in dealt(plan("watch"))] == [(True, False), (False, True)]
+    assert [(bool(share.readers), bool(share.writers)) for share in dealt(plan("watch"))] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_a_rate_is_that_of_all_writers_together() -> None:
-    """And none waits for another below what the server lets a connection have under way."""
-    (crew,) = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].crews
-    assert (crew.rate, crew.pipeline) == (10.0, 64)
+    """None waits for another below what the server lets a connection have in flight."""
+    (writers_plan,) = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].writers
+    assert (writers_plan.rate, writers_plan.pipeline) == (10.0, 64)
 
 
 @pytest.mark.parametrize("arguments", [("watch", "--rate", "0"), ("watch", "--via", "sql"), ("idle",)])
-def test_who_changes_nothing_through_the_server_needs_no_token(arguments: tuple[str, ...]) -> None:
-    """Guests watch."""
+def test_without_writers_no_token_is_needed(arguments: tuple[str, ...]) -> None:
+    """Guests subscribe."""
     made = plan(*arguments)
     assert tokens_needed(made) == 0
-    assert all(not share.crews for share in shares(made, (1,), []))
+    assert all(not share.writers for share in shares(made, (1,), []))
 
 
-def test_few_tokens_go_round() -> None:
+def test_too_few_tokens_are_used_in_turn() -> None:
     """A session may have several connections."""
     made = plan("join", "-n", "5")
-    tokens = [token for share in shares(made, (1,), ["a", "b"]) if share.crowd for token in share.crowd.tokens]
+    tokens = [token for share in shares(made, (1,), ["a", "b"]) if share.readers for token in share.readers.tokens]
     assert tokens == ["a", "b", "a", "b", "a"]
 
 
 def test_readers_and_writers_do_not_share_sessions() -> None:
     """Unless there are too few."""
     readers, writers = dealt(plan("watch", "-n", "3", "--sign-in"))
-    assert readers.crowd is not None
-    assert {*readers.crowd.tokens} & {*writers.crews[0].tokens} == set()
+    assert readers.readers is not None
+    assert {*readers.readers.tokens} & {*writers.writers[0].tokens} == set()
 
 
-def test_an_evening_has_sellers_and_attendants_with_seats_of_their_own() -> None:
-    """So that what the one takes out of service is not what the other sells."""
+def test_a_mixed_test_has_sellers_and_attendants_with_seats_of_their_own() -> None:
+    """An attendant takes no seat out of service that a seller sells."""
     made = evolve(plan("mixed"), clients=400)
-    sellers, attendants = dealt(made)[-1].crews
+    sellers, attendants = dealt(made)[-1].writers
     assert sellers.rushes
     assert attendants.maintenance
     assert attendants.first == sellers.count
@@ -119,7 +121,7 @@ def test_an_evening_has_sellers_and_attendants_with_seats_of_their_own() -> None
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], capsys: Any) -> None:
-    """And says what is wrong."""
+    """Standard error has the reason."""
     with pytest.raises(SystemExit) as raised:
         plan(*arguments)
     assert raised.value.code == 2

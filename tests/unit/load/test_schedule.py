@@ -1,18 +1,16 @@
-"""Schedules, seats and waits: what is done when, and to what."""
+"""Schedules, seats, send times and backoff."""
 
 import os
 
 import pytest
 
 from seatsync.load.frames import Closing
-from seatsync.load.pace import RUSH_EVERY_S, RUSH_FACTOR, RUSH_S, Pace, spread
-from seatsync.load.retry import LAST_S, Backoff
-from seatsync.load.seats import MAINTENANCE, SALES, Place, Seats
-from seatsync.load.timetable import Timetable
+from seatsync.load.schedule import LAST_S, RUSH_EVERY_S, RUSH_FACTOR, RUSH_S, Backoff, Pace, SendTimes, spread
+from seatsync.load.writer import MAINTENANCE, SALES, Seat, SeatQueue
 
 
-def test_a_schedule_does_not_wait_for_anybody() -> None:
-    """After a pause, everything that was due in it is due, at the times it was meant for."""
+def test_a_schedule_does_not_wait() -> None:
+    """After a pause, everything that was due in it is due, at its own time."""
     pace = Pace(rate=10)
     pace.begin(100.0)
     assert pace.due(99.9) == []
@@ -20,8 +18,8 @@ def test_a_schedule_does_not_wait_for_anybody() -> None:
     assert pace.due(101.05) == pytest.approx([100.1 + tenth / 10 for tenth in range(10)])
 
 
-def test_a_rush_is_a_rush() -> None:
-    """So many times the rate, for so long in each period."""
+def test_a_rush_multiplies_the_rate() -> None:
+    """For its length, once in each period."""
     pace = Pace(rate=10, rushes=True)
     pace.begin(0.0)
     times = pace.due(RUSH_EVERY_S - 1e-6)
@@ -31,22 +29,22 @@ def test_a_rush_is_a_rush() -> None:
 
 
 def test_clients_come_evenly() -> None:
-    """Or all at once."""
+    """Without a ramp, all at once."""
     assert spread(4, 2.0) == [0.0, 0.5, 1.0, 1.5]
     assert spread(2, 0.0) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("cycle", [SALES, MAINTENANCE])
 def test_every_seat_has_a_next_status(cycle: dict[str, str]) -> None:
-    """Another one: what stays the same is no revision."""
+    """A different one: an unchanged seat makes no revision."""
     assert set(cycle) == {"VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"}
     assert all(status != following for status, following in cycle.items())
 
 
 def test_a_seat_that_is_being_changed_is_not_taken_again() -> None:
-    """Until it is put back, and then the others come first."""
-    seats = Seats(SALES)
-    first, second, third = (Place(number, "VACANT") for number in range(3))
+    """Only once it is back in the queue, after the others."""
+    seats = SeatQueue(SALES)
+    first, second, third = (Seat(number, "VACANT") for number in range(3))
     seats.add([first, second, third])
     assert seats.take(2) == [first, second]
     assert seats.take(2) == []
@@ -65,7 +63,7 @@ def test_the_servers_advice_is_followed() -> None:
 
 
 def test_without_advice_waits_grow_up_to_a_limit() -> None:
-    """And begin anew after a success."""
+    """A success resets them."""
     backoff = Backoff()
     waits = [backoff.wait_s(Closing(1006)) for _ in range(10)]
     assert waits[0] <= 0.1
@@ -75,33 +73,33 @@ def test_without_advice_waits_grow_up_to_a_limit() -> None:
 
 
 @pytest.fixture
-def timetables() -> tuple[Timetable, Timetable]:
-    """The same timetable as two processes have it."""
-    descriptor = Timetable.create()
-    both = Timetable(descriptor, 2), Timetable(descriptor, 2)
+def send_times() -> tuple[SendTimes, SendTimes]:
+    """The same memory as two processes map it."""
+    descriptor = SendTimes.create()
+    both = SendTimes(descriptor, 2), SendTimes(descriptor, 2)
     os.close(descriptor)
     return both
 
 
-def test_what_one_process_notes_another_reads(timetables: tuple[Timetable, Timetable]) -> None:
-    """By hall and revision; what was not noted is not known."""
-    writing, reading = timetables
+def test_send_times_are_shared(send_times: tuple[SendTimes, SendTimes]) -> None:
+    """By hall and revision; others are not known."""
+    writing, reading = send_times
     writing.note(0, 5, 1.5)
     writing.note(1, 5, 2.5)
     assert (reading.when(0, 5), reading.when(1, 5), reading.when(0, 6)) == (1.5, 2.5, None)
 
 
-def test_of_several_changes_in_a_revision_the_first_counts(timetables: tuple[Timetable, Timetable]) -> None:
-    """It is the one that had to wait for the others."""
-    writing, reading = timetables
+def test_of_several_changes_in_a_revision_the_first_counts(send_times: tuple[SendTimes, SendTimes]) -> None:
+    """It is the one that waited for the others."""
+    writing, reading = send_times
     for at in (3.0, 1.0, 2.0):
         writing.note(0, 5, at)
     assert reading.when(0, 5) == 1.0
 
 
-def test_old_revisions_make_room(timetables: tuple[Timetable, Timetable]) -> None:
-    """A slot that was taken over is not mistaken for the old revision's."""
-    writing, reading = timetables
+def test_old_revisions_make_room(send_times: tuple[SendTimes, SendTimes]) -> None:
+    """An overwritten entry is not mistaken for the old revision's."""
+    writing, reading = send_times
     writing.note(0, 5, 1.0)
     writing.note(0, 5 + (1 << 17), 9.0)
     assert reading.when(0, 5) is None

@@ -1,0 +1,263 @@
+"""The clients of a process: a pool that reads and pools that write, prepared, started and finished together."""
+
+import heapq
+import random
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from attrs import define, field
+
+from seatsync.load import LoadError
+from seatsync.load.check import Acknowledged, HallReader
+from seatsync.load.client import Context, Hall, Idler
+from seatsync.load.loop import Timer
+from seatsync.load.plan import Readers, Writers
+from seatsync.load.schedule import Pace, spread
+from seatsync.load.stats import Count, Kind
+from seatsync.load.subscriber import Subscriber
+from seatsync.load.verifier import Verifier
+from seatsync.load.writer import MAINTENANCE, SALES, Seat, SeatQueue, Writer
+
+#: Clients that may be joining at a time: more would overflow the server's accept queue, and the test would measure the
+#: kernel's retries. Those that wait count from when they were due.
+MAX_JOINING = 1024
+
+#: One client in so many checks that the server has accepted its token.
+_CHECKS_STATUS = 50
+
+#: A client's mean absence before it connects again, as a share of its stay.
+_AWAY_SHARE = 0.25
+
+_FURTHER = ("cinemas.subscribe", "user.subscribe")
+
+Reader = Subscriber | Idler
+
+
+@define(eq=False, slots=False)
+class ReaderPool:
+    """Clients that connect, stay or leave, and are compared at the end."""
+
+    context: Context
+    plan: Readers
+    clients: list[Reader] = field(init=False)
+    last_joined_at: float = field(default=0.0, init=False)
+    """When the latest of them was live, on `time.monotonic`."""
+    _queue: list[tuple[float, int]] = field(factory=list, init=False)
+    _joining: set[Reader] = field(factory=set, init=False)
+    _away: set[Reader] = field(factory=set, init=False)
+    _is_moving: bool = field(default=False, init=False)
+    _timer: Timer | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clients = [self._make(index) for index in range(self.plan.count)]
+
+    def _make(self, index: int) -> Reader:
+        plan, context = self.plan, self.context
+        token = plan.tokens[index % len(plan.tokens)] if plan.tokens else None
+        number = plan.first + index
+        if not context.plan.subscribe:
+            return Idler(context, f"Connection {number}", token, self._joined)
+        hall = context.halls[number % len(context.halls)]
+        eid = "hall" if context.plan.same_eid else f"hall-{number}"
+        name = f"Subscriber {number}"
+        return Subscriber(
+            context,
+            name,
+            token,
+            hall=hall,
+            verifier=Verifier(name, eid, hall.views, context.stats),
+            on_live=self._joined,
+            checks_status=token is not None and number % _CHECKS_STATUS == 0,
+            further=_FURTHER if plan.mean_stay_s else (),
+        )
+
+    @property
+    def subscribers(self) -> list[Subscriber]:
+        """Those that subscribe to a hall and have not left."""
+        return [client for client in self.clients if isinstance(client, Subscriber) and client not in self._away]
+
+    @property
+    def live(self) -> int:
+        """How many are connected and, where they subscribe, subscribed."""
+        return sum(client.is_live for client in self.clients)
+
+    @property
+    def is_quiet(self) -> bool:
+        """No client is joining any more."""
+        return not self._queue and all(client.gave_up for client in self._joining)
+
+    @property
+    def is_ready(self) -> bool:
+        """The load may begin."""
+        return self.plan.during or self.is_quiet
+
+    @property
+    def ends(self) -> bool:
+        """The load is over when all have joined."""
+        return self.plan.during and not self.plan.mean_stay_s
+
+    def prepare(self) -> None:
+        """Connect now, unless that is part of the load."""
+        if not self.plan.during:
+            self._enqueue_all(monotonic())
+
+    def begin(self, at: float) -> None:
+        """The load begins at that time."""
+        self._is_moving = True
+        if self.plan.during:
+            self._enqueue_all(at)
+
+    def finish(self) -> None:
+        """Let no client leave or connect any more."""
+        self._is_moving = False
+        self._away.update(self.clients[index] for _, index in self._queue)
+        self._queue.clear()
+
+    def give_up(self) -> None:
+        """Stop waiting for those that are joining."""
+        for client in self._joining:
+            if not client.gave_up:
+                client.fault(Kind.CONNECTION, "could not join in time")
+        self._joining.clear()
+        self._queue.clear()
+
+    # Joining and leaving
+
+    def _enqueue_all(self, at: float) -> None:
+        for index, delay_s in enumerate(spread(self.plan.count, self.plan.ramp_s)):
+            heapq.heappush(self._queue, (at + delay_s, index))
+        self._admit()
+
+    def _admit(self) -> None:
+        """Connect the clients that are due, as far as `MAX_JOINING` allows."""
+        now = monotonic()
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._queue and len(self._joining) < MAX_JOINING:
+            due_at, index = self._queue[0]
+            if due_at > now:
+                self._timer = self.context.loop.at(due_at, self._admit)
+                return
+            heapq.heappop(self._queue)
+            client = self.clients[index]
+            self._joining.add(client)
+            client.start(due_at)
+
+    def _joined(self, client: Reader) -> None:
+        """For the first time, or again after it had lost its connection."""
+        if client not in self._joining:
+            return
+        self._joining.discard(client)
+        self.last_joined_at = monotonic()
+        if self.plan.mean_stay_s:
+            stay_s = random.expovariate(1 / self.plan.mean_stay_s)
+            self.context.loop.after(stay_s, partial(self._leave, client))
+        if self._queue:
+            self._admit()
+
+    def _leave(self, client: Reader) -> None:
+        if not self._is_moving or not client.is_live:
+            return
+        client.stop()
+        self._away.add(client)
+        self.context.stats.counts[Count.LEFT] += 1
+        away_s = random.expovariate(1 / (self.plan.mean_stay_s * _AWAY_SHARE))
+        self.context.loop.after(away_s, partial(self._replace, client))
+
+    def _replace(self, client: Reader) -> None:
+        """Connect a new client in the place of one that has left."""
+        if not self._is_moving:
+            return
+        index = self.clients.index(client)
+        self._away.discard(client)
+        self.clients[index] = self._make(index)
+        heapq.heappush(self._queue, (monotonic(), index))
+        self._admit()
+
+
+@define(eq=False, slots=False)
+class WriterPool:
+    """Clients that write. Writers are dealt out over the halls in turn, and each hall's seats over its writers."""
+
+    context: Context
+    plan: Writers
+    acknowledged: Mapping[int, Acknowledged]
+    """Their acknowledged changes, by the hall's number."""
+    clients: list[Writer] = field(factory=list, init=False)
+    _seats: dict[int, list[Seat]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        halls, token = self.context.halls, self.plan.tokens[0]
+        self._reader = HallReader(self.context, token=token, halls=halls, on_hall=self._read, on_error=self._refused)
+
+    def prepare(self) -> None:
+        """Read the halls' seats, then connect. `LoadError` is raised from the loop if there are too few."""
+        self._reader.start(monotonic())
+
+    def _read(self, hall: Hall, data: Mapping[str, Any]) -> None:
+        self._seats[hall.number] = [Seat(seat["id"], seat["status"]) for seat in data["seats"]]
+        if self._reader.is_done:
+            self.context.loop.at(0.0, self._start)
+
+    def _refused(self, hall: Hall, code: str) -> None:
+        raise LoadError(f"Hall {hall.id} could not be read: {code}.")
+
+    def _start(self) -> None:
+        self._reader.stop()
+        self.clients = [self._make(number) for number in range(self.plan.count)]
+        for writer in self.clients:
+            writer.start(monotonic())
+
+    def _make(self, index: int) -> Writer:
+        plan, halls = self.plan, self.context.halls
+        number = plan.first + index
+        hall = halls[number % len(halls)]
+        seats = self._seats[hall.number]
+        mine = SeatQueue(MAINTENANCE if plan.maintenance else SALES)
+        mine.add(seats[number // len(halls) :: -(-plan.of // len(halls))])
+        if len(mine) < plan.bulk:
+            raise LoadError(
+                f"Hall {hall.id} has {len(seats)} seats, too few for {plan.of} writers that change {plan.bulk} at once:"
+                " seatsync seed hall makes larger ones."
+            )
+        return Writer(
+            self.context,
+            f"{'Attendant' if plan.maintenance else 'Writer'} {number}",
+            plan.tokens[index % len(plan.tokens)],
+            hall=hall,
+            seats=mine,
+            acknowledged=self.acknowledged[hall.number],
+            pace=Pace(plan.rate, plan.rushes) if plan.rate else None,
+            pipeline=plan.pipeline,
+            bulk=plan.bulk,
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """All are connected."""
+        return bool(self.clients) and all(writer.is_open for writer in self.clients)
+
+    @property
+    def is_quiet(self) -> bool:
+        """No change is in flight or due."""
+        return all(writer.is_quiet for writer in self.clients)
+
+    def begin(self, at: float) -> None:
+        """Start changing seats at that time; at a rate, evenly staggered."""
+        rate = self.plan.rate
+        for number, writer in enumerate(self.clients):
+            writer.begin(at + (number / len(self.clients) / rate if rate else 0.0))
+
+    def finish(self) -> None:
+        """Start no more changes."""
+        for writer in self.clients:
+            writer.finish()
+
+    def give_up(self) -> None:
+        """Stop waiting for connections and replies."""
+        if not self.is_ready:
+            self.context.stats.fault(Kind.CONNECTION, "Not all writers got a connection.")
+        for writer in self.clients:
+            writer.report_unanswered()

@@ -1,0 +1,117 @@
+"""When clients act: the open-loop schedule of changes, the send times of revisions, and the reconnect backoff.
+
+Latencies count from scheduled times. A generator that waits for the server before it sends, and counts from when it
+sent, leaves out the very requests that a slow server has delayed ("coordinated omission").
+"""
+
+import mmap
+import os
+import random
+
+from attrs import define
+
+from seatsync.load.frames import Closing
+
+#: A rush: how often, for how long, and how many times the base rate.
+RUSH_EVERY_S, RUSH_S, RUSH_FACTOR = 10.0, 2.0, 5.0
+
+#: Reconnect backoff: first and maximum delay. It doubles in between.
+FIRST_S, LAST_S = 0.1, 2.0
+
+#: Send times: entries, the fields of one, and its size.
+_ENTRIES = 1 << 18
+_NUMBER, _TIME = 0, 1
+_ENTRY_BYTES = 16
+
+
+@define
+class Pace:
+    """A steady rate, in changes a second, optionally with rushes. All times are on `time.monotonic`."""
+
+    rate: float
+    rushes: bool = False
+    start: float = 0.0
+    next_at: float = 0.0
+    """When the next change is due."""
+
+    def begin(self, at: float) -> None:
+        """Start the schedule: the first change is due then."""
+        self.start = self.next_at = at
+
+    def due(self, now: float) -> list[float]:
+        """The times, up to now, at which changes were due since the last call."""
+        times: list[float] = []
+        while self.next_at <= now:
+            times.append(self.next_at)
+            self.next_at += 1 / self._rate_at(self.next_at)
+        return times
+
+    def _rate_at(self, at: float) -> float:
+        in_rush = self.rushes and (at - self.start) % RUSH_EVERY_S < RUSH_S
+        return self.rate * RUSH_FACTOR if in_rush else self.rate
+
+
+def spread(count: int, over_s: float) -> list[float]:
+    """When each of ``count`` clients connects, in seconds from the start: evenly, the first at once."""
+    return [number * over_s / count for number in range(count)]
+
+
+class SendTimes:
+    """When each revision of each hall was due, in memory that the processes of a test share by its descriptor.
+
+    Writing processes note, reading ones look up. Entries are fixed, so no process waits for another; a revision
+    overwrites an older one. A subscriber may have the revision before the writer has its reply, so readers look again
+    later.
+    """
+
+    def __init__(self, descriptor: int, halls: int) -> None:
+        memory = memoryview(mmap.mmap(descriptor, _ENTRIES * _ENTRY_BYTES))
+        self._numbers = memory.cast("q")
+        self._times = memory.cast("d")
+        self._halls = halls
+
+    @staticmethod
+    def create() -> int:
+        """A descriptor of new memory; the caller closes it."""
+        descriptor = os.memfd_create("seatsync-send-times")
+        os.truncate(descriptor, _ENTRIES * _ENTRY_BYTES)
+        return descriptor
+
+    def note(self, hall: int, rev: int, at: float) -> None:
+        """Note when a revision of a hall (its number in this test) was due, on `time.monotonic`.
+
+        Of several changes that the server made one revision of, the earliest counts.
+        """
+        number, entry = self._entry(hall, rev)
+        if self._numbers[entry + _NUMBER] == number:
+            at = min(at, self._times[entry + _TIME])
+        self._times[entry + _TIME] = at
+        self._numbers[entry + _NUMBER] = number
+
+    def when(self, hall: int, rev: int) -> float | None:
+        """When the revision was due; ``None`` if that is not known, or not yet."""
+        number, entry = self._entry(hall, rev)
+        return self._times[entry + _TIME] if self._numbers[entry + _NUMBER] == number else None
+
+    def _entry(self, hall: int, rev: int) -> tuple[int, int]:
+        number = rev * self._halls + hall + 1  # 0 is an empty entry
+        return number, number % _ENTRIES * 2
+
+
+@define
+class Backoff:
+    """The reconnect delays of one client; the server's advice goes first."""
+
+    _wait_s: float = FIRST_S
+
+    def reset(self) -> None:
+        """Start anew: a connection was made."""
+        self._wait_s = FIRST_S
+
+    def wait_s(self, closing: Closing) -> float:
+        """Seconds until the next attempt: random within the advice or, without any, within half of the backoff."""
+        if closing.retry_ms is not None:
+            earliest, latest = closing.retry_ms
+            return random.uniform(earliest, latest) / 1000  # noqa: S311 - not a secret
+        wait_s, self._wait_s = self._wait_s, min(LAST_S, 2 * self._wait_s)
+        return random.uniform(wait_s / 2, wait_s)  # noqa: S311 - not a secret
