@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from seatsync import errors
-from seatsync.cinema.feed import CinemaFeed
+from seatsync.cinema.live_list import LiveList
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.cinema.store import CinemaStore
 from seatsync.config import Settings
@@ -40,10 +40,10 @@ from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.core.websocket.handshake import accept_head
 from seatsync.core.websocket.socket import WebSocket, turn_away
-from seatsync.hall.feed import HallFeed
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
+from seatsync.hall.notifications import hall_handler
 from seatsync.hall.store import HallStore
-from seatsync.hall.writer import group_commit
+from seatsync.hall.writes import group_commit
 from seatsync.user.feed import UserFeed
 from seatsync.user.methods import LOGIN_STATE, UserMethods
 from seatsync.user.sessions import Authenticator
@@ -159,10 +159,9 @@ class _Server:
         metrics.read_from("pool_in_use", lambda: database.in_use)
 
         halls = HallStore(database)
-        self._channels = Channels(SUBSCRIBE, halls, self._spawn, metrics)
-        self._halls = HallFeed(self._channels, halls)
-        self._writer = group_commit(self._halls, halls, metrics, timing)
-        self._cinemas = CinemaFeed(CinemaStore(database), self._spawn, metrics)
+        self._channels = Channels(SUBSCRIBE, halls, self._spawn, metrics, timing=timing)
+        self._writer = group_commit(halls, self._channels, metrics, timing)
+        self._cinemas = LiveList(CinemaStore(database), self._spawn, metrics, timing=timing)
 
         limits = ClientLimits(
             requests_per_s=settings.requests_per_s,
@@ -189,11 +188,11 @@ class _Server:
         self.http = self._build_http(limits, metrics_text or _own_text(metrics))
 
     def _build_listener(self) -> Listener:
-        halls, cinemas, users = self._halls, self._cinemas, self._users
+        cinemas, users = self._cinemas, self._users
         return Listener(
             self.settings.listen_url or self._database.dsn,
             {
-                "hall": [halls.notified, cinemas.hall_changed],
+                "hall": [hall_handler(self._channels), cinemas.hall_changed],
                 "cinema": [cinemas.cinema_changed],
                 "cinemas": [cinemas.list_changed],
                 "visitor": [users.visitor_changed],
@@ -243,7 +242,7 @@ class _Server:
             self._writer.run,
             self._cinemas.run,
             self._connections.keepalive.run,
-            self._evict,
+            self._channels.evict_forever,
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._database, _prunes(self.settings), self._timing)
@@ -284,11 +283,6 @@ class _Server:
             "server": "stopping" if self.stopping else "ok",
         }
         return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
-
-    async def _evict(self) -> None:
-        while True:
-            await trio.sleep(self._timing.evict_s)
-            self._channels.evict_idle()
 
 
 def _own_text(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:

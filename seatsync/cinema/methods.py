@@ -1,6 +1,6 @@
 """The methods ``cinemas.*``."""
 
-from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
+from seatsync.cinema.live_list import SUBSCRIBE, LiveList
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
@@ -10,8 +10,8 @@ from seatsync.core.protocol.registry import Access, Json, Kind, Method
 class CinemaMethods:
     """Reading and watching the list of cinemas."""
 
-    def __init__(self, feed: CinemaFeed) -> None:
-        self._feed = feed
+    def __init__(self, live_list: LiveList) -> None:
+        self._list = live_list
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
@@ -23,14 +23,14 @@ class CinemaMethods:
 
     async def get_cinemas(self, _: Call, __: NoParams) -> Json:
         """All cinemas with their halls and totals."""
-        return await self._feed.cinemas()
+        return await self._list.cinemas()
 
     async def subscribe(self, call: Call, _: NoParams) -> None:
-        """The list, then what changes in it."""
+        """The list, then its changes."""
         connection = connection_of(call)
-        subscriber = connection.subscribe(SUBSCRIBE, call.eid, self._feed)
+        subscriber = connection.subscribe(SUBSCRIBE, call.eid, self._list)
         try:
-            await self._feed.subscribe(subscriber)
+            await self._list.subscribe(subscriber)
         except BaseException:
             connection.forget(subscriber)
             raise

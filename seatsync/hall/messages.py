@@ -1,4 +1,4 @@
-"""What requests about halls carry."""
+"""The parameters of the methods ``hall.*``."""
 
 from typing import Any
 from uuid import UUID
@@ -46,7 +46,7 @@ class HallId:
 
 @frozen
 class SubscribeHall:
-    """``hall.subscribe``: with ``since`` and the ``epoch`` it was seen in, only what came after."""
+    """``hall.subscribe``: with ``since`` and its ``epoch``, only the changes after that revision."""
 
     id: Id | None = None
     since: int | None = field(default=None, validator=_check_since)
@@ -55,14 +55,14 @@ class SubscribeHall:
 
 @frozen
 class SeatChange:
-    """What is to become of one seat."""
+    """The change of one seat."""
 
     seat_id: Id
     status: str = field(converter=_upper, validator=_check_status)
     expected: str | None = field(default=None, converter=_upper, validator=_check_status)
     """Change it only if this is its status now."""
     note: str | None = field(default=None, validator=_check_note)
-    """``None`` leaves a note as it is, ``""`` takes it away."""
+    """``None`` keeps the note, ``""`` removes it."""
 
 
 @frozen

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from seatsync import errors
-from seatsync.core.channels.channel import mark_stale
 from seatsync.core.channels.channels import Channels
+from seatsync.core.channels.documents import mark_stale
 from seatsync.core.connections.subscriptions import connection_of, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
@@ -19,7 +19,7 @@ SUBSCRIBE = "hall.subscribe"
 
 
 class HallMethods:
-    """Reading, watching and changing halls."""
+    """Reads of halls, subscriptions to them, and changes of seats."""
 
     def __init__(self, channels: Channels, writer: GroupCommit[Write, Json]) -> None:
         self._channels = channels
@@ -42,7 +42,7 @@ class HallMethods:
         return Json(mark_stale(data) if channel.stale else data)
 
     async def subscribe(self, call: Call, params: SubscribeHall) -> None:
-        """A snapshot, or what was missed, then every change; raises `HallNotFound`."""
+        """A snapshot, or the changes after ``since``, then every change; raises `HallNotFound`."""
         connection = connection_of(call)
         with self._channels.use(_required(params.id)) as channel:
             subscriber = connection.subscribe(SUBSCRIBE, call.eid, channel)

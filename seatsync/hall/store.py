@@ -9,7 +9,7 @@ import orjson
 from attrs import define
 
 from seatsync import errors
-from seatsync.core.channels.source import Changes, Snapshot
+from seatsync.core.channels.documents import Changes, Documents, Snapshot
 from seatsync.core.postgres.pool import Database, DatabaseRejected
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.write_queue import Outcome
@@ -31,22 +31,22 @@ class Write:
 
     @property
     def group(self) -> Hashable:
-        """The hall: what another session's lock is confined to."""
+        """The hall: a lock of another session blocks its writes alone."""
         return self.hall_id
 
     @property
     def rows(self) -> int:
-        """Seats it wants to change."""
+        """Seats it changes."""
         return len(self.seats)
 
     @cached_property
     def claims(self) -> frozenset[Hashable]:
-        """Its seats, and the user's key."""
+        """Its seats, and the user's idempotency key: two writes of one batch may not share any."""
         keys = () if self.key is None else ((self.identity.user_id, self.key),)
         return frozenset([*(seat.seat_id for seat in self.seats), *keys])
 
     def digest(self) -> bytes | None:
-        """What a key stands for: SHA-256 of the parameters."""
+        """SHA-256 of the parameters, to which an idempotency key is bound; ``None`` without a key."""
         if self.key is None:
             return None
         parameters = [self.hall_id, [[s.seat_id, s.status, s.expected, s.note] for s in self.seats]]
@@ -54,7 +54,12 @@ class Write:
 
 
 class HallStore:
-    """The queries about halls. Each raises `ServiceUnavailable` when the database cannot be reached."""
+    """The queries about halls: a `seatsync.core.channels.channel.Source`.
+
+    Each raises `ServiceUnavailable` when the database cannot be reached.
+    """
+
+    documents = Documents(("seats", "seat_types"), ordered=frozenset({"seat_types"}))
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,7 +72,7 @@ class HallStore:
         return Snapshot(row["rev"], row["epoch"], row["data"].encode())
 
     async def changes(self, key: int, since: int, epoch: str) -> Changes:
-        """What came after a revision; raises `HallNotFound`."""
+        """The changes after a revision; raises `HallNotFound`."""
         row = await self._database.fetchrow(_QUERIES["changes"], key, since, epoch.replace("\0", ""))
         if row is None:
             raise errors.HallNotFound
@@ -81,20 +86,11 @@ class HallStore:
     async def write(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the database's own
         """Apply the writes in one transaction; an outcome for each, in order.
 
-        A lone write that breaks a rule which somebody has added to the tables ends in `InvalidSeatData`. Raises
-        `ServiceUnavailable` (nobody knows whether it happened) and `DatabaseRejected` (it did not).
+        A lone write that violates a constraint added to the tables ends in `InvalidSeatData`. Raises
+        `ServiceUnavailable` (the outcome is unknown) and `DatabaseRejected` (nothing was written).
         """
-        try:
-            return await self._write(writes, timeout)
-        except DatabaseRejected as error:
-            if error.is_about_data and len(writes) == 1:
-                return [errors.InvalidSeatData()]
-            raise
-
-    async def _write(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - as above
         seats = [(number, seat) for number, write in enumerate(writes, 1) for seat in write.seats]
-        rows = await self._database.fetch(
-            _QUERIES["write"],
+        parameters = (
             [write.hall_id for write in writes],
             [write.identity.user_id for write in writes],
             [write.identity.session_id for write in writes],
@@ -105,15 +101,20 @@ class HallStore:
             [seat.status for _, seat in seats],
             [seat.expected for _, seat in seats],
             [seat.note for _, seat in seats],
-            timeout=timeout,
         )
+        try:
+            rows = await self._database.fetch(_QUERIES["write"], *parameters, timeout=timeout)
+        except DatabaseRejected as error:
+            if error.is_about_data and len(writes) == 1:
+                return [errors.InvalidSeatData()]
+            raise
         return [
             Json(row["data"].encode()) if row["code"] is None else errors.from_code(row["code"], row["message"])
             for row in rows
         ]
 
     async def unlocked(self, writes: Sequence[Write]) -> set[Hashable]:
-        """The halls of these writes that nobody has locked, nor any of the seats; raises as `write` does."""
+        """The halls of these writes that no session has locked, nor any of the seats; raises as `write` does."""
         rows = await self._database.fetch(
             _QUERIES["unlocked"],
             list({write.hall_id for write in writes}),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from seatsync.core.channels.gather import Gathered
+from seatsync.core.channels.coalesce import BatchLoader
 from seatsync.core.http.cookies import Cookies, new_visitor
 from seatsync.core.protocol.call import Client, Identity, Session
 from seatsync.errors import ServiceUnavailable
@@ -15,7 +15,7 @@ class Authenticator:
     """Finds clients: one query for a valid token, none for a guest; queries of one moment are batched."""
 
     def __init__(self, store: UserStore, tokens: Tokens, cookies: Cookies, spawn: Callable[..., object]) -> None:
-        self._identities = Gathered(store.live_identities, spawn)
+        self._identities = BatchLoader(store.live_identities, spawn)
         self._tokens = tokens
         self._cookies = cookies
 
@@ -40,7 +40,7 @@ class Authenticator:
             return session
 
     async def _identity(self, claims: Claims) -> Identity | None:
-        identity = await self._identities.ask(claims.session_id)
+        identity = await self._identities.load(claims.session_id)
         return identity if identity is not None and identity.user_id == claims.user_id else None
 
 

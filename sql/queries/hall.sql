@@ -5,11 +5,11 @@
 select rev, epoch, data from hall_snapshot($1);
 
 -- name: changes
--- What changed in a hall ($1) after a revision ($2) of an epoch ($3); no row when the hall is gone.
+-- The changes of a hall ($1) after a revision ($2) of an epoch ($3); no row when the hall is gone.
 select rev, epoch, whole, data from hall_changes($1, $2, $3);
 
 -- name: revs
--- The revision and epoch of each of these halls ($1) that there is.
+-- The revision and epoch of each of these halls ($1) that exists.
 select id, rev, wire_epoch(epoch) as epoch from hall where id = any($1::bigint[]) order by id;
 
 -- name: write
@@ -29,7 +29,7 @@ from write_seats(
 );
 
 -- name: unlocked
--- Which of these halls ($1) nobody has locked, nor any of their seats among these ($2); waits for nobody.
+-- Those of these halls ($1) that no session has locked, nor any of their seats among these ($2); never waits.
 with free_seat as materialized (
     select id, hall_id from seat where id = any($2::bigint[]) for no key update skip locked
 ),

@@ -1,13 +1,22 @@
 """Fixtures for the integration tests."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 
+from seatsync import app
+from seatsync.core.channels.channels import Channels
 from seatsync.core.postgres.pool import Database, open_loop
 from tests.support.people import House, open_house
 from tests.support.pool import SIZE
 from tests.support.sql import User, World, open_world
+
+
+@pytest.fixture
+def short_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels of servers that start after this remember three updates."""
+    monkeypatch.setattr(app, "Channels", partial(Channels, max_updates=3))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import trio
 
 from seatsync.core.timing import Timing
-from seatsync.hall.writer import BLOCKED
+from seatsync.hall.writes import BLOCKED
 from tests.support.client import Client
 from tests.support.halls import Hall, held, make_hall, status_of, waits_for_a_lock
 from tests.support.server import RunningServer, running_server

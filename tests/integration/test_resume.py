@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from seatsync.core.channels import channel, channels, history
+from seatsync.core.timing import Timing
 from tests.support.client import Client, Frame
 from tests.support.halls import Hall, make_hall
 from tests.support.server import RunningServer, running_server
@@ -159,9 +159,9 @@ async def test_no_partial_catch_up(server: RunningServer, database_url: str, sta
             assert frame["data"] == (await late.data("hall.get", {"id": hall.id}))
 
 
-async def test_more_than_memory_holds(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_history")
+async def test_more_than_memory_holds(server: RunningServer) -> None:
     """What memory no longer has comes from the database."""
-    monkeypatch.setattr(history, "MAX_UPDATES", 3)
     hall = await make_hall(server, rows=2)
     async with server.client() as watcher, server.client() as client:
         witness, view = await open_view(watcher, hall.id), await open_view(client, hall.id)
@@ -170,26 +170,26 @@ async def test_more_than_memory_holds(server: RunningServer, monkeypatch: pytest
         await resume_whole(server, client, view)
 
 
-async def test_channel_that_was_let_go(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hall that nobody has watched for a while is forgotten by the server, not by the database."""
-    monkeypatch.setattr(channels, "IDLE_S", 0.0)
-    hall = await make_hall(server, rows=2)
-    async with server.client() as client:
+async def test_channel_that_was_dropped(database_url: str) -> None:
+    """An idle channel's history is gone from memory, not from the database."""
+    timing = Timing(idle_channel_s=0.0, evict_s=0.01)
+    async with running_server(database_url, timing=timing) as server, server.client() as client:
+        hall = await make_hall(server, rows=2)
         view = await open_view(client, hall.id)
         await client.data("hall.unsubscribe", {"sub_eid": "h"})
         await miss(server, hall)
         await resume_whole(server, client, view)
 
 
-async def test_database_that_is_slow_to_answer(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_database_that_is_slow_to_answer(server: RunningServer) -> None:
     """Revisions that come while a resume is being read follow it: none is lost, none comes twice."""
-    monkeypatch.setattr(channel, "RETRY_S", 0.05)
+    database_url, timing = server.settings.database_url or "", Timing(retry_s=0.05)
     hall = await make_hall(server, rows=2)
     async with server.client() as client, server.client() as late:
         view = await open_view(client, hall.id)
         await client.data("hall.unsubscribe", {"sub_eid": "h"})
         await miss(server, hall)
-        async with running_server(server.settings.database_url or "") as other, other.client() as slow:
+        async with running_server(database_url, timing=timing) as other, other.client() as slow:
             async with server.db.transaction(timeout=60) as session:
                 await session.script("lock table seat_event in access exclusive mode")
                 data = {"id": hall.id, "since": view.rev, "epoch": view.data["epoch"]}

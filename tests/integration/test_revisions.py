@@ -4,10 +4,10 @@ import pytest
 import structlog
 import trio
 
-from seatsync.cinema import feed as cinema_feed
+from seatsync.core.timing import Timing
 from tests.support.client import Client
 from tests.support.halls import Hall, make_hall
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, running_server
 from tests.support.views import View, open_view
 from tests.support.waiting import eventually
 
@@ -119,19 +119,6 @@ async def test_joining_under_concurrent_writes(server: RunningServer) -> None:
     assert len({view.rev for view in views}) == 1
 
 
-async def test_revisions_heard_of_too_early(server: RunningServer) -> None:
-    """A notification of a revision that does not exist harms nothing: the next real one follows all the same."""
-    hall = await make_hall(server)
-    async with server.client() as client:
-        view = await open_view(client, hall.id)
-        await server.sql(f'notify seatsync, \'hall {hall.id} 1000 {{"id":{hall.id},"rev":1000,"seats":[]}}\'')
-        for rev, status in ((2, "OCCUPIED"), (3, "VACANT")):
-            await set_seat(server, hall.seats[0], status)
-            await view.reach(rev)
-        assert (await client.data("hall.get", {"id": hall.id})) == view.data
-        await view.is_true(server)
-
-
 async def test_lost_notification_is_made_up_for(server: RunningServer) -> None:
     """A gap between revisions is read from the database and sent as one update that says `from`."""
     hall = await make_hall(server)
@@ -144,21 +131,6 @@ async def test_lost_notification_is_made_up_for(server: RunningServer) -> None:
         assert (frame["status"], frame["data"]["from"], frame["data"]["rev"]) == ("update", 2, 4)
         assert [seat["id"] for seat in frame["data"]["seats"]] == hall.seats[:3]
         view.take(frame)
-        await view.is_true(server)
-
-
-async def test_repeated_notifications_are_not_repeated(server: RunningServer) -> None:
-    """A notification of a revision that was sent already is not sent again."""
-    hall = await make_hall(server)
-    async with server.client() as client:
-        view = await open_view(client, hall.id)
-        await set_seat(server, hall.seats[0], "OCCUPIED")
-        await view.reach(2)
-        for rev in (0, 1, 2, 2):
-            await server.sql(f'notify seatsync, \'hall {hall.id} {rev} {{"id":{hall.id},"rev":{rev}}}\'')
-        await set_seat(server, hall.seats[1], "OCCUPIED")
-        await view.reach(3)
-        assert view.frames == 3
         await view.is_true(server)
 
 
@@ -177,13 +149,12 @@ FORGED = (
 )
 
 
-async def test_forged_notifications(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever somebody with a database login notifies, the server goes on, for halls and for cinemas."""
-    for name in ("RETRY_S", "GATHER_S"):
-        monkeypatch.setattr(cinema_feed, name, 0.02)
-    hall = await make_hall(server)
-    with structlog.testing.capture_logs() as logs:
-        await notify_each(server, hall)
+async def test_forged_notifications(database_url: str) -> None:
+    """Whatever a role with a database login notifies, the server goes on, for halls and for cinemas."""
+    async with running_server(database_url, timing=Timing(retry_s=0.02, gather_s=0.02)) as server:
+        hall = await make_hall(server)
+        with structlog.testing.capture_logs() as logs:
+            await notify_each(server, hall)
     assert "notification_fault" in {line["event"] for line in logs}
 
 

@@ -9,7 +9,6 @@ import pytest
 import trio
 from attrs import evolve
 
-from seatsync.core.channels import history
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.timing import Timing
 from tests.support.client import Frame
@@ -117,9 +116,9 @@ async def test_memory_is_bounded(server: RunningServer) -> None:
         assert await metric(server.port, "frames_pushed_total") == frames + 40
 
 
-async def test_snapshot_for_who_missed_too_much(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_history")
+async def test_snapshot_for_a_client_that_missed_too_much(server: RunningServer) -> None:
     """A client that missed more than the server remembers gets a snapshot, and updates from there."""
-    monkeypatch.setattr(history, "MAX_UPDATES", 3)
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         slow, quick = await watch(raw, hall), await open_view(other, hall.id)

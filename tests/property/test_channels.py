@@ -1,4 +1,4 @@
-"""Channels under whatever may happen, in any order.
+"""Channels under any order of events.
 
 Each example is a list of steps: changes, notifications that come late, twice or never, made-up ones, new layouts and
 epochs, clients that come, go, resume, stall and drain, queries that fail or take their time, a feed that is lost and
@@ -33,14 +33,14 @@ STEPS = st.one_of(
     st.tuples(st.just("forge"), st.integers(2, 50), st.booleans()),
     st.tuples(st.sampled_from(["join", "resume", "leave", "fill", "choke", "drain"]), INDEX),
     st.tuples(st.sampled_from(["hold_answers", "let_answers_go", "fail", "recover"])),
-    st.tuples(st.sampled_from(["lose_feed", "find_feed", "tell_stale", "evict"])),
+    st.tuples(st.sampled_from(["lose_feed", "find_feed", "set_stale", "evict"])),
     st.tuples(st.just("pass_time"), st.sampled_from([0.0, 0.1, 1.0, 100.0])),
 )
 
 
 @define(eq=False)
 class World:
-    """One hall, its channel, four clients and everything that happens to them."""
+    """One hall, its channel, four clients and all events."""
 
     nursery: trio.Nursery
     hall: FakeHall = field(factory=FakeHall)
@@ -48,7 +48,7 @@ class World:
     watchers: list[Watcher] = field(factory=lambda: [Watcher(eid) for eid in ("a", "a", "b", "c")])
     joined: set[Watcher] = field(factory=set)
     under_way: deque[Notice] = field(factory=deque)
-    """Notifications that PostgreSQL has sent and this node has not seen."""
+    """Notifications that PostgreSQL has sent and this node has not received."""
     feed_is_up: bool = False
     last: Notice | None = None
     gates: list[trio.Event] = field(factory=list)
@@ -61,21 +61,21 @@ class World:
         if self.feed_is_up:
             self.under_way.append(notice)
 
-    def _tell(self, notice: Notice) -> None:
+    def _notify(self, notice: Notice) -> None:
         channel = self.channels.find(HALL)
         if channel is not None:
-            notice.tell(channel)
+            notice.notify(channel)
 
     async def change(self, seat: int, status: str) -> None:
         """Another node, or psql, changes a seat."""
         self._commit(self.hall.change(seat, status))
 
     async def change_here(self, seat: int, status: str) -> None:
-        """This node changes a seat, and so knows of the revision before it is notified."""
+        """This node changes a seat: it knows of the revision before it is notified."""
         await self.change(seat, status)
         channel = self.channels.find(HALL)
         if channel is not None:
-            channel.heard(self.hall.rev)
+            channel.revisions.note_committed(self.hall.rev)
 
     async def change_at_length(self, seat: int, status: str) -> None:
         """A change whose data do not fit a notification."""
@@ -102,7 +102,7 @@ class World:
         """Notifications arrive."""
         for _ in range(min(count, len(self.under_way))):
             self.last = self.under_way.popleft()
-            self._tell(self.last)
+            self._notify(self.last)
 
     async def drop(self) -> None:
         """One is lost."""
@@ -112,15 +112,15 @@ class World:
     async def repeat(self) -> None:
         """One comes twice."""
         if self.last is not None:
-            self._tell(self.last)
+            self._notify(self.last)
 
     async def forge(self, ahead: int, with_data: bool) -> None:
-        """Somebody notifies a revision that does not exist."""
+        """A role with a login notifies a revision that does not exist."""
         channel = self.channels.find(HALL)
         if channel is not None and self.feed_is_up:
-            rev = max(channel.rev, self.hall.rev) + ahead
-            credible = rev == channel._notified + 1  # with data nobody can tell
-            self._tell(Notice(rev, b"{nonsense" if with_data and not credible else None))
+            rev = max(channel.revisions.rev, self.hall.rev) + ahead
+            credible = rev == channel.revisions._notified + 1  # its data could not be recognised as made up
+            self._notify(Notice(rev, b"{nonsense" if with_data and not credible else None))
 
     async def join(self, index: int, resume: bool = False) -> None:
         """A client subscribes, in a task of its own."""
@@ -139,34 +139,34 @@ class World:
             self.joined.discard(watcher)
 
     async def resume(self, index: int) -> None:
-        """A client that was here before says what it has seen."""
+        """A client that was here before resumes."""
         await self.join(index, resume=True)
 
     async def leave(self, index: int) -> None:
         """A client goes."""
         watcher = self.watchers[index]
         if watcher in self.joined and watcher.frames:
-            watcher.subscriber.feed.leave(watcher.subscriber)
+            watcher.subscriber.topic.leave(watcher.subscriber)
             self.joined.discard(watcher)
             watcher.frames.clear()
 
     async def fill(self, index: int) -> None:
-        """A client takes no more."""
+        """A client's send buffer is full."""
         self.watchers[index].full = True
 
     async def choke(self, index: int) -> None:
-        """From now on each frame fills a client."""
+        """From now on each frame fills a client's send buffer."""
         self.watchers[index].chokes = True
 
     async def drain(self, index: int) -> None:
-        """A client has taken everything."""
+        """A client's send buffer has drained."""
         watcher = self.watchers[index]
         watcher.full = False
         if watcher in self.joined and watcher.frames:
             watcher.drain()
 
     async def hold_answers(self) -> None:
-        """The database still reads, but its answers take long."""
+        """The database still reads, but its answers are delayed."""
         self.hall.gate = trio.Event()
         self.gates.append(self.hall.gate)
 
@@ -207,13 +207,13 @@ class World:
             else:
                 self.channels.set_stale(stale=False)
 
-    async def tell_stale(self) -> None:
+    async def set_stale(self) -> None:
         """The loss has lasted."""
         if not self.feed_is_up:
             self.channels.set_stale(stale=True)
 
     async def evict(self) -> None:
-        """Channels that nobody uses are dropped."""
+        """Idle channels are dropped."""
         self.channels.evict_idle()
 
     async def pass_time(self, seconds: float) -> None:
@@ -224,7 +224,7 @@ class World:
             await trio.testing.wait_all_tasks_blocked()
 
     async def calm_down(self) -> None:
-        """Everything that was wrong is put right."""
+        """All faults end."""
         await self.recover()
         await self.let_answers_go()
         await self.pass_time(1.0)
@@ -237,7 +237,7 @@ class World:
 
 
 async def live_through(steps: list[tuple[Any, ...]]) -> None:
-    """Take the steps, then look at every client."""
+    """Take the steps, then compare every client's view with the hall."""
     async with trio.open_nursery() as nursery:
         world = World(nursery)
         await world.find_feed()

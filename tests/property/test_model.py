@@ -159,10 +159,15 @@ class Watcher:
 class World:
     """Two servers on one database, a hall, its clients, and what may happen to them: one method a step."""
 
-    server: RunningServer
+    servers: tuple[RunningServer, RunningServer]
     hall: Hall
     watchers: list[Watcher]
     nursery: trio.Nursery
+
+    @property
+    def server(self) -> RunningServer:
+        """Where SQL is run."""
+        return self.servers[0]
 
     def _seats(self, places: list[int]) -> str:
         return ",".join(str(self.hall.seats[place]) for place in places)
@@ -258,17 +263,25 @@ class World:
         self.watchers[number].reading.set()
 
     async def settle(self) -> None:
-        """Everybody is there and reads: all requests are answered, and all see what the table says."""
+        """All clients are connected and read: requests are answered, and every view ends up as the table."""
         for number in range(CLIENTS):
             await self.come_back(number)
             await self.read_on(number)
         (now,) = await self.server.rows("select rev, wire_epoch(epoch) as epoch from hall where id = $1", self.hall.id)
         await _until(lambda: not any(watcher.waiting for watcher in self.watchers))
+        for server in self.servers:
+            await self._written(server)
         rev = await self.server.value("select rev from hall where id = $1", self.hall.id)
         await _until(lambda: all(self._sees(watcher, rev, now["epoch"]) for watcher in self.watchers))
         for watcher in self.watchers:
             assert watcher.view is not None
             await watcher.view.is_true(self.server)
+
+    async def _written(self, server: RunningServer) -> None:
+        """Wait until a node has committed the writes of dropped clients: a later one of its queue is answered."""
+        async with server.client(self.watchers[0].token) as client:
+            nowhere = {"hall_id": self.hall.id, "seat_id": 2**40, "status": "VACANT"}
+            assert (await client.ask("hall.update_seat_status", nowhere))["error"] == "SeatNotFound"
 
     def _sees(self, watcher: Watcher, rev: int, epoch: str) -> bool:
         return watcher.view is not None and (watcher.rev, watcher.view.data["epoch"]) == (rev, epoch)
@@ -294,7 +307,7 @@ async def open_world(database_url: str) -> AsyncIterator[World]:
             Watcher(cycle(order), hall, token, eid) for order, eid in zip(nodes, ("a", "a", "a", "b"), strict=True)
         ]
         async with trio.open_nursery() as nursery:
-            world = World(server, hall, watchers, nursery)
+            world = World((server, other), hall, watchers, nursery)
             await world.settle()
             yield world
             nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""A hall in memory in the place of PostgreSQL, and clients of its channel that check what they are told."""
+"""A hall in memory in the place of PostgreSQL, and clients of its channel that check each frame."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ import trio
 from attrs import define, field, frozen
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Feed, Subscription
+from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.channels.channel import Channel
-from seatsync.core.channels.source import Changes, Snapshot
+from seatsync.core.channels.documents import Changes, Documents, Snapshot
 from tests.support.outlets import FakeOutlet
 
 HALL = 7
@@ -19,13 +19,13 @@ METHOD = "hall.subscribe"
 
 @frozen
 class Notice:
-    """What PostgreSQL says of one revision."""
+    """The notification of one revision."""
 
     rev: int
     data: bytes | None
     layout: bool = False
 
-    def tell(self, channel: Channel) -> None:
+    def notify(self, channel: Channel) -> None:
         """Deliver it."""
         channel.notified(self.rev, self.data, layout=self.layout)
 
@@ -34,16 +34,18 @@ class Notice:
 class FakeHall:
     """A `seatsync.core.channels.channels.Source` with one hall, under any key, that keeps every revision.
 
-    A query reads the hall at once and answers when `gate` is open: what it says may be old by then.
+    A query reads the hall at once and answers when `gate` is open: the answer may be old by then.
     """
+
+    documents = Documents(("seats", "seat_types"), ordered=frozenset({"seat_types"}))
 
     rev: int = 1
     epoch: str = "a"
     seats: dict[int, str] = field(factory=lambda: dict.fromkeys(range(1, 5), "VACANT"))
     fault: Exception | None = None
-    """What every query raises instead of answering."""
+    """The error that every query raises instead of answering."""
     gate: trio.Event | None = None
-    asked: list[str] = field(factory=list)
+    queries: list[str] = field(factory=list)
     """The queries so far, by name."""
     pruned: int = 0
     """The history begins after this revision."""
@@ -95,7 +97,7 @@ class FakeHall:
         }
 
     async def _answer(self, name: str) -> None:
-        self.asked.append(name)
+        self.queries.append(name)
         if self.gate is not None:
             await self.gate.wait()
         await trio.lowlevel.checkpoint()
@@ -123,7 +125,7 @@ class FakeHall:
         return found
 
     async def revs(self, keys: Sequence[int]) -> Mapping[int, tuple[int, str]]:
-        """The revision of the hall, whatever key it is asked for by."""
+        """The revision of the hall, under any key."""
         found = {key: (self.rev, self.epoch) for key in keys if not self.gone}
         await self._answer("revs")
         return found
@@ -135,7 +137,7 @@ class Watcher(FakeOutlet):
 
     eid: str = "e1"
     full: bool = False
-    """It still takes what it is sent, but says that it has no room for more."""
+    """It still takes frames, but has no room for more."""
     chokes: bool = False
     """The next frame fills it."""
     frames: list[tuple[str, dict[str, Any]]] = field(factory=list)
@@ -146,9 +148,9 @@ class Watcher(FakeOutlet):
     counts: dict[int, dict[str, Any]] = field(factory=dict)
     stale: bool = False
     wrong: list[str] = field(factory=list)
-    """What did not follow, for a channel may survive what a sink raises."""
+    """Frames that did not follow, for a channel may survive what a sink raises."""
     ended: list[str] = field(factory=list)
-    """The codes that it was told the subscription has ended with."""
+    """The error codes that its subscription ended with."""
     subscriber: Subscription = field(init=False)
 
     @property
@@ -205,9 +207,9 @@ class Watcher(FakeOutlet):
         else:
             await channel.subscribe(self.subscriber, None, None)
 
-    def belongs_to(self, feed: Feed) -> Subscription:
+    def belongs_to(self, topic: Subscribed) -> Subscription:
         """A subscription of this client."""
-        return Subscription(self, METHOD, self.eid, feed, self._ended)
+        return Subscription(self, METHOD, self.eid, topic, self._ended)
 
     def _ended(self, _: Subscription, error: errors.SeatSyncError) -> None:
         self.ended.append(error.code)
@@ -215,7 +217,7 @@ class Watcher(FakeOutlet):
     def drain(self) -> None:
         """Take everything that was sent."""
         self.full = False
-        self.subscriber.feed.caught_up(self.subscriber)
+        self.subscriber.topic.caught_up(self.subscriber)
 
     @property
     def revs(self) -> list[Any]:

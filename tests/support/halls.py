@@ -63,13 +63,13 @@ async def make_hall(server: RunningServer, rows: int = 1, places: int = 4, name:
 
 
 async def status_of(server: RunningServer, seat_id: int) -> str:
-    """What the database says of a seat."""
+    """A seat's status in the database."""
     status: str = await server.value("select status::text from seat where id = $1", seat_id)
     return status
 
 
 async def waits_for_a_lock(server: RunningServer) -> None:
-    """Wait until one of the server's own statements waits for somebody's lock."""
+    """Wait until one of the server's own statements waits for a lock of another session."""
     query = "select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'"
 
     async def ask() -> bool:

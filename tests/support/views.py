@@ -1,4 +1,4 @@
-"""What a client that keeps to the protocol knows of a hall: its snapshot with every update merged into it."""
+"""A client's view of a hall by the protocol: its snapshot with every update merged into it."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ class View:
                 known[item["id"]].update(item)
 
     async def is_true(self, server: RunningServer) -> None:
-        """The view is what the database says, all of it."""
+        """The view is the database's state, all of it."""
         text = await server.value("select data from hall_snapshot($1)", self.data["id"])
         assert self.data == json.loads(text)
 

@@ -32,7 +32,7 @@ from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.methods import HallMethods
-from seatsync.hall.writer import batch_seats
+from seatsync.hall.writes import batch_seats
 from seatsync.load.stats import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY

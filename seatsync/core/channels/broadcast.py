@@ -1,7 +1,7 @@
-"""Who is subscribed to one thing, and the broadcast to all of them.
+"""Subscriptions, and the broadcast to all live ones of a topic.
 
-A broadcast is put together once for each distinct eid, for only the eid differs between subscribers, and then is a
-loop of plain ``send`` calls (`seatsync.core.net.stream.push_each`); it never awaits.
+A frame is built once for each distinct eid, the only part that differs between subscribers, and sent by a loop of
+plain ``send`` calls (`seatsync.core.net.stream.push_each`) that never awaits.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,25 +17,25 @@ from seatsync.core.websocket.frames import frame_head, text_frame
 
 
 class Sink(Protocol):
-    """Where a subscriber's frames go: the part of a connection that an audience needs."""
+    """The part of a connection that a subscription needs."""
 
     @property
     def has_room(self) -> bool:
-        """The connection has not fallen behind."""
+        """The send buffer is below its high-water mark."""
 
     @property
     def outlet(self) -> Outlet:
-        """What takes its frames; one that is full means that the connection has fallen behind."""
+        """Takes the frames."""
 
 
-class Feed(Protocol):
-    """What a subscriber belongs to."""
+class Subscribed(Protocol):
+    """What a subscription is for."""
 
     def leave(self, subscriber: "Subscription") -> None:
-        """Forget the subscriber."""
+        """Remove the subscriber."""
 
     def caught_up(self, subscriber: "Subscription") -> None:
-        """Its connection has taken everything that was sent: it can have what it missed."""
+        """The subscriber's send buffer has drained: send what it missed."""
 
 
 @define(eq=False)
@@ -46,76 +46,59 @@ class Subscription:
     method: str
     """The subscribing method: the ``type`` of its updates."""
     eid: str
-    feed: Feed
+    topic: Subscribed
     ended: Callable[["Subscription", errors.SeatSyncError], None]
-    """Tells the connection that the subscription is over, and why."""
+    """Called when the topic ends the subscription, with the reason."""
     rev: int = -1
     """The last revision it was sent, while it is not live; -1 before its first frame."""
     epoch: str = ""
-    told_stale: bool = False
+    stale: bool = False
+    """It was last notified that what it sees may be old."""
 
     def send(self, status: bytes, data: bytes) -> bool:
-        """Send one frame to this subscriber alone."""
+        """Send one frame to this subscriber alone; ``False`` when its send buffer is full now."""
         return self.sink.outlet.push(text_frame(envelope(self.method, status, self.eid, data)))
 
 
 @define(eq=False)
 class Broadcast:
-    """The subscribers that are up to date, by eid, and those that fell behind."""
+    """The live subscribers of a topic."""
 
     method: str
     """The subscribing method: the ``type`` of every frame."""
     metrics: Metrics
-    live: dict[bytes, dict[Outlet, Subscription]] = field(factory=dict)
-    """By eid, as JSON, then by where their frames go: a connection has an eid once."""
-    behind: set[Subscription] = field(factory=set)
+    _groups: dict[bytes, dict[Outlet, Subscription]] = field(factory=dict)
+    """By eid, as JSON, then by outlet: an eid is unique in a connection."""
 
     def __iter__(self) -> Iterator[Subscription]:
-        for group in self.live.values():
+        for group in self._groups.values():
             yield from group.values()
-        yield from self.behind
 
     def __bool__(self) -> bool:
-        return bool(self.live or self.behind)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.live.values())) + len(self.behind)
+        return bool(self._groups)
 
     def add(self, subscriber: Subscription) -> None:
-        """The subscriber is up to date: it gets every broadcast from now on."""
-        self.behind.discard(subscriber)
-        self.live.setdefault(encode_eid(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
-
-    def fall_behind(self, subscriber: Subscription) -> None:
-        """Keep the subscriber out of broadcasts until its feed brings it up to date."""
-        self._remove_live(subscriber)
-        self.behind.add(subscriber)
+        """Send every broadcast from now on to this subscriber."""
+        self._groups.setdefault(encode_eid(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
 
     def discard(self, subscriber: Subscription) -> None:
-        """Forget the subscriber, if it is known."""
-        self._remove_live(subscriber)
-        self.behind.discard(subscriber)
-
-    def _remove_live(self, subscriber: Subscription) -> None:
+        """Remove the subscriber, if it is there."""
         eid = encode_eid(subscriber.eid)
-        group = self.live.get(eid)
+        group = self._groups.get(eid)
         if group is not None and group.get(subscriber.sink.outlet) is subscriber:
             del group[subscriber.sink.outlet]
             if not group:
-                del self.live[eid]
+                del self._groups[eid]
 
-    def broadcast(self, status: bytes, data: bytes) -> list[Subscription]:
-        """Send to everyone who is live; returns those whose connection is full now.
-
-        The frame was taken for them too; whoever calls decides what they had and moves them with `fall_behind`.
-        """
+    def send(self, status: bytes, data: bytes) -> list[Subscription]:
+        """Send one frame to all; returns the subscribers whose send buffer is full now. They have the frame, too."""
         return push_each(self._frames(status, data))
 
     def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Outlet, Subscription]]]:
-        """The frame of each eid, and who gets it. Eids of one length have all but themselves in common."""
+        """Each eid's frame and subscribers. Frames whose eids have the same length differ in the eid alone."""
         head, tail = envelope_around_eid(self.method, status, data)
         starts: dict[int, bytes] = {}
-        for eid, group in self.live.items():
+        for eid, group in self._groups.items():
             size = len(eid)
             start = starts.get(size)
             if start is None:

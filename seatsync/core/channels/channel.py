@@ -1,253 +1,185 @@
-"""One hall's channel: its subscribers, its revision, the last updates, and the way back after a gap.
+"""A channel: one subject's revisions, broadcast in order to its subscribers, with the way back after a gap.
 
-A subscriber joins first, then gets a snapshot, and then every update with a greater revision. A notification whose
-revision is not the next one means that something was missed: the channel then reads what it missed from the database
-and publishes it as one merged update; what is notified meanwhile waits and follows. Publishing never awaits; what does
-runs in a nursery behind ``spawn``.
-
-A subscriber is in one of three places: *live* (has everything the channel published), *ahead* (waits for its first
-frame, or was given a snapshot newer than the channel) or *behind* (its connection is full; `Broadcast` keeps both).
+A subscriber joins, is sent a snapshot, and then every update with a greater revision. `Revisions` decides what is
+published; this reads the database for it, keeps a history in memory, and sends. Publishing never awaits.
 """
 
-import time
-from collections import deque
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
-import structlog
 import trio
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast, Subscription
-from seatsync.core.channels.history import MAX_UPDATES, History, Update
-from seatsync.core.channels.singleflight import SingleFlight
-from seatsync.core.channels.source import Changes, Snapshot, Source
+from seatsync.core.channels.coalesce import SingleFlight
+from seatsync.core.channels.documents import Changes, Documents, Snapshot, Update, age_s, mark_resumed, mark_stale
+from seatsync.core.channels.history import History
+from seatsync.core.channels.revisions import Resync, Revisions, State
+from seatsync.core.channels.topic import Spawn, Topic
+from seatsync.core.timing import Timing
 
-Spawn = Callable[..., object]
-
-#: How long to wait before asking the database again for what a channel missed.
-RETRY_S = 0.25
-
-_UPDATED_AT = b'"updated_at":"'
-
-logger = structlog.get_logger(__name__)
+#: Updates that a channel remembers, and notifications that it holds, at most.
+MAX_UPDATES = 256
 
 
-class Channel:
-    """The subscribers of one hall and what they have seen."""
+class Source(Protocol):
+    """The database behind channels. Each method raises the domain's not-found error, or `ServiceUnavailable`."""
 
-    def __init__(self, key: int, audience: Broadcast, source: Source, spawn: Spawn) -> None:
-        self.key = key
-        self.audience = audience
-        self.rev = -1
-        """The last revision published; -1 until the channel has read its first."""
-        self.epoch = ""
-        self.live = True
-        """Notifications come in: what is in memory is current."""
-        self.stale = False
-        """Subscribers were told that what they see may be old."""
+    documents: Documents
+
+    async def snapshot(self, key: int) -> Snapshot:
+        """The full state now."""
+
+    async def changes(self, key: int, since: int, epoch: str) -> Changes:
+        """The changes after a revision of an epoch."""
+
+    async def revs(self, keys: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+        """The revision and epoch of each of these subjects that exists."""
+
+
+class Channel(Topic):
+    """The subscribers of one subject, and what is published to them."""
+
+    key: int
+
+    def __init__(
+        self,
+        key: int,
+        broadcast: Broadcast,
+        source: Source,
+        spawn: Spawn,
+        *,
+        timing: Timing = Timing(),
+        live: bool = True,
+        max_updates: int = MAX_UPDATES,
+    ) -> None:
+        super().__init__(key, broadcast, spawn, timing)
+        self.revisions = Revisions(live=live, max_held=max_updates)
         self.idle_since = trio.current_time()
         self._source = source
-        self._spawn = spawn
+        self._history = History(source.documents, max_updates)
         self._snapshots: SingleFlight[Snapshot] = SingleFlight(spawn)
         self._changes: SingleFlight[Changes] = SingleFlight(spawn)
-        self._history = History()
-        self._ahead: set[Subscription] = set()
-        self._heard = -1
-        self._notified = -1
         self._cached: Snapshot | None = None
-        self._new_layout = False
-        self._unsynced = False
-        self._syncing = False
-        self._sync_lock = trio.Lock()
-        self._held: deque[tuple[int, bytes | None, bool]] = deque(maxlen=MAX_UPDATES)
+        self._resyncing = False
+        self._resync_lock = trio.Lock()
 
-    @property
-    def in_use(self) -> bool:
-        """Somebody is subscribed, or about to be."""
-        return bool(self._ahead or self.audience)
-
-    @property
-    def _current(self) -> bool:
-        """Whether what is in memory is all there is, as far as this node has heard."""
-        return self.live and not self._unsynced and self._heard <= self.rev
-
-    # Joining and leaving
+    # Subscribers
 
     async def subscribe(self, subscriber: Subscription, since: int | None, epoch: str | None) -> None:
-        """Send the first frame: what was missed after ``since``, or a snapshot. Every later revision follows it.
+        """Send the first frame: the changes after ``since``, or a snapshot. Every later revision follows it.
 
-        Raises what the source raises, unless the subscriber has been told of it by `end`; then, and when cancelled,
-        the subscriber is not in.
+        Raises what the source raises, unless `end` has notified the subscriber of it. Then, and when cancelled, the
+        subscriber is not in the channel.
         """
-        self._ahead.add(subscriber)
-        try:
-            if since is None or epoch is None or not await self._resume(subscriber, since, epoch):
-                snapshot = await self.snapshot()
-                self._first_frame(subscriber, b"snapshot", snapshot.data, snapshot.rev, snapshot.epoch)
-        except BaseException as error:
-            if subscriber not in self._ahead and isinstance(error, errors.Missing):
-                return
-            self._ahead.discard(subscriber)
-            raise
+        if since is None or epoch is None:
+            await self._join(subscriber, self._send_state(subscriber))
+        else:
+            await self._join(subscriber, self._resume(subscriber, since, epoch))
 
-    async def _resume(self, subscriber: Subscription, since: int, epoch: str) -> bool:
-        """Send what came after ``since``; ``False`` if that cannot be had in full."""
-        update = self._missed_in_memory(since) if epoch == self.epoch and self._current else None
+    async def _resume(self, subscriber: Subscription, since: int, epoch: str) -> None:
+        update = self._missed_in_memory(since, epoch)
         if update is None:
-            changes, _ = await self._changes.fetch((since, epoch), self._source.changes, self.key, since, epoch)
+            query = partial(self._source.changes, self.key, since, epoch)
+            changes = await self._changes.fetch((since, epoch), query)
             if changes.data is None:
-                return False
-            self._adopt(changes.rev, changes.epoch)
+                await self._send_state(subscriber)
+                return
+            self._read(changes)
             update = Update(since + 1, changes.rev, changes.data)
-        data = update.data
-        if update.rev == since + 1:
-            data = data.replace(b'"rev":', b'"from":%d,"rev":' % update.rev, 1)
-        self._first_frame(subscriber, b"update", data[:-1] + b',"resumed":true}', update.rev, epoch)
-        return True
+        self._deliver(subscriber, update.rev, epoch, (b"update", mark_resumed(update)))
 
-    def _missed_in_memory(self, since: int) -> Update | None:
-        if since == self.rev:
-            return Update(since, since, b'{"id":%d,"rev":%d,"seats":[],"seat_types":[]}' % (self.key, since))
+    def _missed_in_memory(self, since: int, epoch: str) -> Update | None:
+        if epoch != self.revisions.epoch or not self.revisions.is_current:
+            return None
+        if since == self.revisions.rev:
+            return self._source.documents.empty(self.key, since)
         return self._history.after(since)
 
-    def _first_frame(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> None:
-        if subscriber not in self._ahead:  # it left, or the hall was deleted, while it waited
-            return
-        self._send_state(subscriber, status, data, rev, epoch)
-        self._settle(subscriber)
+    async def _send_state(self, subscriber: Subscription) -> None:
+        snapshot = await self.snapshot()
+        self._deliver(subscriber, snapshot.rev, snapshot.epoch, (b"snapshot", snapshot.data))
 
-    def _send_state(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> None:
-        subscriber.rev, subscriber.epoch = rev, epoch
-        subscriber.told_stale = self.stale
-        subscriber.send(status, mark_stale(data) if self.stale else data)
+    def _send(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> bool:
+        subscriber.stale = self.stale
+        return super()._send(subscriber, status, self._marked(data), rev, epoch)
 
-    def _adopt(self, rev: int, epoch: str) -> None:
-        """The channel's first reading; a later one of another epoch means that the hall has to be read anew."""
-        if self.rev < 0:
-            self.rev, self.epoch = rev, epoch
-            if self._unsynced or self._heard > rev:
-                self._sync_soon()
-        elif epoch != self.epoch:
-            self._new_layout = True
-            self._sync_soon()
-
-    def leave(self, subscriber: Subscription) -> None:
-        """Forget the subscriber."""
-        self._ahead.discard(subscriber)
-        self.audience.discard(subscriber)
-        self.idle_since = trio.current_time()
-
-    # Bringing one subscriber up to date
-
-    def _settle(self, subscriber: Subscription) -> None:
-        """Put a subscriber that has had its first frame where it belongs, sending what it misses; never waits."""
-        if self._is_ahead(subscriber):
-            self.audience.discard(subscriber)
-            self._ahead.add(subscriber)
-            return
-        self._ahead.discard(subscriber)
-        if subscriber.sink.has_room and self._bring_up(subscriber):
-            self.audience.add(subscriber)
-            self._tell_stale(subscriber)
-        else:
-            self.audience.fall_behind(subscriber)
+    def _marked(self, data: bytes) -> bytes:
+        return mark_stale(data) if self.stale else data
 
     def _is_ahead(self, subscriber: Subscription) -> bool:
-        """Whether the channel has yet to come to where the subscriber is; of two epochs, a resync finds the newer."""
-        if subscriber.epoch == self.epoch:
-            return subscriber.rev > self.rev
-        return self._new_layout
+        if subscriber.epoch == self.revisions.epoch:
+            return subscriber.rev > self.revisions.rev
+        return self.revisions.state is State.OUTDATED  # of two epochs, the resync that is due finds the newer
 
     def _bring_up(self, subscriber: Subscription) -> bool:
-        """Send what it misses; ``False`` while it has to wait, for room or for a snapshot."""
-        if (subscriber.rev, subscriber.epoch) == (self.rev, self.epoch):
+        """Send the missed updates merged, or the snapshot in memory where that is shorter."""
+        rev, epoch = self.revisions.rev, self.revisions.epoch
+        if (subscriber.rev, subscriber.epoch) == (rev, epoch):
             return True
-        missed = self._history.after(subscriber.rev) if subscriber.epoch == self.epoch else None
-        snapshot = self._cached
-        if missed is None or (snapshot and snapshot.rev == self.rev and len(snapshot.data) < len(missed.data)):
+        missed = self._history.after(subscriber.rev) if subscriber.epoch == epoch else None
+        snapshot = self._published_snapshot()
+        if snapshot is not None and (missed is None or len(snapshot.data) < len(missed.data)):
+            return self._send(subscriber, b"snapshot", snapshot.data, rev, epoch)
+        if missed is None:
             self._spawn(self._catch_up, subscriber)
             return False
         subscriber.rev = missed.rev
         return subscriber.send(b"update", missed.data)
 
-    def caught_up(self, subscriber: Subscription) -> None:
-        """A subscriber's connection has drained: send it what it missed meanwhile, as one frame."""
-        if subscriber in self.audience.behind:
-            self._settle(subscriber)
+    def leave(self, subscriber: Subscription) -> None:
+        """Remove the subscriber, if it is there."""
+        super().leave(subscriber)
+        self.idle_since = trio.current_time()
 
-    async def _catch_up(self, subscriber: Subscription) -> None:
-        """A snapshot for who missed more than the history has, or more than a snapshot is long."""
-        while self._can_catch_up(subscriber):
-            try:
-                snapshot = await self.snapshot()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the subscriber has to catch up
-                await self._pause(error)
-                continue
-            if self._can_catch_up(subscriber):
-                self._send_state(subscriber, b"snapshot", snapshot.data, snapshot.rev, snapshot.epoch)
-                self._settle(subscriber)
-            return
+    def end(self, error: errors.SeatSyncError) -> None:
+        """The subject was deleted: end every subscription with that error, and drop all that was known."""
+        self.revisions.end()
+        self._cached = None
+        self._history.clear()
+        for subscriber in list(self.subscribers):
+            self.leave(subscriber)
+            subscriber.ended(subscriber, error)
 
-    def _can_catch_up(self, subscriber: Subscription) -> bool:
-        """It has neither left nor filled up again, after which `caught_up` follows."""
-        return subscriber in self.audience.behind and subscriber.sink.has_room
-
-    async def _pause(self, error: Exception) -> None:
-        """Wait before asking again; a fault that is not the database's absence is told to the log."""
-        if not isinstance(error, errors.DatabaseFault | errors.Missing):
-            logger.error("channel_fault", channel=self.key, exc_info=error)
-        await trio.sleep(RETRY_S)
-
-    # Revisions
-
-    def heard(self, rev: int) -> None:
-        """A revision is known to be committed (a notification, or this node's own write): nothing older is served."""
-        self._heard = max(self._heard, rev)
+    # Publishing
 
     def notified(self, rev: int, data: bytes | None, *, layout: bool = False) -> None:
-        """A notification: publish it if it is the next revision, else find out what was missed."""
-        self.heard(rev)
-        follows, self._notified = rev == self._notified + 1, rev
-        if self.rev < 0 or rev <= self.rev:
-            return
-        if self._unsynced:
-            # Anybody may NOTIFY a revision that comes to be the next one only later: its data are not PostgreSQL's.
-            self._held.append((rev, data if follows else None, layout))
-        elif data is None or rev != self.rev + 1:
-            self._new_layout |= layout
-            self._sync_soon()
+        """A notification of a revision: its data, or ``None`` where there are none to trust."""
+        update = self.revisions.notified(rev, data, layout=layout)
+        if update is None:
+            self._resync_if_due()
         else:
-            self._publish(Update(rev, rev, data))
+            self._publish(update)
 
-    def _publish(self, update: Update) -> None:
-        self.rev = update.rev
-        self._history.append(update)
-        self._broadcast(b"update", update.data)
-        self.audience.metrics.commit_to_push_seconds.observe(age_s(update.data))
-        for subscriber in self._waiting():
-            if subscriber.rev <= self.rev:
-                self._settle(subscriber)
+    def found(self, *, resynced: bool) -> None:
+        """The feed is live again, and the channel has been resynced since, or has yet to be."""
+        self.revisions.found(resynced=resynced)
+        self._resync_if_due()
 
-    def _broadcast(self, status: bytes, data: bytes) -> None:
-        for subscriber in self.audience.broadcast(status, data):
-            subscriber.rev, subscriber.epoch = self.rev, self.epoch
-            self.audience.fall_behind(subscriber)
+    def _read(self, found: Snapshot | Changes) -> None:
+        self.revisions.read(found.rev, found.epoch)
+        self._resync_if_due()
 
-    def _waiting(self) -> list[Subscription]:
-        """Those ahead that have had their first frame."""
-        return [subscriber for subscriber in self._ahead if subscriber.rev >= 0] if self._ahead else []
+    def _publish(self, found: Update | Snapshot | None) -> None:
+        if isinstance(found, Update):
+            self._history.append(found)
+            self._send_all(b"update", found.data, found.rev, self.revisions.epoch)
+            self.broadcast.metrics.commit_to_push_seconds.observe(age_s(found.data))
+        elif found is not None:
+            self._history.clear()
+            self._send_all(b"snapshot", self._marked(found.data), found.rev, found.epoch)
+        if self._ahead:
+            self._settle_ahead()
 
-    def _sync_soon(self) -> None:
-        """Have the channel catch up with the database, in the background; a lost feed's return does it otherwise."""
-        self._unsynced = True
-        if self.live and not self._syncing:
-            self._syncing = True
-            self._spawn(self._sync)
+    def _resync_if_due(self) -> None:
+        if self.revisions.resync_due and not self._resyncing:
+            self._resyncing = True
+            self._spawn(self._resync_until_current)
 
-    async def _sync(self) -> None:
+    async def _resync_until_current(self) -> None:
         try:
-            while self._unsynced and self.live and self.rev >= 0:
+            while self.revisions.resync_due:
                 try:
                     await self.resync()
                 except errors.Missing:
@@ -255,130 +187,59 @@ class Channel:
                 except Exception as error:  # noqa: BLE001 - whatever it is, the channel has to catch up
                     await self._pause(error)
         finally:
-            self._syncing = False
+            self._resyncing = False
 
     async def resync(self) -> None:
         """Publish what the database has and this channel has not, as one merged update or a snapshot.
 
-        Raises what the source raises, after `end` if that is the not-found error. A cancellation leaves the channel as
-        it was, to be resynced.
+        Raises what the source raises, after `end` if that is the not-found error. After a cancellation the resync is
+        still due.
         """
-        async with self._sync_lock:
-            if self.rev < 0:
+        async with self._resync_lock:
+            resync = self.revisions.begin_resync()
+            if resync is None:
                 return
-            self._unsynced = True
-            heard = self._heard
             try:
-                changes = None if self._new_layout else await self._source.changes(self.key, self.rev, self.epoch)
-                if changes is None or changes.data is None:
-                    await self._publish_snapshot()
-                elif changes.rev > self.rev:
-                    self._publish(Update(self.rev + 1, changes.rev, changes.data))
+                found = await self._read_for(resync)
             except errors.Missing as error:
                 self.end(error)
                 raise
-            if self._heard == heard:
-                self._heard = self.rev  # also where a notification had named a revision that does not exist
-            self._unsynced = self._new_layout
-            self._replay()
+            self._publish(self.revisions.resynced(resync, found))
+            for update in self.revisions.replay():
+                self._publish(update)
+            self._resync_if_due()
 
-    def _replay(self) -> None:
-        """Take up the notifications that waited for the resync."""
-        held = list(self._held)
-        self._held.clear()
-        for rev, data, layout in held:
-            self.notified(rev, data, layout=layout)
-
-    async def _publish_snapshot(self) -> None:
-        """Read the hall anew, and send it to everybody if it is not what they have."""
-        self._new_layout = False
-        try:
-            snapshot = await self._snapshots.fetch_anew("snapshot", self._source.snapshot, self.key)
-        except BaseException:
-            self._new_layout = True
-            raise
-        self._cached = snapshot
-        if (snapshot.rev, snapshot.epoch) != (self.rev, self.epoch):
-            self.rev, self.epoch = snapshot.rev, snapshot.epoch
-            self._history.clear()
-            self._broadcast(b"snapshot", mark_stale(snapshot.data) if self.stale else snapshot.data)
-        for subscriber in self._waiting():
-            if subscriber.epoch != self.epoch or subscriber.rev < self.rev:
-                self._send_state(subscriber, b"snapshot", snapshot.data, snapshot.rev, snapshot.epoch)
-            self._settle(subscriber)
-
-    def end(self, error: errors.SeatSyncError) -> None:
-        """The hall was deleted: tell every subscriber so, and forget them and all that was known of it."""
-        self.rev, self.epoch = -1, ""
-        self._heard = -1
-        self._cached = None
-        self._new_layout = self._unsynced = False
-        self._history.clear()
-        self._held.clear()
-        for subscriber in [*self.audience, *self._ahead]:
-            self.leave(subscriber)
-            subscriber.ended(subscriber, error)
-
-    # The feed behind it
-
-    def lost(self) -> None:
-        """Notifications have stopped: nothing in memory counts as current any more.
-
-        Those that wait are forgotten: what comes back may be of another epoch.
-        """
-        self.live = False
-        self._held.clear()
-
-    def found(self, *, resynced: bool) -> None:
-        """Notifications come in again, and the channel has been resynced since, or has yet to be."""
-        self.live = True
-        if self._unsynced or not resynced:
-            self._sync_soon()
-
-    def set_stale(self, *, stale: bool) -> None:
-        """Tell every subscriber that what it sees may be old, or that it no longer is."""
-        self.stale = stale
-        for subscriber in [*self.audience, *self._waiting()]:
-            self._tell_stale(subscriber)
-
-    def _tell_stale(self, subscriber: Subscription) -> None:
-        if subscriber.told_stale != self.stale and subscriber not in self.audience.behind:
-            subscriber.told_stale = self.stale
-            subscriber.send(b"update", b'{"id":%d,"stale":%b}' % (self.key, b"true" if self.stale else b"false"))
+    async def _read_for(self, resync: Resync) -> Update | Snapshot:
+        """The changes since, or a snapshot where they are not enough."""
+        if not resync.needs_snapshot:
+            changes = await self._source.changes(self.key, resync.since, resync.epoch)
+            if changes.data is not None:
+                return Update(resync.since + 1, changes.rev, changes.data)
+        self._cached = await self._fetch_snapshot(lambda _: False)
+        return self._cached
 
     # Snapshots
 
     async def snapshot(self) -> Snapshot:
-        """The full state, at least as new as everything heard of before the call.
+        """The full state, at least as new as every revision known to be committed before the call.
 
-        From memory while that is current; else one query serves everybody who asks meanwhile, except that one begun
-        before the call only counts if it turns out new enough. Raises what the source raises.
+        From memory while that is current, else by one query for all callers. Raises what the source raises.
         """
-        cached = self._cached
-        if cached is not None and self._current and cached.rev == self.rev and cached.epoch == self.epoch:
+        cached = self._published_snapshot()
+        if cached is not None and self.revisions.is_current:
             return cached
-        heard = max(self._heard, self.rev)
-        snapshot, joined = await self._snapshots.fetch("snapshot", self._source.snapshot, self.key)
-        if joined and snapshot.rev < heard:
-            snapshot, _ = await self._snapshots.fetch("snapshot", self._source.snapshot, self.key)
-        self._adopt(snapshot.rev, snapshot.epoch)
+        newest = self.revisions.newest
+        snapshot = await self._fetch_snapshot(lambda found: found.rev >= newest)
+        self._read(snapshot)
         self._cached = snapshot
         return snapshot
 
+    async def _fetch_snapshot(self, accepts: Callable[[Snapshot], bool]) -> Snapshot:
+        return await self._snapshots.fetch("snapshot", partial(self._source.snapshot, self.key), accepts)
 
-def mark_stale(data: bytes) -> bytes:
-    """A JSON object with ``stale: true`` added."""
-    return data[:-1] + b',"stale":true}'
-
-
-def age_s(update: bytes) -> float:
-    """Seconds since the first seat of an update changed, by the database's clock and this one; 0 if it has none."""
-    start = update.find(_UPDATED_AT)
-    if start < 0:
-        return 0.0
-    start += len(_UPDATED_AT)
-    try:
-        changed = datetime.fromisoformat(update[start : update.index(b'"', start)].decode())
-    except ValueError:  # whoever may NOTIFY may notify anything
-        return 0.0
-    return max(0.0, time.time() - changed.timestamp())
+    def _published_snapshot(self) -> Snapshot | None:
+        """The snapshot in memory, if it is of the revision published last."""
+        cached = self._cached
+        if cached is None or (cached.rev, cached.epoch) != (self.revisions.rev, self.revisions.epoch):
+            return None
+        return cached

@@ -1,28 +1,37 @@
-"""All channels of a node, and what becomes of them when the feed is lost and found."""
+"""The channels of a node, and what the loss and the return of the feed do to them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast
-from seatsync.core.channels.channel import Channel, Spawn
-from seatsync.core.channels.source import Source
+from seatsync.core.channels.channel import MAX_UPDATES, Channel, Source
+from seatsync.core.channels.revisions import State
+from seatsync.core.channels.topic import Spawn
 from seatsync.core.telemetry.metrics import Metrics
-
-#: How long a channel without subscribers keeps its history and its snapshot.
-IDLE_S = 60.0
+from seatsync.core.timing import Timing
 
 
 class Channels:
-    """The channels by key, opened when somebody first asks and dropped when nobody has for a while."""
+    """Channels by key, opened at first use and dropped when idle. A `seatsync.core.postgres.listener.Follower`."""
 
-    def __init__(self, method: str, source: Source, spawn: Spawn, metrics: Metrics) -> None:
-        self._method = method
+    def __init__(
+        self,
+        method: str,
+        source: Source,
+        spawn: Spawn,
+        metrics: Metrics,
+        *,
+        timing: Timing = Timing(),
+        max_updates: int = MAX_UPDATES,
+    ) -> None:
         self._source = source
-        self._spawn = spawn
-        self._metrics = metrics
+        self._timing = timing
+        self._new_broadcast = partial(Broadcast, method, metrics)
+        self._new_channel = partial(Channel, source=source, spawn=spawn, timing=timing, max_updates=max_updates)
         self._channels: dict[int, Channel] = {}
         self._live = False
         self._stale = False
@@ -31,19 +40,18 @@ class Channels:
         """The channel of that key."""
         channel = self._channels.get(key)
         if channel is None:
-            channel = Channel(key, Broadcast(self._method, self._metrics), self._source, self._spawn)
-            channel.live, channel.stale = self._live, self._stale
-            self._channels[key] = channel
+            channel = self._channels[key] = self._new_channel(key, self._new_broadcast(), live=self._live)
+            channel.stale = self._stale
         return channel
 
     @contextmanager
     def use(self, key: int) -> Iterator[Channel]:
-        """The channel of that key, for one request: none is left for a key that turns out to stand for nothing."""
+        """The channel of that key, for one request; none is kept for a key without a subject."""
         channel = self.open(key)
         try:
             yield channel
         except errors.Missing:
-            if channel.rev < 0 and not channel.in_use:
+            if channel.revisions.state is State.UNREAD and not channel.in_use:
                 self._drop(channel)
             raise
 
@@ -56,23 +64,23 @@ class Channels:
         return self._channels.get(key)
 
     def end(self, key: int, error: errors.SeatSyncError) -> None:
-        """What the channel stands for was deleted."""
+        """The subject of that channel was deleted."""
         channel = self._channels.pop(key, None)
         if channel is not None:
             channel.end(error)
 
     def lost(self) -> None:
-        """The feed is down."""
+        """The feed is lost."""
         self._live = False
         for channel in self._channels.values():
-            channel.lost()
+            channel.revisions.lost()
 
     async def resync(self) -> None:
-        """The feed is up again: publish what every channel missed. Raises what the source raises."""
-        known = {key: channel for key, channel in self._channels.items() if channel.rev >= 0}
+        """The feed is live again: publish what every channel missed. Raises what the source raises."""
+        known = {key: one for key, one in self._channels.items() if one.revisions.state is not State.UNREAD}
         revs = await self._source.revs(list(known))
         for key, channel in known.items():
-            if revs.get(key) != (channel.rev, channel.epoch):
+            if revs.get(key) != (channel.revisions.rev, channel.revisions.epoch):
                 try:
                     await channel.resync()
                 except errors.Missing:
@@ -82,14 +90,20 @@ class Channels:
             channel.found(resynced=known.get(key) is channel)
 
     def set_stale(self, *, stale: bool) -> None:
-        """Tell every subscriber that the feed has been down for a while, or that it is back."""
+        """Notify every subscriber that what it sees may be old, or no longer is."""
         self._stale = stale
         for channel in list(self._channels.values()):
             channel.set_stale(stale=stale)
 
+    async def evict_forever(self) -> None:
+        """Drop idle channels now and then, until cancelled."""
+        while True:
+            await trio.sleep(self._timing.evict_s)
+            self.evict_idle()
+
     def evict_idle(self) -> None:
-        """Drop the channels that nobody has used for `IDLE_S`."""
+        """Drop the channels that have had no subscriber for `Timing.idle_channel_s`."""
         now = trio.current_time()
         for key, channel in list(self._channels.items()):
-            if not channel.in_use and now - channel.idle_since > IDLE_S:
+            if not channel.in_use and now - channel.idle_since > self._timing.idle_channel_s:
                 del self._channels[key]

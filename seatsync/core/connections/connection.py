@@ -17,7 +17,7 @@ import trio
 from attrs import frozen
 
 from seatsync import errors
-from seatsync.core.channels.broadcast import Feed, Subscription
+from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry, encode
@@ -103,10 +103,10 @@ class Connection:
                 while self._writes:
                     with self._until_written():
                         await trio.sleep_forever()
-            self._leave_feeds()
+            self._leave_topics()
             await self.socket.close(*self._farewell)
         finally:
-            self._leave_feeds()
+            self._leave_topics()
             if self._ending is None:
                 self._ending = trio.Event()
             self._ending.set()
@@ -136,9 +136,9 @@ class Connection:
         self._next_written = trio.CancelScope()
         return self._next_written
 
-    def _leave_feeds(self) -> None:
+    def _leave_topics(self) -> None:
         for subscription in list(self._subscriptions.values()):
-            subscription.feed.leave(subscription)
+            subscription.topic.leave(subscription)
         self._metrics.subscriptions -= len(self._subscriptions)
         self._subscriptions.clear()
         if self.behind_since is not None:
@@ -238,8 +238,8 @@ class Connection:
 
     # Subscriptions
 
-    def subscribe(self, method: str, eid: str, feed: Feed) -> Subscription:
-        """A new subscription, not yet in its feed.
+    def subscribe(self, method: str, eid: str, topic: Subscribed) -> Subscription:
+        """A new subscription, not yet in its topic.
 
         Raises `SubscriptionAlreadyExists` for an eid in use with the same method, and `TooManySubscriptions`.
         """
@@ -247,7 +247,7 @@ class Connection:
             raise errors.SubscriptionAlreadyExists
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise errors.TooManySubscriptions(f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
-        subscription = Subscription(self, method, eid, feed, self._feed_ended)
+        subscription = Subscription(self, method, eid, topic, self._topic_ended)
         self._subscriptions[method, eid] = subscription
         self._metrics.subscriptions += 1
         return subscription
@@ -258,10 +258,10 @@ class Connection:
         if subscription is None or eid is None:
             raise errors.SubscriptionNotFound
         self.forget(subscription)
-        subscription.feed.leave(subscription)
+        subscription.topic.leave(subscription)
 
     def forget(self, subscription: Subscription) -> None:
-        """Drop a subscription that is not, or no longer, in its feed."""
+        """Drop a subscription that is not, or no longer, in its topic."""
         if self._subscriptions.pop((subscription.method, subscription.eid), None) is not None:
             self._metrics.subscriptions -= 1
 
@@ -269,7 +269,7 @@ class Connection:
         """The connection's subscriptions made with that method."""
         return [subscription for subscription in self._subscriptions.values() if subscription.method == method]
 
-    def _feed_ended(self, subscription: Subscription, error: errors.SeatSyncError) -> None:
+    def _topic_ended(self, subscription: Subscription, error: errors.SeatSyncError) -> None:
         self.forget(subscription)
         self.outlet.push(text_frame(protocol.error_envelope(subscription.method, subscription.eid, error)))
 
@@ -277,7 +277,7 @@ class Connection:
 
     @property
     def has_room(self) -> bool:
-        """Its send buffer is not full; after it was, `Feed.caught_up` is called once it has drained."""
+        """Its send buffer is not full; after it was, `Subscribed.caught_up` is called once it has drained."""
         return self.behind_since is None
 
     def _fell_behind(self) -> None:
@@ -287,7 +287,7 @@ class Connection:
             self._metrics.clients_behind += 1
 
     def _drained(self) -> None:
-        """Notify the feeds while there is room; those left out come first the next time."""
+        """Notify the topics while there is room; those left out come first the next time."""
         if self.behind_since is None:
             return
         self.behind_since = None
@@ -296,7 +296,7 @@ class Connection:
             if self.has_room and self._subscriptions.pop(key, None) is not None:
                 self._subscriptions[key] = subscription
                 try:
-                    subscription.feed.caught_up(subscription)
+                    subscription.topic.caught_up(subscription)
                 except Exception:
-                    logger.exception("feed_fault", connection=self.id)
+                    logger.exception("topic_fault", connection=self.id)
                     self._end(CloseCode.SERVER_FAULT, "fault")

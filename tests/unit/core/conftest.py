@@ -17,5 +17,5 @@ def hall() -> FakeHall:
 
 @pytest.fixture
 def channel(hall: FakeHall, nursery: trio.Nursery) -> Channel:
-    """A channel of it that nobody has asked yet."""
+    """A channel of it, not read yet."""
     return Channel(HALL, Broadcast(METHOD, Metrics()), hall, nursery.start_soon)

@@ -21,7 +21,7 @@ async def test_snapshot_first_then_every_later_revision(hall: FakeHall, channel:
     watcher = await joined(channel)
     for status in ("RESERVED", "OCCUPIED"):
         notice = hall.change(1, status)
-        notice.tell(channel)
+        notice.notify(channel)
         assert watcher.frames[-1][1]["seats"][0]["status"] == status
     assert watcher.revs == ["snapshot 1", 2, 3]
     watcher.assert_sees(hall)
@@ -30,7 +30,7 @@ async def test_snapshot_first_then_every_later_revision(hall: FakeHall, channel:
 async def test_every_eid_gets_its_own_frames(hall: FakeHall, channel: Channel) -> None:
     """Subscribers differ by eid alone; two with the same eid get the same frames."""
     watchers = [await joined(channel, eid) for eid in ("a", "b", "b")]
-    hall.change(1, "RESERVED").tell(channel)
+    hall.change(1, "RESERVED").notify(channel)
     assert [watcher.revs for watcher in watchers] == [["snapshot 1", 2]] * 3
 
 
@@ -39,16 +39,16 @@ async def test_snapshot_older_than_the_channel_is_completed(
 ) -> None:
     """What was published while a snapshot was under way follows it."""
     first, second = await joined(channel), Watcher("e2")
-    channel.heard(2)
+    channel.revisions.note_committed(2)
     hall.gate = trio.Event()
     nursery.start_soon(second.join, channel)
     await wait_all_tasks_blocked()
-    hall.change(1, "RESERVED").tell(channel)
-    hall.change(2, "RESERVED").tell(channel)
+    hall.change(1, "RESERVED").notify(channel)
+    hall.change(2, "RESERVED").notify(channel)
     hall.gate.set()
     await wait_all_tasks_blocked()
     assert (first.revs, second.revs) == (["snapshot 1", 2, 3], ["snapshot 1", (2, 3)])
-    hall.change(3, "RESERVED").tell(channel)
+    hall.change(3, "RESERVED").notify(channel)
     first.assert_sees(hall)
     second.assert_sees(hall)
 
@@ -58,17 +58,17 @@ async def test_snapshot_older_than_a_new_layout_is_replaced(
 ) -> None:
     """A snapshot that a change of layout overtook is followed by another."""
     first, second = await joined(channel), Watcher("e2")
-    channel.heard(2)
+    channel.revisions.note_committed(2)
     hall.gate = gate = trio.Event()
     nursery.start_soon(second.join, channel)
     await wait_all_tasks_blocked()
     hall.gate = None
-    hall.relay().tell(channel)
-    hall.change(1, "RESERVED").tell(channel)
+    hall.relay().notify(channel)
+    hall.change(1, "RESERVED").notify(channel)
     await wait_all_tasks_blocked()
     gate.set()
     await wait_all_tasks_blocked()
-    hall.change(2, "RESERVED").tell(channel)
+    hall.change(2, "RESERVED").notify(channel)
     first.assert_sees(hall)
     second.assert_sees(hall)
 
@@ -77,23 +77,23 @@ async def test_snapshot_newer_than_the_channel_is_not_repeated(hall: FakeHall, c
     """Revisions that a snapshot already has are not sent after it."""
     first = await joined(channel)
     notices = [hall.change(1, "RESERVED"), hall.change(2, "RESERVED"), hall.change(3, "RESERVED")]
-    channel.heard(2)
+    channel.revisions.note_committed(2)
     second = await joined(channel, "e2")
     for notice in notices:
-        notice.tell(channel)
-    hall.change(4, "RESERVED").tell(channel)
+        notice.notify(channel)
+    hall.change(4, "RESERVED").notify(channel)
     assert (first.revs, second.revs) == (["snapshot 1", 2, 3, 4, 5], ["snapshot 4", 5])
     second.assert_sees(hall)
 
 
 async def test_many_joiners_share_one_snapshot(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """However many subscribe together, or later while nothing has changed, the database is asked once."""
+    """However many subscribe together, or later while nothing has changed, there is one query."""
     watchers = [Watcher(str(number)) for number in range(20)]
     for watcher in watchers:
         nursery.start_soon(watcher.join, channel)
     await wait_all_tasks_blocked()
     watchers.append(await joined(channel))
-    assert hall.asked == ["snapshot"]
+    assert hall.queries == ["snapshot"]
     for watcher in watchers:
         watcher.assert_sees(hall)
 
@@ -101,65 +101,26 @@ async def test_many_joiners_share_one_snapshot(hall: FakeHall, channel: Channel,
 async def test_shared_snapshot_is_as_new_as_what_was_known_before(
     hall: FakeHall, channel: Channel, nursery: trio.Nursery
 ) -> None:
-    """Whoever asks after a revision was heard of is not served a snapshot from before it."""
+    """A request after a revision is known to be committed is not served a snapshot from before it."""
     first, second = Watcher("e1"), Watcher("e2")
     hall.gate = trio.Event()
     nursery.start_soon(first.join, channel)
     await wait_all_tasks_blocked()
     hall.change(1, "RESERVED")
-    channel.heard(2)
+    channel.revisions.note_committed(2)
     nursery.start_soon(second.join, channel)
     await wait_all_tasks_blocked()
     hall.gate.set()
     await wait_all_tasks_blocked()
     assert second.revs[0] == "snapshot 2"
-    assert hall.asked[:2] == ["snapshot", "snapshot"]
-
-
-async def test_shared_snapshot_is_as_new_as_the_channel(
-    hall: FakeHall, channel: Channel, nursery: trio.Nursery
-) -> None:
-    """A snapshot begun before the channel came to its revision is not served to who asks after."""
-    hall.gate = trio.Event()
-    nursery.start_soon(Watcher("e1").join, channel)
-    await wait_all_tasks_blocked()
-    slow, hall.gate = hall.gate, None
-    hall.change(1, "RESERVED")
-    resumed = Watcher("e2", rev=1, epoch="a")
-    await resumed.join(channel, resume=True)
-    assert channel.rev == 2
-    found: list[int] = []
-
-    async def get() -> None:
-        found.append((await channel.snapshot()).rev)
-
-    nursery.start_soon(get)
-    await wait_all_tasks_blocked()
-    slow.set()
-    await wait_all_tasks_blocked()
-    assert found == [2]
-
-
-async def test_revision_heard_during_the_first_snapshot_follows_it(
-    hall: FakeHall, channel: Channel, nursery: trio.Nursery
-) -> None:
-    """A channel that does not know yet where it is has heard of it all the same."""
-    watcher = Watcher()
-    hall.gate = gate = trio.Event()
-    nursery.start_soon(watcher.join, channel)
-    await wait_all_tasks_blocked()
-    hall.gate = None
-    hall.change(1, "RESERVED").tell(channel)
-    gate.set()
-    await wait_all_tasks_blocked()
-    assert watcher.revs == ["snapshot 1", 2]
+    assert hall.queries[:2] == ["snapshot", "snapshot"]
 
 
 @pytest.mark.parametrize("fault", [errors.ServiceUnavailable, errors.HallNotFound])
-async def test_failed_join_leaves_nobody_behind(
+async def test_failed_join_leaves_no_subscriber(
     hall: FakeHall, channel: Channel, fault: type[errors.SeatSyncError]
 ) -> None:
-    """The database's error reaches who asked, and the subscriber is not in the channel."""
+    """The database's error reaches the caller, and the subscriber is not in the channel."""
     watcher = Watcher()
     hall.fault = fault()
     with pytest.raises(fault):
@@ -167,12 +128,12 @@ async def test_failed_join_leaves_nobody_behind(
     assert not channel.in_use
     hall.fault = None
     await joined(channel, "e2")
-    hall.change(1, "RESERVED").tell(channel)
+    hall.change(1, "RESERVED").notify(channel)
     assert watcher.frames == []
 
 
-async def test_cancelled_join_leaves_nobody_behind(hall: FakeHall, channel: Channel) -> None:
-    """A connection that ends while it waits for its snapshot is not in the channel, and takes it from nobody else."""
+async def test_cancelled_join_leaves_no_subscriber(hall: FakeHall, channel: Channel) -> None:
+    """A connection that ends while it waits for its snapshot takes that from no other."""
     hall.gate = trio.Event()
     other = Watcher("e2")
     async with trio.open_nursery() as nursery:
@@ -181,11 +142,11 @@ async def test_cancelled_join_leaves_nobody_behind(hall: FakeHall, channel: Chan
             await Watcher().join(channel)
         assert scope.cancelled_caught
         hall.gate.set()
-    assert list(channel.audience) == [other.subscriber]
-    assert hall.asked == ["snapshot"]
+    assert list(channel.broadcast) == [other.subscriber]
+    assert hall.queries == ["snapshot"]
 
 
-async def test_who_leaves_while_joining_gets_nothing(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
+async def test_leaving_while_joining_gets_nothing(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
     """Unsubscribing before the snapshot has come ends the matter."""
     watcher = Watcher()
     hall.gate = trio.Event()
@@ -202,10 +163,10 @@ async def test_who_leaves_while_joining_gets_nothing(hall: FakeHall, channel: Ch
 
 
 async def test_deleted_hall_ends_every_subscription(hall: FakeHall, channel: Channel) -> None:
-    """Everybody is told once, whether up to date or not, and is out of the channel."""
+    """Every subscriber is notified once, whether up to date or not, and is out of the channel."""
     live, behind = await joined(channel, "e1"), await joined(channel, "e2")
     behind.full = True
-    hall.change(1, "RESERVED").tell(channel)
+    hall.change(1, "RESERVED").notify(channel)
     channel.end(errors.HallNotFound())
     assert live.ended == behind.ended == ["HallNotFound"]
     assert not channel.in_use
@@ -215,14 +176,14 @@ async def test_deletion_found_out_by_a_query_ends_every_subscription(hall: FakeH
     """A catch-up that finds no hall is as good as the notification that it is gone."""
     watcher = await joined(channel)
     hall.gone = True
-    Notice(9, None).tell(channel)
+    Notice(9, None).notify(channel)
     await wait_all_tasks_blocked()
     assert watcher.ended == ["HallNotFound"]
     assert not channel.in_use
 
 
 async def test_nothing_of_a_deleted_hall_is_served_from_memory(hall: FakeHall, channel: Channel) -> None:
-    """The next to ask hears from the database."""
+    """The next request is answered by the database."""
     await joined(channel)
     hall.gone = True
     channel.end(errors.HallNotFound())
@@ -230,8 +191,8 @@ async def test_nothing_of_a_deleted_hall_is_served_from_memory(hall: FakeHall, c
         await channel.snapshot()
 
 
-async def test_who_joins_a_hall_that_goes_is_told_once(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """A deletion while the first snapshot is under way is one error, not two."""
+async def test_joining_a_deleted_hall_is_one_error(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
+    """Not two, if it is deleted while the first snapshot is read."""
     watcher = Watcher()
     hall.gate = trio.Event()
     nursery.start_soon(watcher.join, channel)

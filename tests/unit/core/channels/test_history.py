@@ -1,152 +1,84 @@
-"""The last revisions in memory, and how several become one."""
+"""The last revisions in memory."""
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seatsync.core.channels.history import MAX_BYTES, MAX_MERGED, MAX_UPDATES, History, Update, merge
+from seatsync.core.channels.documents import Documents, Update
+from seatsync.core.channels.history import History
 
-STATUSES = ["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"]
-REVISIONS = st.lists(
-    st.dictionaries(st.integers(1, 9), st.sampled_from(STATUSES), min_size=1, max_size=4), min_size=1, max_size=12
-)
-"""Of each revision, the seats that it changes."""
+DOCUMENTS = Documents(("things",))
 
 
-def update(rev: int, seats: dict[int, str], first: int | None = None) -> Update:
-    """An update as PostgreSQL words it; each seat's type is its id modulo 3, whose count is the revision."""
-    data = {
-        "id": 1,
-        **({} if first is None else {"from": first}),
-        "rev": rev,
-        "seats": [{"id": seat, "status": status} for seat, status in seats.items()],
-        "seat_types": [{"id": type_, "seats_count": rev} for type_ in sorted({seat % 3 for seat in seats})],
-    }
-    return Update(rev if first is None else first, rev, orjson.dumps(data))
+def update(rev: int, first: int | None = None) -> Update:
+    """An update that changes the thing whose id is the revision."""
+    return Update(first or rev, rev, orjson.dumps({"id": 1, "rev": rev, "things": [{"id": rev}]}))
 
 
-def long_update(rev: int, size: int) -> Update:
-    """One of so many bytes."""
-    return Update(rev, rev, b"x" * size)
-
-
-def content(data: bytes) -> tuple[dict[int, str], dict[int, int], int, int]:
-    """What a client believes after it, whatever the order of the lists."""
-    message = orjson.loads(data)
-    seats = {seat["id"]: seat["status"] for seat in message["seats"]}
-    types = {type_["id"]: type_["seats_count"] for type_ in message["seat_types"]}
-    assert len(seats) == len(message["seats"])
-    assert len(types) == len(message["seat_types"])
-    return seats, types, message.get("from", message["rev"]), message["rev"]
-
-
-@given(REVISIONS)
-def test_merged_update_is_what_its_parts_lead_to(revisions: list[dict[int, str]]) -> None:
-    """The newest state of each seat, the newest counts of each type, and the span that it covers."""
-    updates = [update(rev, seats) for rev, seats in enumerate(revisions, 5)]
-    seats: dict[int, str] = {}
-    types: dict[int, int] = {}
+def history(*updates: Update) -> History:
+    """A history of those."""
+    history = History(DOCUMENTS)
     for one in updates:
-        more_seats, more_types, *_ = content(one.data)
-        seats |= more_seats
-        types |= more_types
-    merged = merge(updates)
-    assert content(merged.data) == (seats, types, 5, 4 + len(updates))
-    assert (merged.first, merged.rev) == (5, 4 + len(updates))
-
-
-@given(REVISIONS, st.data())
-def test_how_updates_are_grouped_does_not_matter(revisions: list[dict[int, str]], data: st.DataObject) -> None:
-    """Merging parts that were merged before is merging them all at once."""
-    updates = [update(rev, seats) for rev, seats in enumerate(revisions, 1)]
-    cut = data.draw(st.integers(0, len(updates)))
-    parts = [merge(part) for part in (updates[:cut], updates[cut:]) if part]
-    assert content(merge(parts).data) == content(merge(updates).data)
-
-
-def test_one_update_stays_as_it_is() -> None:
-    """Its bytes are PostgreSQL's, and it has no ``from``."""
-    one = update(7, {1: "VACANT"})
-    assert merge([one]) is one
-
-
-def test_merged_update_has_its_keys_in_the_protocol_s_order() -> None:
-    """As PostgreSQL words one that covers several revisions."""
-    merged = orjson.loads(merge([update(1, {2: "VACANT"}), update(2, {1: "VACANT"})]).data)
-    assert list(merged) == ["id", "from", "rev", "seats", "seat_types"]
-    assert [type_["id"] for type_ in merged["seat_types"]] == [1, 2]
+        history.append(one)
+    return history
 
 
 def test_after_gives_exactly_what_was_missed() -> None:
-    """Everything after a revision; nothing if the oldest of that is gone, or there is none."""
-    history = History()
-    for rev in (5, 6, 7):
-        history.append(update(rev, {rev: "RESERVED"}))
-    merged = history.after(5)
+    """Everything after a revision, merged; nothing if the oldest of that is gone, or there is none."""
+    kept = history(update(5), update(6), update(7))
+    merged = kept.after(5)
     assert merged is not None
-    assert content(merged.data)[2:] == (6, 7)
-    assert history.after(6) == update(7, {7: "RESERVED"})
-    assert history.after(3) is None
-    assert history.after(7) is None
-    assert history.after(9) is None
+    assert (merged.first, merged.rev) == (6, 7)
+    assert orjson.loads(merged.data)["things"] == [{"id": 6}, {"id": 7}]
+    assert kept.after(6) == update(7)
+    assert [kept.after(rev) for rev in (3, 7, 9)] == [None] * 3
 
 
 def test_after_the_middle_of_a_merged_update_is_not_known() -> None:
-    """A catch-up of several revisions is one update and cannot be taken apart."""
-    history = History()
-    history.append(update(8, {1: "RESERVED"}, first=5))
-    assert history.after(6) is None
-    assert history.after(4) is not None
+    """An update of several revisions cannot be taken apart."""
+    kept = history(update(8, first=5))
+    assert kept.after(6) is None
+    assert kept.after(4) is not None
 
 
-def test_same_question_gets_the_same_bytes() -> None:
-    """A herd that comes back is served with one merge, until there is something new."""
-    history = History()
-    for rev in (1, 2, 3):
-        history.append(update(rev, {rev: "RESERVED"}))
-    first = history.after(1)
-    assert history.after(1) is first
-    history.append(update(4, {4: "RESERVED"}))
-    assert history.after(1) is not first
+def test_same_revision_gets_the_same_bytes() -> None:
+    """Many clients that come back together are served with one merge, until there is a newer revision."""
+    kept = history(update(1), update(2), update(3))
+    first = kept.after(1)
+    assert kept.after(1) is first
+    kept.append(update(4))
+    assert kept.after(1) is not first
 
 
-def test_different_questions_do_not_pile_up() -> None:
-    """Merged updates that are kept are few, whoever asks for whatever."""
-    history = History()
-    for rev in range(1, 100):
-        history.append(update(rev, {rev: "RESERVED"}))
+def test_merged_updates_are_bounded() -> None:
+    """Few are kept, however many revisions clients resume from."""
+    kept = history(*map(update, range(1, 100)))
     for rev in range(90):
-        history.after(rev)
-    assert len(history._merged) <= MAX_MERGED
+        kept.after(rev)
+    assert len(kept._merged) <= kept.max_merged
 
 
-@pytest.mark.parametrize("size", [10, MAX_BYTES // 10, MAX_BYTES + 1])
+@pytest.mark.parametrize("size", [10, 100, 1001])
 def test_history_is_bounded(size: int) -> None:
     """In updates and in bytes; the oldest go first."""
-    history = History()
-    for rev in range(1, 2 * MAX_UPDATES):
-        history.append(long_update(rev, size))
-    kept = [one.rev for one in history._updates]
-    assert len(kept) <= MAX_UPDATES
-    assert size * len(kept) <= MAX_BYTES
-    assert history._bytes == size * len(kept)
-    assert kept == list(range(2 * MAX_UPDATES - len(kept), 2 * MAX_UPDATES))
+    kept = History(DOCUMENTS, max_updates=20, max_bytes=1000)
+    for rev in range(1, 40):
+        kept.append(Update(rev, rev, b"x" * size))
+    revs = [one.rev for one in kept._updates]
+    assert len(revs) == min(20, 1000 // size)
+    assert kept._bytes == size * len(revs)
+    assert revs == list(range(40 - len(revs), 40))
 
 
 def test_update_that_does_not_follow_begins_a_new_history() -> None:
-    """What lies before a gap is of no use any more."""
-    history = History()
-    history.append(update(1, {1: "RESERVED"}))
-    history.append(update(5, {1: "VACANT"}))
-    assert history.after(0) is None
-    assert history.after(4) == update(5, {1: "VACANT"})
+    """Nothing leads across a gap."""
+    kept = history(update(1), update(5))
+    assert kept.after(0) is None
+    assert kept.after(4) == update(5)
 
 
-def test_cleared_history_knows_nothing() -> None:
-    """After a new layout no update leads from before it to now."""
-    history = History()
-    history.append(update(1, {1: "RESERVED"}))
-    history.after(0)
-    history.clear()
-    assert history.after(0) is None
+def test_cleared_history_is_empty() -> None:
+    """What was merged is gone as well."""
+    kept = history(update(1))
+    kept.after(0)
+    kept.clear()
+    assert kept.after(0) is None

@@ -240,7 +240,7 @@ async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(nursery: t
             assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
             wired.peer.close()
             await wired.ended.wait()
-        assert "feed_fault" in [line["event"] for line in logs]
+        assert "topic_fault" in [line["event"] for line in logs]
 
 
 # The end

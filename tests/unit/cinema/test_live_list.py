@@ -1,4 +1,4 @@
-"""The list of cinemas, kept live: who is told what, and how often."""
+"""The list of cinemas, kept live: which frames a subscriber gets, and how often."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.cinema.feed import SUBSCRIBE, CinemaFeed
+from seatsync.cinema.live_list import SUBSCRIBE, LiveList
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.registry import Json
@@ -27,13 +27,13 @@ class FakeStore:
     cinemas_: dict[int, dict[int, int]] = field(factory=lambda: {1: {11: 5, 12: 5}, 2: {21: 5}})
     fault: Exception | None = None
     gate: trio.Event | None = None
-    asked: list[str] = field(factory=list)
+    queries: list[str] = field(factory=list)
 
     def _cinema(self, key: int, halls: Iterable[int]) -> dict[str, Any]:
         return {"id": key, "halls": [{"id": hall, "free": self.cinemas_[key][hall]} for hall in halls]}
 
     async def _answer(self, query: str, answer: Any) -> Any:
-        self.asked.append(query)
+        self.queries.append(query)
         if self.gate is not None:
             await self.gate.wait()
         await trio.lowlevel.checkpoint()
@@ -64,11 +64,11 @@ class FakeStore:
 
 @define(eq=False)
 class Watcher(FakeOutlet):
-    """A client that merges what it is told by id, as existing clients do."""
+    """A client that merges its frames by id, as existing clients do."""
 
     full: bool = False
     frames: list[str] = field(factory=list)
-    """Of each frame: its status, or what it says of staleness."""
+    """Of each frame: its status, or whether it is stale."""
     cinemas: dict[int, dict[int, int]] = field(factory=dict)
     subscriber: Subscription = field(init=False)
 
@@ -92,7 +92,7 @@ class Watcher(FakeOutlet):
             self.cinemas.setdefault(cinema["id"], {}).update({hall["id"]: hall["free"] for hall in cinema["halls"]})
         return not self.full
 
-    async def join(self, feed: CinemaFeed) -> None:
+    async def join(self, feed: LiveList) -> None:
         """Subscribe."""
         self.subscriber = Subscription(self, SUBSCRIBE, "e1", feed, lambda *_: None)
         await feed.subscribe(self.subscriber)
@@ -100,7 +100,7 @@ class Watcher(FakeOutlet):
     def drain(self) -> None:
         """Take everything."""
         self.full = False
-        self.subscriber.feed.caught_up(self.subscriber)
+        self.subscriber.topic.caught_up(self.subscriber)
 
 
 @pytest.fixture
@@ -110,21 +110,21 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def feed(store: FakeStore, nursery: trio.Nursery) -> CinemaFeed:
-    """A running feed of it."""
-    feed = CinemaFeed(store, nursery.start_soon, Metrics())  # type: ignore[arg-type]  # all it needs of a store
+def feed(store: FakeStore, nursery: trio.Nursery) -> LiveList:
+    """A running list of it."""
+    feed = LiveList(store, nursery.start_soon, Metrics())  # type: ignore[arg-type]  # all it needs of a store
     nursery.start_soon(feed.run)
     return feed
 
 
-async def joined(feed: CinemaFeed) -> Watcher:
+async def joined(feed: LiveList) -> Watcher:
     """A client that has had its list."""
     watcher = Watcher()
     await watcher.join(feed)
     return watcher
 
 
-async def test_changes_are_gathered(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+async def test_changes_are_gathered(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
     """However often halls change, there is at most one update for each cinema in 100 ms, with the newest totals."""
     watcher = await joined(feed)
     for free in range(50):
@@ -137,14 +137,14 @@ async def test_changes_are_gathered(store: FakeStore, feed: CinemaFeed, autojump
     assert watcher.cinemas == store.cinemas_
 
 
-async def test_nobody_listening_asks_nothing(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+async def test_unwatched_list_runs_no_query(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
     """A change without subscribers costs no query."""
     feed.hall_changed("11 7")
     await trio.sleep(1)
-    assert store.asked == []
+    assert store.queries == []
 
 
-async def test_only_the_list_sends_a_list(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+async def test_only_the_list_sends_a_list(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
     """New and renamed halls are updates; new and removed cinemas are snapshots: those move a user away."""
     watcher = await joined(feed)
     store.cinemas_[1][13] = 7
@@ -159,7 +159,7 @@ async def test_only_the_list_sends_a_list(store: FakeStore, feed: CinemaFeed, au
     assert watcher.cinemas == store.cinemas_
 
 
-async def test_joiner_misses_nothing(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+async def test_joiner_misses_nothing(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
     """A list that is read while an update is on its way is followed by what the update was about."""
     first, second = await joined(feed), Watcher()
     store.gate = trio.Event()
@@ -176,10 +176,8 @@ async def test_joiner_misses_nothing(store: FakeStore, feed: CinemaFeed, autojum
 
 
 @pytest.mark.parametrize("fault", [errors.ServiceUnavailable(), DatabaseRejected("42501", "no"), RuntimeError("a bug")])
-async def test_fault_is_survived(
-    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock, fault: Exception
-) -> None:
-    """Whatever keeps the database from answering, it is asked until it does."""
+async def test_fault_is_survived(store: FakeStore, feed: LiveList, autojump_clock: MockClock, fault: Exception) -> None:
+    """Whatever keeps the database from answering, it is queried until it does."""
     watcher = await joined(feed)
     store.fault = fault
     store.cinemas_[1][11] = 1
@@ -192,8 +190,8 @@ async def test_fault_is_survived(
     assert watcher.cinemas == store.cinemas_
 
 
-async def test_failed_join_leaves_nobody_behind(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
-    """The error reaches who asked."""
+async def test_failed_join_leaves_no_subscriber(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
+    """The error reaches the caller."""
     store.fault = errors.ServiceUnavailable()
     watcher = Watcher()
     with pytest.raises(errors.ServiceUnavailable):
@@ -207,8 +205,8 @@ async def test_failed_join_leaves_nobody_behind(store: FakeStore, feed: CinemaFe
 # The feed's loss
 
 
-async def test_return_of_the_feed_tells_what_changed(
-    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+async def test_return_of_the_feed_publishes_what_changed(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
     """As updates where the same cinemas and halls are there, and ``stale: false`` after them."""
     watcher = await joined(feed)
@@ -223,9 +221,9 @@ async def test_return_of_the_feed_tells_what_changed(
 
 
 async def test_list_that_changed_during_the_loss_is_sent(
-    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
-    """To those who have the old one, whoever has joined with the new one meanwhile."""
+    """To subscribers that have the old one, even if another joined with the new one meanwhile."""
     old = await joined(feed)
     feed.lost()
     feed.set_stale(stale=True)
@@ -237,8 +235,8 @@ async def test_list_that_changed_during_the_loss_is_sent(
     assert old.cinemas == new.cinemas == store.cinemas_
 
 
-async def test_joiner_during_a_loss_hears_of_it(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
-    """A list has no room for it: an update says so at once."""
+async def test_joining_during_a_loss_is_notified(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
+    """A list has no room for it: an update follows at once."""
     feed.lost()
     feed.set_stale(stale=True)
     watcher = await joined(feed)
@@ -251,7 +249,7 @@ async def test_joiner_during_a_loss_hears_of_it(store: FakeStore, feed: CinemaFe
 # Slow clients
 
 
-async def test_slow_client_gets_everything_anew(store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock) -> None:
+async def test_slow_client_gets_everything_anew(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
     """As updates, when it has drained; a list only where it missed one."""
     watcher = await joined(feed)
     for removed in (False, True):
@@ -273,7 +271,7 @@ async def test_slow_client_gets_everything_anew(store: FakeStore, feed: CinemaFe
 
 
 async def test_slow_client_is_sent_nothing_while_it_is_full(
-    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
     """Not even what it missed: another subscription of its connection may have filled it again."""
     watcher = await joined(feed)
@@ -295,7 +293,7 @@ async def test_slow_client_is_sent_nothing_while_it_is_full(
 
 
 async def test_slow_client_that_leaves_is_forgotten(
-    store: FakeStore, feed: CinemaFeed, autojump_clock: MockClock
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
     """A refresh under way for it ends, also while the database is away."""
     watcher = await joined(feed)
@@ -306,6 +304,6 @@ async def test_slow_client_that_leaves_is_forgotten(
     watcher.drain()
     await trio.sleep(1)
     feed.leave(watcher.subscriber)
-    asked = len(store.asked)
+    queries = len(store.queries)
     await trio.sleep(5)
-    assert len(store.asked) <= asked + 1
+    assert len(store.queries) <= queries + 1

@@ -1,6 +1,6 @@
-"""What the database says of halls, and what this node has written, handed to the channels."""
+"""Notifications of halls, and the revisions of this node's own writes, handed to the channels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import pytest
@@ -14,8 +14,9 @@ from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.hall.feed import HallFeed
+from seatsync.hall.notifications import hall_handler
 from seatsync.hall.store import Write
+from seatsync.hall.writes import WritePath
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 
 
@@ -37,7 +38,7 @@ class Node:
     hall: FakeHall
     channels: Channels
     store: FakeStore
-    feed: HallFeed
+    notified: Callable[[str], None]
 
     async def watcher(self) -> Watcher:
         """A client that has had its snapshot."""
@@ -52,7 +53,7 @@ async def node(nursery: trio.Nursery) -> Node:
     hall, store = FakeHall(), FakeStore()
     channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
     await channels.resync()
-    return Node(hall, channels, store, HallFeed(channels, store))  # type: ignore[arg-type]  # what it needs of a store
+    return Node(hall, channels, store, hall_handler(channels))
 
 
 def payload(notice: Notice) -> str:
@@ -65,15 +66,15 @@ async def test_revision_is_published_as_it_came(node: Node) -> None:
     """The trigger's JSON reaches clients byte for byte, without a query."""
     watcher = await node.watcher()
     notice = node.hall.change(1, "RESERVED")
-    node.feed.notified(payload(notice))
+    node.notified(payload(notice))
     assert watcher.revs == ["snapshot 1", 2]
-    assert node.hall.asked == ["revs", "snapshot"]
+    assert node.hall.queries == ["revs", "snapshot"]
 
 
 async def test_layout_sends_a_snapshot(node: Node) -> None:
     """``<id> <rev> layout``."""
     watcher = await node.watcher()
-    node.feed.notified(payload(node.hall.relay()))
+    node.notified(payload(node.hall.relay()))
     await wait_all_tasks_blocked()
     assert watcher.revs == ["snapshot 1", "snapshot 2"]
 
@@ -81,11 +82,11 @@ async def test_layout_sends_a_snapshot(node: Node) -> None:
 @pytest.mark.parametrize(
     "data", ["", "hello", '{"id":7,"rev":3,"seats":[]}', '{"id":8,"rev":2,"seats":[]}', '{"rev":2}']
 )
-async def test_what_the_trigger_did_not_make_is_looked_up(node: Node, data: str) -> None:
-    """Too long for a notification, or notified by somebody: clients see only what the database has."""
+async def test_data_not_from_the_trigger_are_looked_up(node: Node, data: str) -> None:
+    """Too long for a notification, or made up: clients see only what the database has."""
     watcher = await node.watcher()
     node.hall.change(1, "RESERVED")
-    node.feed.notified(f"{HALL} 2 {data}".rstrip())
+    node.notified(f"{HALL} 2 {data}".rstrip())
     await wait_all_tasks_blocked()
     assert watcher.revs == ["snapshot 1", 2]
     watcher.assert_sees(node.hall)
@@ -94,22 +95,23 @@ async def test_what_the_trigger_did_not_make_is_looked_up(node: Node, data: str)
 async def test_deleted_hall_ends_its_subscriptions(node: Node) -> None:
     """``<id> deleted``."""
     watcher = await node.watcher()
-    node.feed.notified(f"{HALL} deleted")
+    node.notified(f"{HALL} deleted")
     assert watcher.ended == ["HallNotFound"]
 
 
-async def test_hall_that_nobody_watches_is_passed_over(node: Node) -> None:
+async def test_unwatched_hall_is_passed_over(node: Node) -> None:
     """No channel is opened for a notification."""
-    node.feed.notified(payload(node.hall.change(1, "RESERVED")))
-    node.feed.notified("99 deleted")
+    node.notified(payload(node.hall.change(1, "RESERVED")))
+    node.notified("99 deleted")
     assert node.channels.find(HALL) is None
 
 
-async def test_who_asks_after_a_write_sees_it(node: Node) -> None:
+async def test_read_after_a_write_sees_it(node: Node) -> None:
     """A committed write counts before its notification has come: the snapshot in memory is old from then on."""
     await node.watcher()
     node.hall.change(1, "RESERVED")
     node.store.outcomes = [Json(b'{"id":7,"rev":2,"seats":[]}'), errors.SeatConflict()]
-    writes = [Write(HALL, [], Identity(1, "ann", "operator", uuid4()), None)] * 2
-    assert await node.feed.commit(writes, 1.0) == node.store.outcomes
+    writes = [Write(HALL, [], Identity(1, "ann", "operator", uuid4(), may_write=True), None)] * 2
+    path = WritePath(node.store, node.channels)  # type: ignore[arg-type]  # what it needs of a store
+    assert await path.commit(writes, 1.0) == node.store.outcomes
     assert (await node.channels.open(HALL).snapshot()).rev == 2

@@ -1,0 +1,163 @@
+"""The order of a channel's revisions: a state machine without I/O, time or subscribers.
+
+It decides which update is published next, what is held meanwhile, and when the database has to be read. Events return
+the update or the snapshot to publish, if any; after each event, `Revisions.resync_due` is whether to begin a resync.
+
+========  ==========================  ==================================================================================
+State     Meaning                     Events
+========  ==========================  ==================================================================================
+UNREAD    No revision is known.       read: CURRENT; BEHIND if later ones are committed, or the feed was found before
+CURRENT   All that are committed are  notified of the next: publish it; of a later one, or without data: BEHIND;
+          published, or will be       of a new layout: OUTDATED
+          notified.                   begin_resync, or found without having been resynced: BEHIND
+BEHIND    Revisions are missing.      notified: hold it
+                                      resynced with the changes: publish them, CURRENT, then replay what was held
+OUTDATED  Only a snapshot leads on.   notified: hold it
+                                      resynced with a snapshot: publish it if it is new, CURRENT, then replay
+any but   UNREAD                      read of another epoch: OUTDATED
+any                                   end: UNREAD
+========  ==========================  ==================================================================================
+
+A resync is due in BEHIND and OUTDATED while the feed is live. While it is lost nothing in memory counts as current, and
+nothing is held: the database that comes back may be of another epoch.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from attrs import frozen
+
+from seatsync.core.channels.documents import Snapshot, Update
+
+
+class State(Enum):
+    """The states of the table."""
+
+    UNREAD = auto()
+    CURRENT = auto()
+    BEHIND = auto()
+    OUTDATED = auto()
+
+
+@frozen
+class Resync:
+    """What a resync has to read: the changes after a revision of an epoch, or a snapshot."""
+
+    since: int
+    epoch: str
+    needs_snapshot: bool
+    committed: int
+
+
+class Revisions:
+    """The revisions of one channel, published each once and in order."""
+
+    def __init__(self, *, live: bool, max_held: int) -> None:
+        self.live = live
+        """Notifications arrive."""
+        self._held: deque[tuple[int, bytes | None, bool]] = deque(maxlen=max_held)
+        self._notified = -1
+        self.end()
+
+    def end(self) -> None:
+        """The channel's subject is gone, and all that was known of it."""
+        self.state = State.UNREAD
+        self.rev = -1
+        """The last revision published."""
+        self.epoch = ""
+        self._committed = -1
+        self._found_unread = False
+        self._other_epoch = ""
+        self._held.clear()
+
+    @property
+    def newest(self) -> int:
+        """The newest revision known to be committed."""
+        return max(self._committed, self.rev)
+
+    @property
+    def is_current(self) -> bool:
+        """All revisions known to be committed are published, and a later one would be notified."""
+        return self.live and self.state is State.CURRENT and self._committed <= self.rev
+
+    @property
+    def resync_due(self) -> bool:
+        """Revisions are missing, and those that follow would be notified."""
+        return self.live and (self.state is State.BEHIND or self.state is State.OUTDATED)
+
+    def note_committed(self, rev: int) -> None:
+        """A revision is committed, as this node's own write knows first: nothing older counts as current."""
+        self._committed = max(self._committed, rev)
+
+    def notified(self, rev: int, data: bytes | None, *, layout: bool = False) -> Update | None:
+        """A notification of a revision; without data it is a hint that there is one.
+
+        Any role may NOTIFY: while it is held, a made-up revision may become the next. So the data of one that does not
+        follow the notification before it are not kept.
+        """
+        self.note_committed(rev)
+        follows, self._notified = rev == self._notified + 1, rev
+        if self.state is State.CURRENT:
+            return self._next(rev, data, layout)
+        if self.state is not State.UNREAD:
+            self._held.append((rev, data if follows else None, layout))
+        return None
+
+    def replay(self) -> Iterator[Update]:
+        """The held notifications to publish, in order, for as long as the channel is in sync."""
+        while self._held and self.state is State.CURRENT:
+            update = self._next(*self._held.popleft())
+            if update is not None:
+                yield update
+
+    def _next(self, rev: int, data: bytes | None, layout: bool) -> Update | None:
+        if rev <= self.rev:
+            return None
+        if data is None or rev != self.rev + 1:
+            self.state = State.OUTDATED if layout else State.BEHIND
+            return None
+        self.rev = rev
+        return Update(rev, rev, data)
+
+    def read(self, rev: int, epoch: str) -> None:
+        """The database was read for a subscriber."""
+        if self.state is State.UNREAD:
+            self.rev, self.epoch = rev, epoch
+            self.state = State.BEHIND if self._found_unread or self._committed > rev else State.CURRENT
+        elif epoch != self.epoch:
+            self._other_epoch = epoch
+            self.state = State.OUTDATED
+
+    def begin_resync(self) -> Resync | None:
+        """What to read, unless there is nothing to resync. One that fails is still due, and needs no event."""
+        if self.state is State.UNREAD:
+            return None
+        if self.state is State.CURRENT:
+            self.state = State.BEHIND
+        self._other_epoch = ""
+        self._held.clear()  # the database is read later than they were notified
+        return Resync(self.rev, self.epoch, self.state is State.OUTDATED, self._committed)
+
+    def resynced(self, resync: Resync, found: Update | Snapshot) -> Update | Snapshot | None:
+        """The resync has read all changes, or a snapshot; returns that if it is to be published."""
+        if (self.rev, self.epoch) != (resync.since, resync.epoch):  # the subject was gone meanwhile
+            return None
+        self.rev = found.rev
+        self.epoch = found.epoch if isinstance(found, Snapshot) else self.epoch
+        self.state = State.CURRENT if self._other_epoch in {"", self.epoch} else State.OUTDATED
+        if self._committed == resync.committed:  # a revision that was made up is forgotten
+            self._committed = self.rev
+        return None if (self.rev, self.epoch) == (resync.since, resync.epoch) else found
+
+    def lost(self) -> None:
+        """The feed is lost."""
+        self.live = False
+        self._held.clear()
+
+    def found(self, *, resynced: bool) -> None:
+        """The feed is live again, and the channel has been resynced since, or has yet to be."""
+        self.live = True
+        self._found_unread |= self.state is State.UNREAD
+        if self.state is State.CURRENT and not resynced:
+            self.state = State.BEHIND
