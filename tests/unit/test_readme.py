@@ -250,6 +250,13 @@ def test_every_time_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
     assert [names(fault)[0] for fault, *_ in pages.rows("The faults")] == list(Kind)
 
 
+def test_every_event_of_an_operator_is_in_the_table(pages: Pages) -> None:
+    """Those of level warning and above."""
+    source = "\n".join(path.read_text() for path in (ROOT / "seatsync").rglob("*.py"))
+    logged = set(re.findall(r'logger\.(?:warning|error|exception)\(\s*"(\w+)"', source))
+    assert {event for cell, _ in pages.rows("Events") for event in names(cell)} == logged
+
+
 def test_every_fixture_exists(pages: Pages) -> None:
     """On the contributors' page."""
     text = "".join((ROOT / name).read_text() for name in ("tests/conftest.py", "tests/integration/conftest.py"))
