@@ -34,7 +34,7 @@ from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import Prune, prune_forever
 from seatsync.core.postgres.queries import load
 from seatsync.core.protocol.registry import Registry
-from seatsync.core.telemetry.metrics import Exposition, Metrics
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
@@ -156,7 +156,7 @@ class _Server:
         self._timing = timing
         self._failures = FailureLog()
         metrics.pool_size = database.size
-        metrics.read_from("pool_in_use", lambda: database.in_use)
+        metrics.pool_in_use = lambda: database.in_use
 
         halls = HallStore(database)
         self._channels = Channels(SUBSCRIBE, halls, self._spawn, metrics, timing=timing)
@@ -185,7 +185,7 @@ class _Server:
             requests_per_s=settings.requests_per_s,
             trusted_proxies=settings.trusted_proxies,
         )
-        self.http = self._build_http(limits, metrics_text or _own_text(metrics))
+        self.http = self._build_http(limits, metrics_text or self._own_metrics)
 
     def _build_listener(self) -> Listener:
         cinemas, users = self._cinemas, self._users
@@ -276,6 +276,9 @@ class _Server:
         )
         await self._connections.serve(connection)
 
+    async def _own_metrics(self) -> bytes:
+        return self._metrics.text()
+
     def _health(self) -> Mapping[str, Any]:
         parts = {
             "database": "ok" if self._database.reachable else "unreachable",
@@ -283,15 +286,6 @@ class _Server:
             "server": "stopping" if self.stopping else "ok",
         }
         return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
-
-
-def _own_text(metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
-    exposition = Exposition(metrics)
-
-    async def text() -> bytes:
-        return exposition.text()
-
-    return text
 
 
 def _prunes(settings: Settings) -> list[Prune]:

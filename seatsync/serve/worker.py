@@ -19,7 +19,7 @@ import trio
 from seatsync.app import serve
 from seatsync.config import load_settings
 from seatsync.core.telemetry.logs import configure_logs
-from seatsync.core.telemetry.metrics import Exposition, Metrics
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.serve.failures import EXPECTED, sentences
 from seatsync.serve.process import STOP_SIGNALS, tune_garbage_collection, watch_signals
 from seatsync.serve.worker_metrics import WorkerMetrics
@@ -32,7 +32,7 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
     structlog.contextvars.bind_contextvars(worker=index)
     metrics = Metrics()
     stop = trio.Event()
-    shared = WorkerMetrics(directory, index, Exposition(metrics).text, stop)
+    shared = WorkerMetrics(directory, index, metrics.text, stop)
     status = 0
     control = trio.SocketStream(trio.socket.from_stdlib_socket(control_end))
     async with control, trio.open_nursery() as nursery:

@@ -27,7 +27,7 @@ from seatsync.core.net.listen import BACKLOG
 from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.protocol.envelope import MAX_EID_BYTES
 from seatsync.core.protocol.registry import Access, Method, Registry
-from seatsync.core.telemetry.metrics import Exposition, Metrics
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
@@ -200,7 +200,7 @@ def test_every_metric_is_in_the_table(pages: Pages) -> None:
     batch_seats(metrics)
     assert rows == [
         (family.name + "_total" * isinstance(family, CounterMetricFamily), family.type, family.documentation)
-        for family in Exposition(metrics).collect()
+        for family in metrics.collect()
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from seatsync import errors
 from seatsync.core.http.faults import UpgradeRequired
@@ -12,7 +13,6 @@ from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
 from seatsync.core.net.networks import is_loopback
 from seatsync.core.protocol.registry import Registry
-from seatsync.core.telemetry.metrics import CONTENT_TYPE
 
 ALLOW = b"GET, HEAD, OPTIONS"
 
@@ -63,7 +63,7 @@ class Pages:
     async def _metrics_text(self, request: Request, address: str) -> Response:
         if not is_loopback(address) and not self._is_token_given(request):
             raise errors.Forbidden("Metrics are for loopback peers, or with METRICS_TOKEN as a bearer token.")
-        return Response(200, await self._metrics(), CONTENT_TYPE.encode())
+        return Response(200, await self._metrics(), CONTENT_TYPE_PLAIN_0_0_4.encode())
 
     def _is_token_given(self, request: Request) -> bool:
         scheme, _, given = (request.header(b"authorization") or "").partition(" ")

@@ -1,9 +1,8 @@
 """Logs: one line an event, as text or JSON, without secrets, on standard error.
 
 The server's events are written by structlog itself: through `logging` they cost twice as much, and each connection
-makes one. Those of libraries come from `logging` and look the same. A line that cannot be written (standard error
-closed, a broken pipe) is dropped without an error. Fields that `structlog.contextvars` binds in a trio task are in the
-lines of that task and of its children.
+makes one. Those of libraries come from `logging` and look the same. Fields that `structlog.contextvars` binds in a
+trio task are in the lines of that task and of its children.
 """
 
 import logging
@@ -38,7 +37,16 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     """
     target = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
-    gathering, rendering = _gathering(), _rendering(style, target)
+    gathering: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+    rendering: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if style == "console":
+        plain = structlog.dev.plain_traceback  # without local variables: they may hold secrets
+        rendering = [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*gathering, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -57,14 +65,13 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
 
 
 class _LineLogger:
-    """Writes rendered lines."""
+    """Writes rendered lines; drops a line that a broken pipe or a closed file does not take."""
 
     def __init__(self, target: TextIO) -> None:
         self._target = target
 
     def write(self, line: str) -> None:
-        """Write one line; drop it if that fails."""
-        with suppress(OSError, ValueError):  # a broken pipe, a closed file
+        with suppress(OSError, ValueError):
             self._target.write(line + "\n")
             self._target.flush()
 
@@ -92,21 +99,3 @@ def _clean(name: str, value: Any) -> Any:
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     return name not in HARMLESS_NAMES and not SECRET_WORDS.isdisjoint(name.lower().split("_"))
-
-
-def _gathering() -> list[Processor]:
-    """The processors that add fields to an event, then redaction."""
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact,
-    ]
-
-
-def _rendering(style: str, target: TextIO) -> list[Processor]:
-    """The processors that make text of an event. A traceback shows no local variables: they may hold secrets."""
-    if style == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]

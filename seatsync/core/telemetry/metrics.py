@@ -1,36 +1,37 @@
 """The server's metrics, in Prometheus' text format.
 
-The values are plain attributes of one object, because some change for every frame: adding to an integer costs an
-eighth of a prometheus-client counter, and a thirtieth of one with labels. A collector turns them into metrics at each
-scrape: a field's metadata is its kind and help text. All of it belongs to the event loop's thread.
+The values are plain attributes, because some change for every frame: adding to an integer costs an eighth of a
+prometheus-client counter, and a thirtieth of one with labels. A field's metadata is its kind and help text. All of it
+belongs to the event loop's thread.
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate
 
 from attrs import define, field, fields
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 PREFIX = "seatsync"
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_PROCESS = ProcessCollector(registry=None)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+@define(eq=False)
 class Histogram:
     """The number of values up to each bound, and in one more place of those above the last."""
 
-    __slots__ = ("bounds", "counts", "total")
+    bounds: tuple[float, ...]
+    counts: list[int] = field(init=False)
+    total: float = 0.0
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    def __attrs_post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Count one value."""
@@ -44,8 +45,8 @@ class Histogram:
 
 
 @define(eq=False)
-class Metrics:
-    """One server's values. Gauges go up and down, counters only up; the parts of the server change the attributes."""
+class Metrics(Collector):
+    """One server's values; the parts of the server change the attributes. Gauges go up and down, counters only up."""
 
     connections: int = field(default=0, metadata={"gauge": "WebSocket connections that are open."})
     subscriptions: int = field(default=0, metadata={"gauge": "Subscriptions of all connections."})
@@ -54,7 +55,8 @@ class Metrics:
     notification_queue_usage: float = field(
         default=0.0, metadata={"gauge": "Fraction of PostgreSQL's notification queue in use."}
     )
-    pool_in_use: int = field(default=0, metadata={"gauge": "Database connections in use."})
+    pool_in_use: Callable[[], int] = field(default=lambda: 0, metadata={"gauge": "Database connections in use."})
+    """Called at each scrape; it must not raise."""
     pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pool may open, at most."})
 
     frames_pushed: int = field(default=0, metadata={"counter": "Frames pushed to subscribers."})
@@ -70,9 +72,8 @@ class Metrics:
     commit_to_push_seconds: Histogram = field(init=False)
     messages: Counter[tuple[str, str]] = field(factory=Counter)
     """Requests by (method, outcome); the outcome is ``success`` or an error code."""
-    request_seconds: dict[str, Histogram] = field(factory=dict)
+    request_seconds: dict[str, Histogram] = field(factory=partial(defaultdict, partial(Histogram, SECONDS)))
     """From a request's arrival to its answer, by method."""
-    _sources: dict[str, Callable[[], float]] = field(factory=dict)
     histograms: dict[str, tuple[str, Histogram]] = field(factory=dict)
     """Help text and values of each histogram without labels, by name."""
 
@@ -84,21 +85,7 @@ class Metrics:
     def answered(self, method: str, outcome: str, seconds: float) -> None:
         """Count one request. ``method`` is a registered name, or ``""``: a client must not invent label values."""
         self.messages[method, outcome] += 1
-        histogram = self.request_seconds.get(method)
-        if histogram is None:
-            histogram = self.request_seconds[method] = Histogram(SECONDS)
-        histogram.observe(seconds)
-
-    def read_from(self, gauge: str, source: Callable[[], float]) -> None:
-        """Read a gauge from ``source`` at each scrape, instead of from its attribute; ``source`` must not raise."""
-        if getattr(fields(Metrics), gauge).metadata.keys() != {"gauge"}:
-            raise ValueError(f"{gauge} is no gauge")
-        self._sources[gauge] = source
-
-    def value(self, name: str) -> float:
-        """Return the present value of a gauge or counter."""
-        source = self._sources.get(name)
-        return float(getattr(self, name) if source is None else source())
+        self.request_seconds[method].observe(seconds)
 
     def add_histogram(self, name: str, meaning: str, bounds: tuple[float, ...]) -> Histogram:
         """Add a histogram, as a domain does for its own; ``name`` is without `PREFIX`."""
@@ -106,38 +93,28 @@ class Metrics:
         self.histograms[name] = (meaning, histogram)
         return histogram
 
-
-class Exposition(Collector):
-    """The text that Prometheus reads: a server's metrics and its process's memory, CPU and descriptors."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-
     def text(self) -> bytes:
-        """Return all metrics in the text format 0.0.4 (`CONTENT_TYPE`)."""
-        return generate_latest(self._registry)
+        """Return all metrics, and the process's memory, CPU and descriptors, in the text format 0.0.4."""
+        return generate_latest(self) + generate_latest(_PROCESS)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their present values."""
         for row in fields(Metrics):
             for kind, meaning in row.metadata.items():
                 family = GaugeMetricFamily if kind == "gauge" else CounterMetricFamily
-                yield family(f"{PREFIX}_{row.name}", meaning, value=self._metrics.value(row.name))
-        for name, (meaning, histogram) in self._metrics.histograms.items():
-            buckets, total = histogram.cumulative(), histogram.total
-            yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, buckets=buckets, sum_value=total)
+                value = getattr(self, row.name)
+                yield family(f"{PREFIX}_{row.name}", meaning, value=value() if callable(value) else value)
+        for name, (meaning, histogram) in self.histograms.items():
+            yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, histogram.cumulative(), histogram.total)
         messages = CounterMetricFamily(
             f"{PREFIX}_messages", "Requests answered, by method and outcome.", labels=["method", "outcome"]
         )
-        for labels, count in self._metrics.messages.items():
+        for labels, count in self.messages.items():
             messages.add_metric(labels, count)
         yield messages
         seconds = HistogramMetricFamily(
             f"{PREFIX}_request_seconds", "From a request's arrival to its answer, by method.", labels=["method"]
         )
-        for method, histogram in self._metrics.request_seconds.items():
-            seconds.add_metric([method], buckets=histogram.cumulative(), sum_value=histogram.total)
+        for method, histogram in self.request_seconds.items():
+            seconds.add_metric([method], histogram.cumulative(), histogram.total)
         yield seconds

@@ -3,6 +3,7 @@
 from typing import Any
 
 import structlog
+from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.bucket import Bucket
@@ -13,10 +14,7 @@ REFUSALS = (1 / 60, 1.0)
 #: The same for any other failure.
 FAILURES = (10.0, 100.0)
 
-#: The codes of those refusals.
-_REFUSALS = frozenset(
-    error.code for error in (errors.RateLimitExceeded, errors.TooManyRequests, errors.TooManyConnections)
-)
+_REFUSALS = {error.code for error in (errors.RateLimitExceeded, errors.TooManyRequests, errors.TooManyConnections)}
 
 logger = structlog.get_logger(__name__)
 
@@ -37,17 +35,16 @@ class Lines:
         return {"left_out": left_out} if left_out else {}
 
 
+@define
 class FailureLog:
     """The lines of failed requests, of all clients together: each error code has its share."""
 
-    def __init__(self) -> None:
-        self._lines: dict[str, Lines] = {}
+    _lines: dict[str, Lines] = field(factory=dict)
 
     def write(self, error: str, **fields: Any) -> None:
         """Log a request that failed with that code, unless the code has used up its share."""
-        lines = self._lines.get(error)
-        if lines is None:
-            lines = self._lines[error] = Lines(*(REFUSALS if error in _REFUSALS else FAILURES))
-        left_out = lines.next()
+        if error not in self._lines:
+            self._lines[error] = Lines(*(REFUSALS if error in _REFUSALS else FAILURES))
+        left_out = self._lines[error].next()
         if left_out is not None:
             logger.info("request_failed", error=error, **fields, **left_out)

@@ -8,7 +8,7 @@ from time import time
 import trio
 import trio.testing
 
-from seatsync.core.telemetry.metrics import Exposition, Metrics
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.serve.worker_metrics import WorkerMetrics, merge_metrics, metrics_directory, metrics_file
 
@@ -123,7 +123,7 @@ def test_merged_metrics_of_real_servers() -> None:
     """No family appears twice, and each sample of one server becomes one of each."""
     metrics = Metrics()
     metrics.answered("user.status", "success", 0.1)
-    report = Exposition(metrics).text()
+    report = metrics.text()
     merged = merge_metrics({0: report, 1: report}).decode().splitlines()
     heads = [line for line in merged if line.startswith("#")]
     assert len(heads) == len(set(heads))

@@ -4,12 +4,12 @@ import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from seatsync.core.telemetry.metrics import SECONDS, Exposition, Histogram, Metrics
+from seatsync.core.telemetry.metrics import SECONDS, Histogram, Metrics
 
 
 def scraped(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample of a scrape by its name and its labels' values, the labels in order."""
-    text = Exposition(metrics).text().decode()
+    text = metrics.text().decode()
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -21,7 +21,7 @@ def test_everything_that_is_counted_is_shown() -> None:
     """Each public attribute is a metric with a sentence of help, and so is each histogram of a domain."""
     metrics = Metrics()
     metrics.add_histogram("batch_rows", "Rows of a batch.", (1.0, 2.0))
-    families = {family.name: family for family in Exposition(metrics).collect()}
+    families = {family.name: family for family in metrics.collect()}
     public = {field.name for field in attrs.fields(Metrics) if not field.name.startswith("_")} - {"histograms"}
     public.add("batch_rows")
     assert set(families) == {f"seatsync_{name}" for name in public}
@@ -42,20 +42,13 @@ def test_gauges_and_counters_are_read_at_the_scrape() -> None:
     assert samples["seatsync_notification_queue_usage", ()] == 0.25
 
 
-def test_a_gauge_may_be_read_from_its_source_at_the_scrape() -> None:
+def test_the_pool_is_read_at_the_scrape() -> None:
     """A value that another object keeps is not kept twice."""
     metrics = Metrics()
     used = [1, 2, 3]
-    metrics.read_from("pool_in_use", lambda: len(used))
+    metrics.pool_in_use = lambda: len(used)
     used.pop()
     assert scraped(metrics)["seatsync_pool_in_use", ()] == 2
-
-
-@pytest.mark.parametrize("name", ["frames_pushed", "messages", "_sources"])
-def test_only_gauges_have_a_source(name: str) -> None:
-    """A counter that goes down would break every rate."""
-    with pytest.raises(ValueError, match="is no gauge"):
-        Metrics().read_from(name, lambda: 0)
 
 
 def test_answers_are_counted_by_method_and_outcome() -> None:
@@ -88,4 +81,4 @@ def test_bounds_ascend() -> None:
 
 def test_the_process_is_shown_too() -> None:
     """A scrape has its memory and descriptors."""
-    assert b"process_open_fds" in Exposition(Metrics()).text()
+    assert b"process_open_fds" in Metrics().text()
