@@ -31,8 +31,8 @@ from seatsync.core.net.listen import make_room
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database, open_loop
-from seatsync.core.postgres.prune import Prune, prune_forever
-from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.prune import prune_forever
+from seatsync.core.postgres.queries import Query, load
 from seatsync.core.protocol.registry import Registry
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
@@ -288,12 +288,12 @@ class _Server:
         return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
 
 
-def _prunes(settings: Settings) -> list[Prune]:
+def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
     hall = load("hall")
     return [
-        Prune(load("user")["prune"], (PRUNE_ROWS,)),
-        Prune(hall["prune_keys"], (PRUNE_ROWS,)),
-        Prune(hall["prune_events"], (settings.event_retention_days, PRUNE_ROWS)),
+        (load("user")["prune"], (PRUNE_ROWS,)),
+        (hall["prune_keys"], (PRUNE_ROWS,)),
+        (hall["prune_events"], (settings.event_retention_days, PRUNE_ROWS)),
     ]
 
 

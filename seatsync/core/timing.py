@@ -85,7 +85,7 @@ class Timing:
     """Between two checks of an unreachable database."""
     connect_s: float = 2.0
     probe_s: float = 2.0
-    """For a LISTEN, and for a probe to come back."""
+    """For a LISTEN and the return of a probe."""
     beat_s: float = 1.0
     """Between two beats of the feed, and for the answer to one."""
     stale_after_s: float = 1.0

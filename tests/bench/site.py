@@ -51,7 +51,7 @@ class Site:
 
         async def make(db: Database) -> Hall:
             hall_id = await seed.hall(db, f"{seats} seats", seats)
-            rows = await db.fetch(Query("seats", "", "select id from seat where hall_id = $1 order by id"), hall_id)
+            rows = await db.fetch(Query("seats", "select id from seat where hall_id = $1 order by id"), hall_id)
             return Hall(hall_id, [row["id"] for row in rows])
 
         return self._do(make)
@@ -78,7 +78,7 @@ class Site:
         """The first column of the first row."""
 
         async def ask(db: Database) -> Any:
-            return await db.fetchval(Query("bench", "", query), *args)
+            return await db.fetchval(Query("bench", query), *args)
 
         return self._do(ask)
 

@@ -23,13 +23,12 @@ PATIENCE_S = 10.0
 
 TIMING = Timing()
 
-NOTIFY = Query("notify", "A test's own.", "select pg_notify('seatsync', $1)")
+NOTIFY = Query("notify", "select pg_notify('seatsync', $1)")
 FEEDS = Query(
     "feeds",
-    "A test's own.",
     "select pid from pg_stat_activity where datname = current_database() and application_name = 'seatsync feed'",
 )
-KILL = Query("kill", "A test's own.", "select pg_terminate_backend($1)")
+KILL = Query("kill", "select pg_terminate_backend($1)")
 
 
 @define(eq=False)
@@ -182,9 +181,7 @@ async def test_feed_is_live_once_everything_is_resynced(feed: Feed, nursery: tri
 
 async def test_notifications_are_delivered_in_order(live: Feed) -> None:
     """All of them, by kind, with what follows the kind."""
-    await live.db.execute(
-        Query("many", "A test's own.", "select pg_notify('seatsync', 'note ' || n) from generate_series(1, 5000) n")
-    )
+    await live.db.execute(Query("many", "select pg_notify('seatsync', 'note ' || n) from generate_series(1, 5000) n"))
     await live.recorder.wait_for("5000")
     assert live.recorder.log == [str(number) for number in range(1, 5001)]
 

@@ -68,11 +68,11 @@ class House:
 
     async def sql(self, statement: str, *args: Any) -> list[Row]:
         """Run a statement as a maintainer would."""
-        return await self.db.fetch(Query("test", "A test's own.", statement), *args)
+        return await self.db.fetch(Query("test", statement), *args)
 
     async def value(self, statement: str, *args: Any) -> Any:
         """The first column of the first row."""
-        return await self.db.fetchval(Query("test", "A test's own.", statement), *args)
+        return await self.db.fetchval(Query("test", statement), *args)
 
     async def register(self, username: str, browser: "Browser | None" = None) -> "Phone":
         """Register a user; returns the authenticator that was enrolled."""

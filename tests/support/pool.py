@@ -14,7 +14,7 @@ SIZE = 3
 
 def query(sql: str) -> Query:
     """A query of the test's own."""
-    return Query("test", "A test's own.", sql)
+    return Query("test", sql)
 
 
 ONE = query("select 1")

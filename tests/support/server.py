@@ -44,11 +44,11 @@ class RunningServer:
 
     async def rows(self, query: str, *args: Any) -> list[Row]:
         """The rows of a query."""
-        return await self.db.fetch(Query("test", "A test's own.", query), *args, timeout=30)
+        return await self.db.fetch(Query("test", query), *args, timeout=30)
 
     async def value(self, query: str, *args: Any) -> Any:
         """The first column of the first row."""
-        return await self.db.fetchval(Query("test", "A test's own.", query), *args, timeout=30)
+        return await self.db.fetchval(Query("test", query), *args, timeout=30)
 
     async def token(self, name: str, role: str = "operator") -> str:
         """A session token of that user, who is added if missing."""

@@ -1,9 +1,8 @@
 """The notification feed: one connection that LISTENs, verifies that it works, and reconnects when lost.
 
 The feed is *live* once a probe that it sent to itself has come back and every follower has caught up. It is *lost* when
-PostgreSQL ends the connection, or when the beat (a query with a deadline, once a second) gets no answer: a frozen
-server and a dead network close nothing. A pooler in transaction mode accepts LISTEN and never delivers: the probe
-detects that.
+PostgreSQL ends the connection, or when the beat (a query once a second) gets no answer in time: a frozen server and a
+dead network close nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,21 +13,16 @@ from typing import Protocol
 
 import structlog
 import trio
+from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.postgres.notifications import Disconnected, Notifications
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 
-_BEAT = "select pg_notification_queue_usage()"
-
 Handlers = Mapping[str, Sequence[Callable[[str], None]]]
 
 logger = structlog.get_logger(__name__)
-
-
-class FeedLost(Exception):
-    """The connection does not work and has to be replaced."""
 
 
 class Follower(Protocol):
@@ -44,27 +38,18 @@ class Follower(Protocol):
         """The loss has lasted `Timing.stale_after_s`, or is over."""
 
 
+@define(eq=False)
 class Listener:
     """Delivers each payload ``<kind> <rest>`` to the handlers of its kind, as ``handler(rest)``, in commit order."""
 
-    def __init__(
-        self,
-        dsn: str,
-        handlers: Handlers,
-        followers: Sequence[Follower],
-        metrics: Metrics,
-        *,
-        channel: str = "seatsync",
-        timing: Timing = Timing(),
-    ) -> None:
-        self._dsn = dsn
-        self._handlers = handlers
-        self._followers = followers
-        self._metrics = metrics
-        self._channel = channel
-        self._timing = timing
-        self._live = trio.Event()
-        self._stale = False
+    dsn: str
+    handlers: Handlers
+    followers: Sequence[Follower]
+    metrics: Metrics
+    channel: str = field(default="seatsync", kw_only=True)
+    timing: Timing = field(factory=Timing, kw_only=True)
+    _live: trio.Event = field(factory=trio.Event, init=False)
+    _stale: bool = field(default=False, init=False)
 
     @property
     def live(self) -> bool:
@@ -77,27 +62,27 @@ class Listener:
 
     async def run(self) -> None:
         """Keep the feed alive until cancelled; a cancellation closes its connection."""
-        backoff_s = self._timing.first_backoff_s
+        backoff_s = self.timing.first_backoff_s
         async with trio.open_nursery() as nursery:
             while True:
                 await self._serve_once()
                 if self.live:
                     self._lose(nursery)
-                    backoff_s = self._timing.first_backoff_s
+                    backoff_s = self.timing.first_backoff_s
                 await trio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, self._timing.last_backoff_s)
+                backoff_s = min(backoff_s * 2, self.timing.last_backoff_s)
 
     async def _serve_once(self) -> None:
         """Use one connection until it is lost."""
         try:
-            with trio.fail_after(self._timing.connect_s):
-                connection = await Notifications.connect(self._dsn, application_name="seatsync feed")
+            with trio.fail_after(self.timing.connect_s):
+                connection = await Notifications.connect(self.dsn, application_name="seatsync feed")
         except (trio.TooSlowError, Disconnected) as error:
             logger.info("feed_unreachable", error=str(error))
             return
         try:
             await self._serve(connection)
-        except* (FeedLost, Disconnected, errors.SeatSyncError) as group:
+        except* (Disconnected, errors.SeatSyncError) as group:
             logger.warning("feed_lost", error=str(group.exceptions[0]))
         except* Exception:
             logger.exception("feed_fault")
@@ -106,48 +91,40 @@ class Listener:
 
     async def _serve(self, connection: Notifications) -> None:
         probe, returned = token_hex(8), trio.Event()
-
-        def check(nonce: str) -> None:
-            if nonce == probe:
-                returned.set()
-
+        handlers = {**self.handlers, "probe": [lambda nonce: returned.set() if nonce == probe else None]}
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.run, partial(_dispatch, {**self._handlers, "probe": [check]}))
-            with _limit(self._timing.probe_s, "LISTEN was not answered"):
-                await connection.value(f"listen {self._channel}")
+            nursery.start_soon(connection.run, partial(_dispatch, handlers))
             with _limit(
-                self._timing.probe_s,
+                self.timing.probe_s,
                 "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself",
             ):
-                await connection.value("select pg_notify($1, $2)", self._channel, f"probe {probe}")
+                await connection.value(f"listen {self.channel}")
+                await connection.value("select pg_notify($1, $2)", self.channel, f"probe {probe}")
                 await returned.wait()
-            for follower in self._followers:
+            for follower in self.followers:
                 await follower.resync()
-            self._become_live()
+            self._live.set()
+            self.metrics.feed_live = 1
+            logger.info("feed_live")
+            if self._stale:
+                self._set_stale(stale=False)
             while True:  # until the connection fails to answer
-                await trio.sleep(self._timing.beat_s)
-                with _limit(self._timing.beat_s, "the database does not answer"):
-                    usage = await connection.value(_BEAT)
-                self._metrics.notification_queue_usage = float(usage)
-
-    def _become_live(self) -> None:
-        self._live.set()
-        self._metrics.feed_live = 1
-        logger.info("feed_live")
-        if self._stale:
-            self._set_stale(stale=False)
+                await trio.sleep(self.timing.beat_s)
+                with _limit(self.timing.beat_s, "the database does not answer"):
+                    usage = await connection.value("select pg_notification_queue_usage()")
+                self.metrics.notification_queue_usage = float(usage)
 
     def _lose(self, nursery: trio.Nursery) -> None:
         self._live = trio.Event()
-        self._metrics.feed_live = 0
-        self._metrics.feed_losses += 1
-        for follower in self._followers:
+        self.metrics.feed_live = 0
+        self.metrics.feed_losses += 1
+        for follower in self.followers:
             follower.lost()
         nursery.start_soon(self._become_stale, self._live)
 
     async def _become_stale(self, live: trio.Event) -> None:
         """Notify the followers of a loss that lasts."""
-        with trio.move_on_after(self._timing.stale_after_s):
+        with trio.move_on_after(self.timing.stale_after_s):
             await live.wait()
             return
         try:
@@ -157,7 +134,7 @@ class Listener:
 
     def _set_stale(self, *, stale: bool) -> None:
         self._stale = stale
-        for follower in self._followers:
+        for follower in self.followers:
             follower.set_stale(stale=stale)
 
 
@@ -172,8 +149,8 @@ def _dispatch(handlers: Handlers, payload: str) -> None:
 
 @contextmanager
 def _limit(seconds: float, sentence: str) -> Iterator[None]:
-    """Cancel the block after ``seconds`` and raise `FeedLost` with that sentence."""
+    """Cancel the block after ``seconds`` and raise `Disconnected` with that sentence."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise FeedLost(sentence)
+        raise Disconnected(sentence)

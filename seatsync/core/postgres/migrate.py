@@ -46,11 +46,12 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """Return the migrations of this version of the code, in order."""
-    found = [file for file in files("seatsync.sql").joinpath("migrations").iterdir() if _FILENAME.fullmatch(file.name)]
-    return [
+    found = [
         Migration(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
-        for file in sorted(found, key=lambda file: file.name)
+        for file in files("seatsync.sql").joinpath("migrations").iterdir()
+        if _FILENAME.fullmatch(file.name)
     ]
+    return sorted(found, key=lambda migration: migration.name)
 
 
 async def migrate(db: Database, known: Sequence[Migration] | None = None, *, timing: Timing = Timing()) -> list[str]:
@@ -69,18 +70,21 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
 
 async def _step(db: Database, known: Sequence[Migration], timeout_s: float) -> str | None:
     """Apply the first missing migration and return its name, ``None`` when there is none."""
-    migration: Migration | None = None
+    failure = "The schema cannot be brought up to date"
     try:
         async with db.transaction(timeout_s) as tx:
             migration = pending(known, await _applied(tx))
             if migration is None:
                 return None
+            failure = f"The migration {migration.name} failed"
             await tx.script("set local search_path = public, pg_temp")
             await tx.script(migration.sql)
             await tx.execute(_QUERIES["migration_done"], migration.name, migration.checksum)
+            return migration.name
     except DatabaseRejected as error:
-        raise MigrationError(_sentence(migration, error)) from error
-    return migration.name
+        if error.sqlstate == _INSUFFICIENT_PRIVILEGE:
+            failure = "The database role may not create the schema"
+        raise MigrationError(f"{failure} ({error.message}).") from error
 
 
 async def _applied(tx: Session) -> dict[str, str]:
@@ -109,11 +113,3 @@ def pending(known: Sequence[Migration], applied: Mapping[str, str]) -> Migration
         if migration.checksum != applied[name]:
             raise MigrationError(f"The migration {name} has changed since it was applied to this database.")
     return known[len(applied)] if len(applied) < len(known) else None
-
-
-def _sentence(migration: Migration | None, error: DatabaseRejected) -> str:
-    if error.sqlstate == _INSUFFICIENT_PRIVILEGE:
-        return f"The database role may not create the schema ({error.message})."
-    if migration is None:
-        return f"The schema cannot be brought up to date ({error.message})."
-    return f"The migration {migration.name} failed ({error.message})."

@@ -35,7 +35,7 @@ _AWAY = ("08", "25006", "53", "57", "58")
 # Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
 _DATA = ("22", "23", "44", "P0")
 
-_KEPT = Query("kept", "The setting of the session.", "select current_setting('seatsync.session', true)")
+_KEPT = Query("kept", "select current_setting('seatsync.session', true)")
 
 _FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
 

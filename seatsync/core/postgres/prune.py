@@ -1,11 +1,9 @@
 """Pruning: remove expired rows in small batches, so that no statement holds locks for long."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 import trio
-from attrs import frozen
 
 from seatsync import errors
 from seatsync.core.postgres.pool import Database, DatabaseRejected
@@ -15,21 +13,16 @@ from seatsync.core.timing import Timing
 logger = structlog.get_logger(__name__)
 
 
-@frozen
-class Prune:
-    """A query that removes one batch and returns its number of rows, 0 also while another server prunes."""
+async def prune_forever(database: Database, prunes: Sequence[tuple[Query, tuple[int, ...]]], timing: Timing) -> None:
+    """Run each query, with its arguments, until nothing is left to remove, every `Timing.prune_s` until cancelled.
 
-    query: Query
-    args: tuple[Any, ...]
-
-
-async def prune_forever(database: Database, prunes: Sequence[Prune], timing: Timing = Timing()) -> None:
-    """Run each query until it has nothing left to remove, every `Timing.prune_s`, until cancelled."""
+    A query removes one batch and returns its number of rows, 0 also while another server prunes.
+    """
     while True:
         await trio.sleep(timing.prune_s)
-        for prune in prunes:
+        for query, args in prunes:
             try:
-                while await database.fetchval(prune.query, *prune.args):  # noqa: ASYNC110 - a pause, not a poll
+                while await database.fetchval(query, *args):  # noqa: ASYNC110 - a pause, not a poll
                     await trio.sleep(timing.prune_batch_s)
             except (errors.DatabaseFault, DatabaseRejected) as error:
-                logger.warning("prune_failed", query=prune.query.name, error=str(error))
+                logger.warning("prune_failed", query=query.name, error=str(error))

@@ -1,4 +1,4 @@
-"""The named queries of ``sql/queries/*.sql``: a name, one line of intent, one statement with parameters.
+"""The named queries of ``sql/queries/*.sql``: a name, one sentence of intent, one statement with parameters.
 
 ::
 
@@ -14,8 +14,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-_NAME = re.compile(r"-- name: ([a-z][a-z0-9_]*)")
-_INTENT = re.compile(r"-- (\S.*)")
+_QUERY = re.compile(r"-- name: ([a-z][a-z0-9_]*)\n-- \S[^\n]*\.\n\s*([^\s;].*?)[\s;]*", re.DOTALL)
 
 
 @frozen
@@ -23,8 +22,6 @@ class Query:
     """One SQL statement with positional parameters."""
 
     name: str
-    summary: str
-    """Its line of intent."""
     sql: str
 
 
@@ -39,27 +36,15 @@ def parse(text: str, filename: str) -> Mapping[str, Query]:
     """Return the queries in ``text``; comments may stand above the first. ``filename`` is for the errors."""
     queries: dict[str, Query] = {}
     preamble, *blocks = re.split(r"^(?=-- name:)", text, flags=re.MULTILINE)
-    for line, content in enumerate(preamble.splitlines(), start=1):
-        if content.strip() and not content.startswith("--"):
-            raise ValueError(f"{filename}:{line}: a statement without a name")
+    if any(line.strip() and not line.startswith("--") for line in preamble.splitlines()):
+        raise ValueError(f"{filename}:1: a statement without a name")
     line = preamble.count("\n") + 1
     for block in blocks:
-        query = _query(block.splitlines(), f"{filename}:{line}")
-        if query.name in queries:
-            raise ValueError(f"{filename}:{line}: a second query named {query.name}")
-        queries[query.name] = query
+        query = _QUERY.fullmatch(block)
+        if query is None:
+            raise ValueError(f"{filename}:{line}: not a lower-case name, a sentence of intent and a statement")
+        if query[1] in queries:
+            raise ValueError(f"{filename}:{line}: a second query named {query[1]}")
+        queries[query[1]] = Query(query[1], query[2])
         line += block.count("\n")
     return MappingProxyType(queries)
-
-
-def _query(block: list[str], place: str) -> Query:
-    name = _NAME.fullmatch(block[0].rstrip())
-    if name is None:
-        raise ValueError(f"{place}: a query's name is lower-case letters, digits and underscores")
-    intent = _INTENT.fullmatch(block[1].rstrip()) if len(block) > 1 else None
-    if intent is None:
-        raise ValueError(f"{place}: {name[1]} needs one line of intent under its name")
-    sql = "\n".join(block[2:]).strip().removesuffix(";").rstrip()
-    if not sql:
-        raise ValueError(f"{place}: {name[1]} has no statement")
-    return Query(name[1], intent[1], sql)

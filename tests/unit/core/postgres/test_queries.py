@@ -14,8 +14,8 @@ def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
     one, two = "-- name: one\n-- The number one.\nselect 1;\n\n", "-- name: two\n-- Two.\nselect\n    2\n"
     text = f"\n-- About numbers.\n\n-- All of them.\n{one}{two}"
     assert parse(text, "numbers.sql") == {
-        "one": Query("one", "The number one.", "select 1"),
-        "two": Query("two", "Two.", "select\n    2"),
+        "one": Query("one", "select 1"),
+        "two": Query("two", "select\n    2"),
     }
 
 
@@ -23,14 +23,15 @@ def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
     ("text", "message"),
     [
         ("select 1;", r"x\.sql:1: a statement without a name"),
-        ("-- About.\n\nselect 1;\n", r"x\.sql:3: a statement without a name"),
-        ("\n-- name: One\n-- One.\nselect 1;", r"x\.sql:2: a query's name is"),
-        ("-- name: one two\n-- One.\nselect 1;", r"x\.sql:1: a query's name is"),
-        ("-- name: one", r"x\.sql:1: one needs one line of intent"),
-        ("-- name: one\nselect 1;", r"x\.sql:1: one needs one line of intent"),
-        ("-- name: one\n--\nselect 1;", r"x\.sql:1: one needs one line of intent"),
-        ("-- name: one\n-- One.\n\n;\n", r"x\.sql:1: one has no statement"),
-        ("-- name: one\n-- One.\n-- name: two\n-- Two.\nselect 2;", r"x\.sql:1: one has no statement"),
+        ("-- About.\n\nselect 1;\n", r"x\.sql:1: a statement without a name"),
+        ("\n-- name: One\n-- One.\nselect 1;", r"x\.sql:2: not a lower-case name"),
+        ("-- name: one two\n-- One.\nselect 1;", r"x\.sql:1: not a lower-case name"),
+        ("-- name: one", r"x\.sql:1: not .* a sentence of intent"),
+        ("-- name: one\nselect 1;", r"x\.sql:1: not .* a sentence of intent"),
+        ("-- name: one\n--\nselect 1;", r"x\.sql:1: not .* a sentence of intent"),
+        ("-- name: one\n-- One\nselect 1;", r"x\.sql:1: not .* a sentence of intent"),
+        ("-- name: one\n-- One.\n\n;\n", r"x\.sql:1: not .* a statement"),
+        ("-- name: one\n-- One.\n-- name: two\n-- Two.\nselect 2;", r"x\.sql:1: not .* a statement"),
         ("-- name: one\n-- One.\nselect 1;\n-- name: one\n-- Uno.\nselect 1;", r"x\.sql:4: a second query named one"),
     ],
 )
@@ -42,13 +43,11 @@ def test_a_malformed_file_is_rejected(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("filename", MODULES)
 def test_the_files_of_the_package(filename: str) -> None:
-    """Each loads, and every intent is a sentence."""
-    queries = load(filename.removesuffix(".sql"))
-    assert queries
-    assert [query.name for query in queries.values() if not query.summary.endswith(".")] == []
+    """Each loads."""
+    assert load(filename.removesuffix(".sql"))
 
 
 def test_queries_cannot_be_replaced() -> None:
     """The loaded queries are read-only."""
     with pytest.raises(TypeError):
-        load("hall")["snapshot"] = Query("snapshot", "None.", "select 1")  # type: ignore[index]  # the point of the test
+        load("hall")["snapshot"] = Query("snapshot", "select 1")  # type: ignore[index]  # the point of the test
