@@ -15,7 +15,8 @@ import trio
 from seatsync import seed
 from seatsync.app import StartError, serve, unless
 from seatsync.config import Settings
-from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
+from seatsync.core.embedded.programs import PostgresError
+from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.net.listen import bind
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.notifications import address_fault

@@ -11,22 +11,19 @@ from attrs import frozen
 
 PORT = 5432
 SOCKET_NAME = f".s.PGSQL.{PORT}"
-MAX_SOCKET_PATH_BYTES = 103
-"""The room in sockaddr_un on every supported system (104 on macOS with the final NUL)."""
+MAX_SOCKET_PATH_BYTES = 103  # of sockaddr_un on macOS, the shortest, without the final NUL
 
 
 @frozen
 class Postmaster:
-    """The server that a `postmaster.pid` names, alive or not.
-
-    `state` is starting, ready, standby or stopping, and empty while the file is being written.
-    """
+    """The server that a `postmaster.pid` names, alive or not. While the file is being written, fields are empty."""
 
     pid: int
     cluster: Path
-    port: int
+    port: str
     socket_directory: str
     state: str
+    """starting, ready, standby or stopping."""
 
     @property
     def alive(self) -> bool:
@@ -58,15 +55,14 @@ def read_postmaster(cluster: Path) -> Postmaster | None:
         pid = abs(int(lines[0]))
     except (OSError, ValueError, IndexError):
         return None
-    lines += [""] * (8 - len(lines))
-    port = int(lines[3]) if lines[3].isdigit() else 0
-    return Postmaster(pid, cluster, port, lines[4].strip(), lines[7].strip())
+    _, _, _, port, sockets, _, _, state = (line.strip() for line in [*lines, *8 * [""]][:8])
+    return Postmaster(pid, cluster, port, sockets, state)
 
 
 def disown_postmaster(cluster: Path) -> None:
-    """Replace the pid in a stale `postmaster.pid` by ours, so that a new server starts even if the pid is in use again.
+    """Replace the pid in a stale `postmaster.pid`, which may be in use again, by ours, which PostgreSQL ignores there.
 
-    PostgreSQL ignores its parent's pid there. The other lines stay: they lead it to remaining backends of the old one.
+    The other lines stay: they lead it to remaining backends of the old server.
     """
     path = cluster / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError):
@@ -92,4 +88,4 @@ def socket_directory(data_dir: Path) -> Path:
     if short and re.fullmatch(r"[A-Za-z0-9/._+-]+", str(inside)):
         return inside
     digest = sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    return Path("/tmp") / f"seatsync-{os.geteuid()}-{digest}"  # noqa: S108 -- its owner and mode are checked
+    return Path(f"/tmp/seatsync-{os.geteuid()}-{digest}")  # noqa: S108 -- its owner and mode are checked

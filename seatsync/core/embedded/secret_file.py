@@ -2,12 +2,11 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from seatsync.config import ConfigError
 from seatsync.config_text import MIN_SECRET_BYTES
-
-SECRET_BYTES = 32
 
 
 def read_or_make_secret(path: Path) -> str:
@@ -26,13 +25,13 @@ def read_or_make_secret(path: Path) -> str:
 
 def _make(path: Path) -> None:
     aside = path.with_suffix(f".{os.getpid()}")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 -- by descriptor
-        file.write(f"{secrets.token_hex(SECRET_BYTES)}\n")
+    aside.touch(mode=0o600)
+    with aside.open("w") as file:
+        file.write(f"{secrets.token_hex(32)}\n")
         file.flush()
         os.fsync(file.fileno())
     try:
-        path.hardlink_to(aside)
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):
+            path.hardlink_to(aside)
     finally:
         aside.unlink()

@@ -24,8 +24,6 @@ from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_c
 from seatsync.core.embedded.files import disown_postmaster, read_major, read_postmaster, socket_directory
 from seatsync.core.embedded.programs import PostgresError, Programs, find_programs, last_line
 
-__all__ = ["EmbeddedPostgres", "PostgresError"]
-
 START_TIMEOUT_S = 60.0
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 """Fast shutdown, immediate shutdown, kill (PostgreSQL manual, "Shutting Down the Server")."""
@@ -78,11 +76,10 @@ class EmbeddedPostgres:
                     create_cluster(self._programs, self._cluster, durable=self._durable)
                 check_major(self._programs, self._cluster)
                 self.dsn = self._attach(self._programs)
-        except OSError as error:
+        except BaseException as error:
             self.stop()
-            raise PostgresError(f"{self.data_dir} (SEATSYNC_DATA) cannot be used: {error}.") from None
-        except BaseException:
-            self.stop()
+            if isinstance(error, OSError):
+                raise PostgresError(f"{self.data_dir} (SEATSYNC_DATA) cannot be used: {error}.") from None
             raise
         return self.dsn
 
@@ -119,7 +116,8 @@ class EmbeddedPostgres:
                 process.wait(patience_s)
                 break
         if self._sockets.parent != self.data_dir:
-            self._remove_socket_directory()
+            with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):  # unless another process uses it
+                self._sockets.rmdir()
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -127,19 +125,6 @@ class EmbeddedPostgres:
         with (self.data_dir / "lock").open("w") as lock:
             fcntl.flock(lock, how)
             yield
-
-    def _make_socket_directory(self, programs: Programs) -> None:
-        """Create it, or use our own; under another owner it would give away our traffic."""
-        self._sockets.mkdir(mode=0o700, exist_ok=True)
-        programs.identity.own(self._sockets)
-        found = self._sockets.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._cluster.stat().st_uid or found.st_mode & 0o077:
-            raise PostgresError(f"{self._sockets} is not a directory of ours alone: remove it.")
-
-    def _remove_socket_directory(self) -> None:
-        """Remove it unless another process uses it: one that holds the lock, or a server."""
-        with suppress(OSError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            self._sockets.rmdir()
 
     def _attach(self, programs: Programs) -> str:
         """Join the running server, or launch one; wait until it is ready, and return its DSN."""
@@ -164,7 +149,12 @@ class EmbeddedPostgres:
 
     def _launch(self, programs: Programs) -> None:
         """Start the server. The caller holds the lock, and no server is running."""
-        self._make_socket_directory(programs)
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        programs.identity.own(self._sockets)
+        found = self._sockets.lstat()
+        # Under another owner it would give away our traffic.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._cluster.stat().st_uid or found.st_mode & 0o077:
+            raise PostgresError(f"{self._sockets} is not a directory of ours alone: remove it.")
         disown_postmaster(self._cluster)
         if self._log_path.exists() and self._log_path.stat().st_size > self._max_log_bytes:
             self._log_path.replace(self._log_path.with_suffix(".log.1"))

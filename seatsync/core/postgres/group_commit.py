@@ -75,7 +75,7 @@ class GroupCommit(Generic[C, R]):
         A deadline may pass during the commit, by `Timing.least_commit_s` at most.
         """
         now = trio.current_time()
-        _expire(ticket for ticket in batch if ticket.deadline <= now)
+        _settle([ticket for ticket in batch if ticket.deadline <= now], errors.ServiceUnavailable(retry_after=1.0))
         batch = [ticket for ticket in batch if ticket.deadline > now]
         if not batch:
             return
@@ -88,10 +88,10 @@ class GroupCommit(Generic[C, R]):
         except DatabaseRejected as error:
             await self._rejected(batch, error)
         except errors.SeatSyncError as error:
-            _settle_all(batch, error)
+            _settle(batch, error)
         except Exception:
             logger.exception("write_fault")
-            _settle_all(batch, errors.InternalServerError())
+            _settle(batch, errors.InternalServerError())
         else:
             self._unanswered += answers
             if self._queue:
@@ -130,15 +130,14 @@ class GroupCommit(Generic[C, R]):
             await self._commit(batch[middle:])
         else:
             logger.error("write_rejected", exc_info=error)
-            _settle_all(batch, errors.InternalServerError())
+            _settle(batch, errors.InternalServerError())
 
     async def _free(self, changes: Sequence[C]) -> Set[Hashable]:
         try:
             return await self.free(changes)
-        except errors.SeatSyncError:
-            return frozenset()
-        except Exception:
-            logger.exception("write_fault")
+        except Exception as error:
+            if not isinstance(error, errors.SeatSyncError):
+                logger.exception("write_fault")
             return frozenset()
 
     async def _poll_blocked(self) -> None:
@@ -148,15 +147,12 @@ class GroupCommit(Generic[C, R]):
             self._blocked = trio.Event()
             while any(self._queue.blocked):
                 await trio.sleep(self.timing.blocked_poll_s)
-                _expire(self._queue.expire(trio.current_time()), self.blocked_message)
+                late = self._queue.expire(trio.current_time())
+                _settle(late, errors.ServiceUnavailable(self.blocked_message, retry_after=1.0))
                 self._queue.unblock(await self._free([ticket.change for ticket in self._queue.blocked]))
                 self._arrived.set()
 
 
-def _expire(tickets: Iterable[Ticket[C, R]], message: str | None = None) -> None:
-    _settle_all(tickets, errors.ServiceUnavailable(message, retry_after=1.0))
-
-
-def _settle_all(tickets: Iterable[Ticket[C, R]], outcome: Outcome[R]) -> None:
+def _settle(tickets: Iterable[Ticket[C, R]], outcome: Outcome[R]) -> None:
     for ticket in tickets:
         ticket.settle(outcome)

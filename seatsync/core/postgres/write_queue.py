@@ -126,10 +126,9 @@ class WriteQueue(Generic[C, R]):
     def expire(self, now: float) -> list[Ticket[C, R]]:
         """Remove and return the blocked tickets whose deadline has passed."""
         late = [ticket for ticket in self.blocked if ticket.deadline <= now]
-        for group, tickets in list(self._blocked.items()):
-            self._blocked[group] = deque(ticket for ticket in tickets if ticket.deadline > now)
-            if not self._blocked[group]:
-                del self._blocked[group]
+        for ticket in late:
+            self._blocked[ticket.change.group].remove(ticket)
+        self._blocked = {group: tickets for group, tickets in self._blocked.items() if tickets}
         return late
 
     def unblock(self, free: Set[Hashable]) -> None:

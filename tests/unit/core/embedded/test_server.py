@@ -18,7 +18,8 @@ import pytest
 
 from seatsync.core.embedded import launch, programs
 from seatsync.core.embedded.files import Postmaster, read_postmaster, socket_directory
-from seatsync.core.embedded.server import EmbeddedPostgres, PostgresError
+from seatsync.core.embedded.programs import PostgresError
+from seatsync.core.embedded.server import EmbeddedPostgres
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
