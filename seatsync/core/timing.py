@@ -25,9 +25,8 @@ class Timing:
     settled_s: float = 30.0
     """A worker that has run for this long starts the backoff anew."""
     metrics_write_s: float = 1.0
-    """Between two writes of a worker's metrics."""
     metrics_stale_s: float = 5.0
-    """Age at which a worker's metrics are left out of the others'."""
+    """Between two writes of a worker's metrics, and the age at which they are left out of the others'."""
     postgres_check_s: float = 1.0
     """Between two checks that the embedded PostgreSQL runs."""
     seed_s: float = 300.0
@@ -51,9 +50,8 @@ class Timing:
     last_writes_s: float = 2.5
     """From the start of a close until its connection's writes are answered, at most."""
     ping_after_s: float = 25.0
-    """Silence before a ping."""
     drop_after_s: float = 60.0
-    """Silence before the connection is dropped."""
+    """Silence before a ping, and before the connection is dropped."""
     slow_for_s: float = 120.0
     """Backpressure before the connection is closed with 4008."""
     login_close_s: float = 1.0
@@ -69,9 +67,8 @@ class Timing:
     retry_s: float = 0.25
     """Before a channel queries an unreachable database again."""
     idle_channel_s: float = 60.0
-    """For how long a channel without subscribers keeps its history and snapshot."""
     evict_s: float = 10.0
-    """Between two searches for idle channels."""
+    """For how long a channel without subscribers keeps its history and snapshot; between two searches for such."""
     gather_s: float = 0.1
     """Between two coalesced updates."""
 
@@ -98,16 +95,14 @@ class Timing:
     migrate_s: float = 600.0
     """For one migration, with the wait for another server's."""
     prune_s: float = 60.0
-    """Between two rounds of pruning."""
     prune_batch_s: float = 0.2
-    """Between two batches of a round."""
+    """Between two rounds of pruning, and between two batches of a round."""
 
     # Writes
     write_s: float = 2.0
     """From a change's arrival in the queue to its outcome."""
     commit_s: float = 1.5
-    """For one batch, at most."""
     least_commit_s: float = 0.5
-    """For one batch, at least, however close a deadline in it is."""
+    """For one batch, at most, and at least, however close a deadline in it is."""
     blocked_poll_s: float = 0.05
     """Between two checks whether blocked groups are free again."""

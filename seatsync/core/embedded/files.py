@@ -16,47 +16,45 @@ MAX_SOCKET_PATH_BYTES = 103  # of sockaddr_un on macOS, the shortest, without th
 
 @frozen
 class Postmaster:
-    """The server that a `postmaster.pid` names, alive or not. While the file is being written, fields are empty."""
+    """A running server, as its `postmaster.pid` describes it; fields are empty while it writes the file."""
 
-    pid: int
-    cluster: Path
     port: str
     socket_directory: str
     state: str
     """starting, ready, standby or stopping."""
 
     @property
-    def alive(self) -> bool:
-        """Its process exists and serves that cluster.
-
-        After a crash or a reboot the pid may be another process's. A postmaster's working directory is its cluster;
-        where that may not be read, any PostgreSQL counts.
-        """
-        with suppress(OSError):
-            if sys.platform != "linux":
-                os.kill(self.pid, 0)
-                return True
-            try:
-                return Path(f"/proc/{self.pid}/cwd").samefile(self.cluster)
-            except PermissionError:
-                return Path(f"/proc/{self.pid}/comm").read_text().strip() == "postgres"
-        return False
-
-    @property
     def ready(self) -> bool:
         """It accepts connections."""
-        return self.state == "ready" and self.alive
+        return self.state == "ready"
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
-    """Read `postmaster.pid` (pidfile.h in PostgreSQL's source); None if it is missing or still empty."""
+    """Read `postmaster.pid` (pidfile.h in PostgreSQL's source); None if it is missing, still empty or stale."""
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
         pid = abs(int(lines[0]))
     except (OSError, ValueError, IndexError):
         return None
     _, _, _, port, sockets, _, _, state = (line.strip() for line in [*lines, *8 * [""]][:8])
-    return Postmaster(pid, cluster, port, sockets, state)
+    return Postmaster(port, sockets, state) if _serves(pid, cluster) else None
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    """Return whether the process exists and serves that cluster.
+
+    After a crash or a reboot the pid may be another process's. A postmaster's working directory is its cluster; where
+    that may not be read, any PostgreSQL counts.
+    """
+    with suppress(OSError):
+        if sys.platform != "linux":
+            os.kill(pid, 0)
+            return True
+        try:
+            return Path(f"/proc/{pid}/cwd").samefile(cluster)
+        except PermissionError:
+            return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+    return False
 
 
 def disown_postmaster(cluster: Path) -> None:

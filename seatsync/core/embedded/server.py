@@ -1,8 +1,5 @@
 """A private PostgreSQL under the data directory, tied to the life of this process.
 
-    with EmbeddedPostgres(settings.data_dir) as postgres:
-        ... postgres.dsn ...
-
 It listens on a Unix socket that only its owner can reach, and on no port. The first process on a data directory starts
 the server and stops it; another process joins the running server, and takes over if it ends.
 
@@ -95,7 +92,7 @@ class EmbeddedPostgres:
             raise RuntimeError("the embedded PostgreSQL has not been started")
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                if self._runs():
+                if read_postmaster(self._cluster) is not None:
                     return False
                 check_major(self._programs, self._cluster)
                 self._launch(self._programs)
@@ -133,7 +130,7 @@ class EmbeddedPostgres:
             postmaster = read_postmaster(self._cluster)
             if postmaster is not None and postmaster.ready:
                 return f"postgresql://{USER}@/{DATABASE}?host={postmaster.socket_directory}&port={postmaster.port}"
-            if self._process is None and not self._runs():
+            if self._process is None and postmaster is None:
                 self._launch(programs)
             if self._process is not None and self._process.poll() is not None:
                 self._process = None
@@ -142,10 +139,6 @@ class EmbeddedPostgres:
         raise PostgresError(
             f"The PostgreSQL in {self._cluster} is not ready after {START_TIMEOUT_S:.0f} s; see {self._log_path}."
         )
-
-    def _runs(self) -> bool:
-        postmaster = read_postmaster(self._cluster)
-        return postmaster is not None and postmaster.alive
 
     def _launch(self, programs: Programs) -> None:
         """Start the server. The caller holds the lock, and no server is running."""

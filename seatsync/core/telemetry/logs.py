@@ -22,8 +22,6 @@ SECRET_WORDS = frozenset(
 )
 """A value is redacted when its name has one of these words, as ``visitor_cookie`` has."""
 
-HARMLESS_NAMES = frozenset({"close_code"})
-
 PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
 
 QUIET = ("asyncio", "asyncpg", "trio-websocket", "trio_asyncio", "wsproto")
@@ -98,4 +96,4 @@ def _clean(name: str, value: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
-    return name not in HARMLESS_NAMES and not SECRET_WORDS.isdisjoint(name.lower().split("_"))
+    return name != "close_code" and not SECRET_WORDS.isdisjoint(name.lower().split("_"))
