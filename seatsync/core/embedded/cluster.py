@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from seatsync.core.embedded.files import PORT, read_major
+from seatsync.core.embedded.files import PORT
 from seatsync.core.embedded.programs import PostgresError, Programs
 
 USER = DATABASE = "seatsync"
@@ -64,10 +64,8 @@ def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
 
 
 def check_major(programs: Programs, cluster: Path) -> None:
-    """Raise PostgresError for a cluster of another major version, whose files this one cannot read."""
-    made_by = read_major(cluster)
-    if made_by is None:
-        raise PostgresError(f"The database in {cluster} is gone.")
+    """Raise PostgresError for a cluster of another major version, whose files this one cannot read, or OSError."""
+    made_by = int((cluster / "PG_VERSION").read_text())
     if made_by != programs.major:
         raise PostgresError(
             f"The data in {cluster} was made by PostgreSQL {made_by}, and the installed one is"

@@ -1,4 +1,4 @@
-"""The files of a data directory: `postmaster.pid`, `PG_VERSION` and the socket."""
+"""The files of a data directory: `postmaster.pid` and the socket."""
 
 import os
 import re
@@ -66,14 +66,6 @@ def disown_postmaster(cluster: Path) -> None:
     with suppress(FileNotFoundError, ValueError):
         _, *rest = path.read_text().splitlines(keepends=True)
         path.write_text("".join([f"{os.getpid()}\n", *rest]))
-
-
-def read_major(cluster: Path) -> int | None:
-    """Return the major version of PostgreSQL that made the cluster, None if there is no cluster."""
-    try:
-        return int((cluster / "PG_VERSION").read_text())
-    except FileNotFoundError:
-        return None
 
 
 def socket_directory(data_dir: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_cluster, parameters
-from seatsync.core.embedded.files import disown_postmaster, read_major, read_postmaster, socket_directory
+from seatsync.core.embedded.files import disown_postmaster, read_postmaster, socket_directory
 from seatsync.core.embedded.programs import PostgresError, Programs, find_programs, last_line
 
 START_TIMEOUT_S = 60.0
@@ -43,7 +43,7 @@ class EmbeddedPostgres:
         self._log_path = self.data_dir / "postgres.log"
         self._log_start = 0
         self._sockets = socket_directory(self.data_dir)
-        self._programs: Programs | None = None
+        self._programs: Programs
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -58,8 +58,8 @@ class EmbeddedPostgres:
         """The server's process id, None if this process has not started it."""
         return None if self._process is None else self._process.pid
 
-    def start(self) -> str:
-        """Start or join the server, create the database first if there is none, and return the DSN.
+    def start(self) -> None:
+        """Start or join the server; create the database first if there is none.
 
         Blocks until it accepts connections. Raises PostgresError and leaves no server running then.
         """
@@ -69,16 +69,15 @@ class EmbeddedPostgres:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
                 self._programs = find_programs(self.data_dir, self._cluster)
-                if read_major(self._cluster) is None:
+                if not (self._cluster / "PG_VERSION").exists():
                     create_cluster(self._programs, self._cluster, durable=self._durable)
                 check_major(self._programs, self._cluster)
-                self.dsn = self._attach(self._programs)
+                self.dsn = self._attach()
         except BaseException as error:
             self.stop()
             if isinstance(error, OSError):
                 raise PostgresError(f"{self.data_dir} (SEATSYNC_DATA) cannot be used: {error}.") from None
             raise
-        return self.dsn
 
     def ensure_running(self) -> bool:
         """Launch the server again if it has ended, ours or the joined one; return whether it had.
@@ -88,14 +87,12 @@ class EmbeddedPostgres:
         """
         if self._process is not None and self._process.poll() is None:
             return False
-        if self._programs is None:
-            raise RuntimeError("the embedded PostgreSQL has not been started")
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if read_postmaster(self._cluster) is not None:
                     return False
                 check_major(self._programs, self._cluster)
-                self._launch(self._programs)
+                self._launch()
         except BlockingIOError:
             return False  # another process is starting it
         except OSError as error:
@@ -123,7 +120,7 @@ class EmbeddedPostgres:
             fcntl.flock(lock, how)
             yield
 
-    def _attach(self, programs: Programs) -> str:
+    def _attach(self) -> str:
         """Join the running server, or launch one; wait until it is ready, and return its DSN."""
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < give_up_at:
@@ -131,7 +128,7 @@ class EmbeddedPostgres:
             if postmaster is not None and postmaster.ready:
                 return f"postgresql://{USER}@/{DATABASE}?host={postmaster.socket_directory}&port={postmaster.port}"
             if self._process is None and postmaster is None:
-                self._launch(programs)
+                self._launch()
             if self._process is not None and self._process.poll() is not None:
                 self._process = None
                 self._check_exit()
@@ -140,10 +137,10 @@ class EmbeddedPostgres:
             f"The PostgreSQL in {self._cluster} is not ready after {START_TIMEOUT_S:.0f} s; see {self._log_path}."
         )
 
-    def _launch(self, programs: Programs) -> None:
+    def _launch(self) -> None:
         """Start the server. The caller holds the lock, and no server is running."""
         self._sockets.mkdir(mode=0o700, exist_ok=True)
-        programs.identity.own(self._sockets)
+        self._programs.identity.own(self._sockets)
         found = self._sockets.lstat()
         # Under another owner it would give away our traffic.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._cluster.stat().st_uid or found.st_mode & 0o077:
@@ -154,7 +151,7 @@ class EmbeddedPostgres:
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
             arguments = parameters(durable=self._durable, sockets=self._sockets)
-            self._process = programs.spawn(self._cluster, log, "-D", str(self._cluster), *arguments)
+            self._process = self._programs.spawn(self._cluster, log, "-D", str(self._cluster), *arguments)
 
     def _check_exit(self) -> None:
         """Return if the last backends of a killed server are still ending, for a retry; else raise PostgresError."""

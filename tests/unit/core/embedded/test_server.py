@@ -151,12 +151,12 @@ def test_ensure_running_revives_what_was_joined(made_data_dir: Path) -> None:
     """Under the same address."""
     postgres = EmbeddedPostgres(made_data_dir, durable=False)
     with another_process(made_data_dir):
-        dsn = postgres.start()
+        postgres.start()
     try:
         assert postgres.ensure_running()
         wait_until_ready(made_data_dir / "postgres")
         assert not postgres.ensure_running()
-        assert fetchval(dsn, "select 1") == 1
+        assert fetchval(postgres.dsn, "select 1") == 1
     finally:
         postgres.stop()
 
