@@ -34,7 +34,11 @@ def _assume(identity: str) -> None:
     kind, *ids = identity.split(":")
     try:
         if kind == "namespace":
-            _enter_namespace(*ids)
+            if ctypes.CDLL(None).unshare(CLONE_NEWUSER) != 0:
+                sys.exit(NO_NAMESPACE)
+            Path("/proc/self/setgroups").write_text("deny")
+            for name, number in zip(("uid_map", "gid_map"), ids, strict=True):
+                Path("/proc/self", name).write_text(f"{number} 0 1")
         elif kind == "account":
             uid, gid = map(int, ids)
             os.setgroups([])
@@ -42,15 +46,6 @@ def _assume(identity: str) -> None:
             os.setuid(uid)
     except (OSError, AttributeError):
         sys.exit(NO_NAMESPACE if kind == "namespace" else NO_ACCOUNT)
-
-
-def _enter_namespace(uid: str, gid: str) -> None:
-    """Map root to UID and GID in a new user namespace; raises OSError where that is not permitted."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{uid} 0 1")
-    Path("/proc/self/gid_map").write_text(f"{gid} 0 1")
 
 
 def _die_with(parent: int) -> None:

@@ -83,15 +83,16 @@ def find_programs(directory: Path, cluster: Path) -> Programs:
         return _verified(Identity("self"), directory)
     owner = cluster.stat() if cluster.exists() else None
     if owner is not None and owner.st_uid != 0:
-        return _verified(_account(owner.st_uid, owner.st_gid), directory)
-    uid, gid = _unprivileged()
-    try:
-        return _verified(Identity(f"namespace:{uid}:{gid}"), directory)
-    except PostgresError:
-        if owner is not None:
-            raise
-    directory.chmod(0o711)  # for the account to pass through; the secret in it stays readable to us alone
-    return _verified(_account(uid, gid), directory)
+        uid, gid = owner.st_uid, owner.st_gid
+    else:
+        uid, gid = _unprivileged()
+        try:
+            return _verified(Identity(f"namespace:{uid}:{gid}"), directory)
+        except PostgresError:
+            if owner is not None:
+                raise
+        directory.chmod(0o711)  # for the account to pass through; the secret in it stays readable to us alone
+    return _verified(Identity(f"account:{uid}:{gid}", (uid, gid)), directory)
 
 
 def find_program(name: str) -> Path | None:
@@ -109,10 +110,6 @@ def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     faults = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)]
     return (faults or lines or [""])[-1]
-
-
-def _account(uid: int, gid: int) -> Identity:
-    return Identity(f"account:{uid}:{gid}", (uid, gid))
 
 
 def _unprivileged() -> tuple[int, int]:

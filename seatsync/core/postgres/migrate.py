@@ -2,11 +2,9 @@
 
 Each runs in a transaction that also inserts its row into ``schema_migration``, with the checksum of its text. The
 transaction takes an advisory lock before it reads the applied migrations, so any number of servers may start at once.
-The lock ends with the transaction, so it works through a pooler, too.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
@@ -20,7 +18,6 @@ from seatsync.errors import Failure
 
 OLDEST_POSTGRESQL = 15
 
-_FILENAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _INSUFFICIENT_PRIVILEGE = "42501"
 _QUERIES = load("system")
 
@@ -49,7 +46,7 @@ def migrations() -> list[Migration]:
     found = [
         Migration(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
         for file in files("seatsync.sql").joinpath("migrations").iterdir()
-        if _FILENAME.fullmatch(file.name)
+        if file.name.endswith(".sql")
     ]
     return sorted(found, key=lambda migration: migration.name)
 
