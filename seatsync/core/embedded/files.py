@@ -10,7 +10,6 @@ from pathlib import Path
 from attrs import frozen
 
 PORT = 5432
-SOCKET_NAME = f".s.PGSQL.{PORT}"
 MAX_SOCKET_PATH_BYTES = 103  # of sockaddr_un on macOS, the shortest, without the final NUL
 
 
@@ -20,13 +19,8 @@ class Postmaster:
 
     port: str
     socket_directory: str
-    state: str
-    """starting, ready, standby or stopping."""
-
-    @property
-    def ready(self) -> bool:
-        """It accepts connections."""
-        return self.state == "ready"
+    ready: bool
+    """It accepts connections."""
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
@@ -37,7 +31,7 @@ def read_postmaster(cluster: Path) -> Postmaster | None:
     except (OSError, ValueError, IndexError):
         return None
     _, _, _, port, sockets, _, _, state = (line.strip() for line in [*lines, *8 * [""]][:8])
-    return Postmaster(port, sockets, state) if _serves(pid, cluster) else None
+    return Postmaster(port, sockets, state == "ready") if _serves(pid, cluster) else None
 
 
 def _serves(pid: int, cluster: Path) -> bool:
@@ -74,7 +68,7 @@ def socket_directory(data_dir: Path) -> Path:
     It is always the same for a data directory, so that the DSN survives a restart.
     """
     inside = data_dir / "run"
-    short = len(os.fsencode(inside / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES
+    short = len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES
     if short and re.fullmatch(r"[A-Za-z0-9/._+-]+", str(inside)):
         return inside
     digest = sha256(os.fsencode(data_dir)).hexdigest()[:12]
