@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import evolve
+from attrs import define, evolve
 
 from seatsync import errors
 from seatsync.cinema.live_list import LiveList
@@ -33,7 +33,7 @@ from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import prune_forever
 from seatsync.core.postgres.queries import Query, load
-from seatsync.core.protocol.registry import Registry
+from seatsync.core.protocol.registry import Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
@@ -45,9 +45,10 @@ from seatsync.hall.notifications import hall_handler
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
 from seatsync.user.feed import UserFeed
-from seatsync.user.methods import LOGIN_STATE, UserMethods
+from seatsync.user.messages import GUEST
+from seatsync.user.methods import SUBSCRIBE as SUBSCRIBE_LOGIN
+from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
-from seatsync.user.store import UserStore
 from seatsync.user.tokens import Tokens
 
 #: Rows that one pruning statement removes at most.
@@ -84,17 +85,11 @@ async def serve(
         Database.open(settings.database_url or "", settings.db_pool_size, timing=timing) as database,
         trio.open_nursery() as background,
     ):
-        server = _Server(settings, database, background, metrics or Metrics(), metrics_text, timing=timing)
+        server = _Server(settings, database, background, metrics or Metrics(), metrics_text, timing)
         async with unless(stop):
             await server.start()
         if not stop.is_set():
-            accept = partial(
-                accept_forever,
-                burst=BURST if settings.workers == 1 else SHARED_BURST,
-                timing=timing,
-                slow_bytes=slow_bytes,
-            )
-            await _serve_until(stop, server, listening, started, accept)
+            await server.run(listening, started, stop, slow_bytes)
         background.cancel_scope.cancel()
 
 
@@ -112,48 +107,20 @@ async def unless(stop: trio.Event) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-async def _serve_until(
-    stop: trio.Event,
-    server: "_Server",
-    listening: Sequence[socket],
-    started: Callable[[], Awaitable[None]],
-    accept: Callable[..., Awaitable[None]],
-) -> None:
-    """Accept connections until ``stop`` is set, then give all of them `DRAIN_TIMEOUT` to close."""
-    async with trio.open_nursery() as served:
-        async with trio.open_nursery() as accepting:
-            for one in listening:
-                accepting.start_soon(accept, one, server.socket_limits, server.http.serve, served)
-            await started()
-            await stop.wait()
-            server.stopping = True
-            accepting.cancel_scope.cancel()
-        for one in listening:
-            one.close()
-        server.finish()
-        served.cancel_scope.deadline = trio.current_time() + server.settings.drain_timeout_s
-
-
+@define(eq=False, slots=False)
 class _Server:
     """The parts of one running server: the database's side, then the clients' side."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        background: trio.Nursery,
-        metrics: Metrics,
-        metrics_text: Callable[[], Awaitable[bytes]] | None,
-        *,
-        timing: Timing,
-    ) -> None:
-        self.settings = settings
-        self.stopping = False
-        """The drain has begun."""
-        self._database = database
-        self._background = background
-        self._metrics = metrics
-        self._timing = timing
+    _settings: Settings
+    _database: Database
+    _background: trio.Nursery
+    _metrics: Metrics
+    _metrics_text: Callable[[], Awaitable[bytes]] | None
+    _timing: Timing
+    _stopping: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        settings, database, metrics, timing = self._settings, self._database, self._metrics, self._timing
         self._failures = FailureLog()
         metrics.pool_size = database.size
         metrics.pool_in_use = lambda: database.in_use
@@ -172,25 +139,26 @@ class _Server:
             self._spawn,
             metrics,
             limits,
-            LOGIN_STATE,
+            login_method=SUBSCRIBE_LOGIN,
+            guest=encode(GUEST),
             limit=settings.max_connections,
             public_view=settings.public_view,
             timing=timing,
         )
-        self._users = UserFeed(UserStore(database), self._connections)
+        self._users = UserFeed(database, self._connections)
         self._listener = self._build_listener()
-        self.socket_limits = SocketLimits(
+        self._socket_limits = SocketLimits(
             connections=settings.max_connections,
             connections_per_address=settings.max_connections_per_address,
             requests_per_s=settings.requests_per_s,
             trusted_proxies=settings.trusted_proxies,
         )
-        self.http = self._build_http(limits, metrics_text or self._own_metrics)
+        self._http = self._build_http(limits)
 
     def _build_listener(self) -> Listener:
         cinemas, users = self._cinemas, self._users
         return Listener(
-            self.settings.listen_url or self._database.dsn,
+            self._settings.listen_url or self._database.dsn,
             {
                 "hall": [hall_handler(self._channels), cinemas.hall_changed],
                 "cinema": [cinemas.cinema_changed],
@@ -203,9 +171,10 @@ class _Server:
             timing=self._timing,
         )
 
-    def _build_http(self, limits: ClientLimits, metrics_text: Callable[[], Awaitable[bytes]]) -> HttpServer:
-        settings, secret = self.settings, self.settings.jwt_secret or ""
+    def _build_http(self, limits: ClientLimits) -> HttpServer:
+        settings, secret = self._settings, self._settings.jwt_secret or ""
         tokens = Tokens(secret)
+        metrics_text = self._metrics_text or self._own_metrics
         cookies = Cookies(secret, secure=settings.cookie_secure, visitor_path="/api/user/")
         self._registry = Registry(
             [
@@ -215,7 +184,7 @@ class _Server:
             ],
             public_view=settings.public_view,
         )
-        authenticator = Authenticator(UserStore(self._database), tokens, cookies, self._spawn)
+        authenticator = Authenticator(self._database, tokens, cookies, self._spawn)
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
             Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
@@ -241,11 +210,11 @@ class _Server:
             self._listener.run,
             self._writer.run,
             self._cinemas.run,
-            self._connections.keepalive.run,
+            self._connections.keep_alive,
             self._channels.evict_forever,
         ):
             self._background.start_soon(task)
-        self._background.start_soon(prune_forever, self._database, _prunes(self.settings), self._timing)
+        self._background.start_soon(prune_forever, self._database, _prunes(self._settings), self._timing)
         with trio.move_on_after(self._timing.feed_start_s) as scope:
             await self._listener.wait_live()
         if scope.cancelled_caught:
@@ -253,10 +222,35 @@ class _Server:
                 "The database's notifications do not arrive; behind a pooler, LISTEN_URL has to name PostgreSQL itself."
             )
 
-    def finish(self) -> None:
-        """Begin to close every connection, WebSockets with 1001; requests under way are answered first."""
-        self._connections.close_all(CloseCode.GOING_AWAY, "drain")
-        self.http.finish()
+    async def run(
+        self, listening: Sequence[socket], started: Callable[[], Awaitable[None]], stop: trio.Event, slow_bytes: int
+    ) -> None:
+        """Accept connections until ``stop`` is set, then give all of them `DRAIN_TIMEOUT` to close.
+
+        WebSockets are closed with 1001; requests under way are answered first.
+        """
+        async with trio.open_nursery() as served:
+            accept = partial(
+                accept_forever,
+                limits=self._socket_limits,
+                serve=self._http.serve,
+                nursery=served,
+                burst=BURST if self._settings.workers == 1 else SHARED_BURST,
+                timing=self._timing,
+                slow_bytes=slow_bytes,
+            )
+            async with trio.open_nursery() as accepting:
+                for one in listening:
+                    accepting.start_soon(accept, one)
+                await started()
+                await stop.wait()
+                self._stopping = True
+                accepting.cancel_scope.cancel()
+            for one in listening:
+                one.close()
+            self._connections.close_all(CloseCode.GOING_AWAY, "drain")
+            self._http.finish()
+            served.cancel_scope.deadline = trio.current_time() + self._settings.drain_timeout_s
 
     def _spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         self._background.start_soon(_guarded, function, args)
@@ -264,7 +258,7 @@ class _Server:
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         """Serve an accepted handshake as a WebSocket, to its end."""
         stream.push(accept_head(handshake.key, handshake.headers))
-        socket = WebSocket(stream, max_message_bytes=self.settings.max_message_bytes, timing=self._timing)
+        socket = WebSocket(stream, max_message_bytes=self._settings.max_message_bytes, timing=self._timing)
         if not self._connections.has_room:
             code = errors.TooManyConnections.code
             self._metrics.answered(handshake.path, code, 0.0)
@@ -283,7 +277,7 @@ class _Server:
         parts = {
             "database": "ok" if self._database.reachable else "unreachable",
             "feed": "live" if self._listener.live else "lost",
-            "server": "stopping" if self.stopping else "ok",
+            "server": "stopping" if self._stopping else "ok",
         }
         return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
 

@@ -2,34 +2,30 @@
 
 Each is declared once, as a field of `Settings` with its name, default, meaning and parser. `SETTINGS` lists these
 declarations: `.env.example`, the README and the tests are checked against it.
+
+A parser raises ValueError with the rest of the sentence that begins with the setting's name; it never repeats a secret.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
+from urllib.parse import urlsplit
 
-from attrs import evolve, field, fields, frozen
+from attrs import field, fields, frozen
 
-from seatsync.config_text import (
-    Network,
-    address,
-    choice,
-    directory,
-    flag,
-    list_of,
-    network,
-    number,
-    origin,
-    postgres_url,
-    signing_key,
-)
 from seatsync.errors import Failure
 
 Role: TypeAlias = Literal["viewer", "operator", "admin"]
 
+Network: TypeAlias = IPv4Network | IPv6Network
+
 T = TypeVar("T")
+
+#: HS256 wants a key at least as long as its hash (RFC 7518 §3.2).
+MIN_SECRET_BYTES = 32
 
 
 class ConfigError(Failure):
@@ -40,14 +36,107 @@ class ConfigError(Failure):
 class Setting:
     """The declaration of one setting.
 
-    ``default`` is text as it would stand in `.env`; an empty one means "not set". ``parse`` raises ValueError with the
-    rest of the sentence that begins with the setting's name; it never repeats a secret.
+    ``default`` is text as it would stand in `.env`; an empty one means "not set".
     """
 
     name: str
     default: str
     help: str
     parse: Callable[[str], object]
+
+
+def flag(text: str) -> bool:
+    """A boolean."""
+    value = text.lower()
+    if value in {"true", "1", "yes", "on"}:
+        return True
+    if value in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(f"must be true or false, not {text!r}")
+
+
+def number(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers within these bounds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def choice(*choices: T) -> Callable[[str], T]:
+    """A parser of one of these words, in any case."""
+    words = {str(word): word for word in choices}
+
+    def parse(text: str) -> T:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {text!r}")
+        return words[text.lower()]
+
+    return parse
+
+
+def list_of(parse_item: Callable[[str], T], *, required: bool = True) -> Callable[[str], tuple[T, ...]]:
+    """A parser of items between commas, at least one unless the text is empty and may be; duplicates count once."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        items = (item.strip() for item in text.split(","))
+        found = tuple(dict.fromkeys(parse_item(item) for item in items if item))
+        if not found and (required or text):
+            raise ValueError(f"must name at least one, not {text!r}")
+        return found
+
+    return parse
+
+
+def postgres_url(text: str) -> str:
+    """An address of PostgreSQL. Only its shape is checked; the driver knows the rest."""
+    if not text.startswith(("postgres://", "postgresql://")):
+        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        raise ValueError(f"cannot be read: {error}") from None
+    return text
+
+
+def signing_key(text: str) -> str:
+    """A secret that is long enough as a key."""
+    size = len(text.encode())
+    if size < MIN_SECRET_BYTES:
+        raise ValueError(f"is {size} bytes long, at least {MIN_SECRET_BYTES} are needed (openssl rand -hex 32)")
+    return text
+
+
+def address(text: str) -> str:
+    """An IP address, also in the brackets that URLs put around IPv6."""
+    try:
+        return str(ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ValueError(f"must be IP addresses separated by commas; {text!r} is not one") from None
+
+
+def network(text: str) -> Network:
+    """A network of IP addresses."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError(f"must be IP networks such as 10.0.0.0/8; {text!r} is not one") from None
+
+
+def origin(text: str) -> str:
+    """An origin as browsers serialise it: scheme, host and port, nothing else (RFC 6454 §6.2)."""
+    host = r"([a-z0-9._-]+|\[[0-9a-f:.]+\])"
+    if not re.fullmatch(rf"https?://{host}(:[0-9]{{1,5}})?", text.lower()):
+        raise ValueError(f"must be origins such as https://seats.example.org; {text!r} is not one")
+    return text.lower()
+
+
+def directory(text: str) -> Path:
+    """A path, made absolute at once: the process may change its directory later."""
+    return Path(text).expanduser().absolute()
 
 
 def _setting(name: str, default: str, meaning: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
@@ -168,10 +257,6 @@ class Settings:
         """Only this machine can connect."""
         return all(ip_address(host).is_loopback for host in self.hosts)
 
-    def with_database(self, dsn: str, jwt_secret: str) -> "Settings":
-        """Return these settings with a database and a secret that the start has made."""
-        return evolve(self, database_url=dsn, jwt_secret=jwt_secret)
-
     def warnings(self) -> list[str]:
         """Return what is allowed but unwise, a sentence each, for the person who starts the server."""
         if self.loopback_only or self.registration == "closed" or self.default_role == "viewer":
@@ -200,7 +285,10 @@ def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None =
             values[declared.name] = setting.parse(texts.get(setting.name, setting.default).strip())
         except ValueError as error:
             problems.append(f"{setting.name} {error}.")
-    problems += _contradictions(texts)
+    if "DATABASE_URL" in texts and "JWT_SECRET" not in texts:
+        problems.append("JWT_SECRET is needed with DATABASE_URL: every node must sign with the same key.")
+    if "LISTEN_URL" in texts and "DATABASE_URL" not in texts:
+        problems.append("LISTEN_URL is of no use without DATABASE_URL.")
     if problems:
         raise ConfigError("\n".join(problems))
     return Settings(**values)
@@ -221,13 +309,3 @@ def _read_dotenv(path: Path | None) -> Mapping[str, str | None]:
         return dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
-
-
-def _contradictions(texts: Mapping[str, str]) -> list[str]:
-    """Return the rules between settings that are broken, a sentence each."""
-    problems: list[str] = []
-    if "DATABASE_URL" in texts and "JWT_SECRET" not in texts:
-        problems.append("JWT_SECRET is needed with DATABASE_URL: every node must sign with the same key.")
-    if "LISTEN_URL" in texts and "DATABASE_URL" not in texts:
-        problems.append("LISTEN_URL is of no use without DATABASE_URL.")
-    return problems

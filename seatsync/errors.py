@@ -9,8 +9,8 @@ A class's docstring is the default ``message`` on the wire. The first level is w
     │   ├── Missing         its subject does not exist      404
     │   ├── Refused         the present state forbids it    409
     │   └── TooMuch         it exceeds a limit              429
-    ├── ServerFault     a bug                               500
-    └── DatabaseFault   PostgreSQL is out of reach          503
+    ├── InternalServerError   a bug                         500
+    └── ServiceUnavailable    PostgreSQL is out of reach    503
 """
 
 from typing import ClassVar
@@ -69,18 +69,10 @@ class TooMuch(ClientFault, status=429):
     """That is one too many."""
 
 
-class ServerFault(SeatSyncError, status=500):
-    """The server failed; the fault is ours."""
-
-
-class DatabaseFault(SeatSyncError, status=503):
-    """The database is out of reach."""
-
-
 # system
 
 
-class InternalServerError(ServerFault):
+class InternalServerError(SeatSyncError):
     """The server met an error of its own; the request may be sent again."""
 
 
@@ -150,7 +142,7 @@ class SubscriptionNotFound(Missing):
     """This connection has no subscription with that sub_eid."""
 
 
-class ServiceUnavailable(DatabaseFault):
+class ServiceUnavailable(SeatSyncError, status=503):
     """The database cannot be reached just now; try again in a moment."""
 
 

@@ -116,7 +116,7 @@ class LiveList(Topic):
             try:
                 frames = await self._read(changes)
             except Exception as error:  # noqa: BLE001 - whatever it is, the list has to catch up
-                self._note(*(changes if isinstance(error, errors.DatabaseFault) else [_ANYTHING]))
+                self._note(*(changes if isinstance(error, errors.ServiceUnavailable) else [_ANYTHING]))
                 await self._pause(error)
             else:
                 self._publish(changes, frames)

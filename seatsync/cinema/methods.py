@@ -1,7 +1,7 @@
 """The methods ``cinemas.*``."""
 
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
-from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Json, Kind, Method

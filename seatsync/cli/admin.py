@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from seatsync import seed
 from seatsync.config import Settings, load_settings
@@ -48,7 +48,7 @@ def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPos
         return
     with EmbeddedPostgres(settings.data_dir) as postgres:
         secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
-        yield settings.with_database(postgres.dsn, secret), postgres
+        yield evolve(settings, database_url=postgres.dsn, jwt_secret=secret), postgres
 
 
 def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], int]:

@@ -6,7 +6,7 @@ from uuid import UUID
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
 from seatsync.core.channels.documents import mark_stale
-from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from seatsync.errors import DatabaseFault, Failure, SeatSyncError
+from seatsync.errors import Failure, SeatSyncError, ServiceUnavailable
 
 EXPECTED = (Failure, SeatSyncError, OSError)
 """The message of each is written for a person."""
@@ -15,7 +15,7 @@ def sentences(error: BaseException) -> list[str]:
 
 def _explain(error: BaseException) -> str:
     """The error's message; of an unreachable database also the cause, which clients do not get."""
-    if isinstance(error, DatabaseFault) and error.__cause__ is not None:
+    if isinstance(error, ServiceUnavailable) and error.__cause__ is not None:
         return f"The database cannot be reached: {error.__cause__}"
     return str(error)
 

@@ -2,15 +2,12 @@
 
 ::
 
-    methods        the API: the table of `user.*` methods
-    ├── registration   auth_start, auth_reset, register
-    ├── sign_in        login, logout; opens the session for register, too
-    └── recovery       recovery_phrase, save_recovery_phrase, recover
-    sessions       a handshake's cookies and headers → `Client`
-    feed           notifications of logins and revoked sessions
-    accounts       administration from the command line
-    store          every query, and its rows as objects
-    messages       requests and replies
+    methods      the API: the table of `user.*` methods, and each of them
+    sessions     a handshake's cookies and headers → `Client`
+    feed         notifications of logins and revoked sessions
+    accounts     administration from the command line
+    messages     requests, and the login state
+    store        the queries
     tokens, totp, phrases    session tokens, codes, recovery phrases
 
 Usernames keep their case and are compared without it: two names never differ in case alone, and any spelling signs in.

@@ -7,7 +7,7 @@ from seatsync.config import Role
 from seatsync.core.postgres.pool import Database
 from seatsync.user import phrases, totp
 from seatsync.user.messages import check_username
-from seatsync.user.store import UserStore
+from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
 
 
@@ -25,14 +25,14 @@ async def create_user(db: Database, name: str, role: Role) -> NewUser:
     """Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`."""
     check_username(name)
     secret, phrase = totp.new_secret(), phrases.new_phrase()
-    if not await UserStore(db).add_user(name, role, secret, await phrases.hash_phrase(phrase)):
+    if await db.fetchrow(QUERIES["add_user"], name, role, secret, await phrases.hash_phrase(phrase)) is None:
         raise errors.UserAlreadyExists
     return NewUser(totp.enrolment_uri(name, secret), phrase)
 
 
 async def set_role(db: Database, name: str, role: Role) -> None:
     """Change a user's role, which ends the sessions unless it stays the same. Raises `UserNotFound`."""
-    if not await UserStore(db).set_role(name, role):
+    if await db.fetchrow(QUERIES["set_role"], name, role) is None:
         raise errors.UserNotFound
 
 
@@ -45,10 +45,9 @@ async def session_tokens(
     alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`.
     """
     check_username(name)
-    store = UserStore(db)
     if create:
-        await store.add_user(name, role, totp.new_secret(), None)
-    sessions = await store.add_sessions(name, count)
+        await db.execute(QUERIES["add_user"], name, role, totp.new_secret(), None)
+    sessions = await db.fetch(QUERIES["add_sessions"], name, count)
     if not sessions:
         raise errors.UserNotFound
     return [tokens.issue(row["user_id"], row["id"], row["expires_at"].timestamp()) for row in sessions]

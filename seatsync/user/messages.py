@@ -1,17 +1,23 @@
-"""The data of requests, validated when structured, and of replies."""
+"""The data of requests, validated when structured, and the login state."""
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from seatsync import errors
-from seatsync.config import Role
 from seatsync.core.protocol.call import Identity
 
 _USERNAME = re.compile(r"[a-zA-Z0-9_-]{3,32}")
 _CODE = re.compile(r"[0-9]{6}")
 _MAX_PHRASE = 256
+
+GUEST = {"status": "guest"}
+
+
+def login_state(identity: Identity | None) -> dict[str, str]:
+    """The login state as clients receive it."""
+    return GUEST if identity is None else {"status": "user", "username": identity.username, "role": identity.role}
 
 
 def check_username(username: str) -> None:
@@ -36,7 +42,7 @@ def _phrase(_: Any, __: "Attribute[str]", value: str) -> None:
         raise errors.InvalidRecoveryPhrase
 
 
-# Requests. Every field has a default, so that a missing one ends in the error of its validator.
+# Every field has a default, so that a missing one ends in the error of its validator.
 
 
 @frozen
@@ -72,68 +78,3 @@ class NamedPhrase(Named):
     """A username and its recovery phrase."""
 
     phrase: str = field(default="", validator=_phrase, repr=False)
-
-
-# Replies
-
-
-@frozen
-class Guest:
-    """The caller is not signed in."""
-
-    status: Literal["guest"] = "guest"
-
-
-@frozen
-class User:
-    """The caller is signed in."""
-
-    status: Literal["user"] = field(default="user", init=False)
-    username: str
-    role: Role
-
-
-@frozen
-class Known:
-    """The user exists and signs in with a code."""
-
-    status: Literal["user"] = field(default="user", init=False)
-    username: str
-
-
-@frozen
-class Candidate:
-    """An authenticator to enrol."""
-
-    status: Literal["candidate"] = field(default="candidate", init=False)
-    username: str
-    qr_url: str = field(repr=False)
-    qr_code: str = field(repr=False)
-
-
-@frozen
-class SignedIn:
-    """A session was opened; ``token`` names it."""
-
-    status: Literal["user"] = field(default="user", init=False)
-    username: str
-    token: str = field(repr=False)
-
-
-@frozen
-class NewPhrase:
-    """A recovery phrase, sent this once."""
-
-    phrase: str = field(repr=False)
-
-
-@frozen
-class Done:
-    """The request succeeded."""
-
-    success: Literal[True] = True
-
-
-def login_state(identity: Identity | None) -> Guest | User:
-    """The login state as clients receive it."""
-    return Guest() if identity is None else User(identity.username, identity.role)

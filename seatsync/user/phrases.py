@@ -12,7 +12,7 @@ import trio
 # Words are consonant-vowel-consonant-vowel-consonant, 16 bits each ("proquints"): no word list is needed.
 _CONSONANTS: Final = "bdfghjklmnprstvz"
 _VOWELS: Final = "aiou"
-_WORDS: Final = 5
+_WORD: Final = (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS)
 
 # scrypt (RFC 7914) with N = 2^15, r = 8, p = 1: 32 MiB and about 75 ms.
 _LOG_N, _R, _P = 15, 8, 1
@@ -25,11 +25,7 @@ _hashing = trio.CapacityLimiter(2)
 
 def new_phrase() -> str:
     """Five words from `secrets`: 80 bits."""
-    return " ".join(_word() for _ in range(_WORDS))
-
-
-def _word() -> str:
-    return "".join(secrets.choice(letters) for letters in (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS))
+    return " ".join("".join(map(secrets.choice, _WORD)) for _ in range(5))
 
 
 async def hash_phrase(phrase: str) -> str:
@@ -54,13 +50,9 @@ async def matches(phrase: str, phrase_hash: str) -> bool:
 
 
 def _scrypt(phrase: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
-    n = 1 << log_n
+    n, plain = 1 << log_n, " ".join(phrase.casefold().split())
     # OpenSSL needs memory for 128·N·r bytes and a little more.
-    return hashlib.scrypt(_plain(phrase).encode(), salt=salt, n=n, r=r, p=p, maxmem=128 * (n + p + 8) * r)
-
-
-def _plain(phrase: str) -> str:
-    return " ".join(phrase.casefold().split())
+    return hashlib.scrypt(plain.encode(), salt=salt, n=n, r=r, p=p, maxmem=128 * (n + p + 8) * r)
 
 
 def _base64(data: bytes) -> str:

@@ -1,21 +1,29 @@
 """Authentication: from the headers of a handshake or a request to its client."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
+from uuid import UUID
 
+from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
 from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol.call import Client, Identity, Session
 from seatsync.errors import ServiceUnavailable
-from seatsync.user.store import UserStore
+from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Claims, Tokens
+
+#: Roles that may change seats.
+WRITERS: Final[frozenset[Role]] = frozenset({"operator", "admin"})
 
 
 class Authenticator:
     """Finds clients: one query for a valid token, none for a guest; queries of one moment are batched."""
 
-    def __init__(self, store: UserStore, tokens: Tokens, cookies: Cookies, spawn: Callable[..., object]) -> None:
-        self._identities = BatchLoader(store.live_identities, spawn)
+    def __init__(self, db: Database, tokens: Tokens, cookies: Cookies, spawn: Callable[..., object]) -> None:
+        self._db = db
+        self._identities = BatchLoader(self._live_identities, spawn)
         self._tokens = tokens
         self._cookies = cookies
 
@@ -42,6 +50,10 @@ class Authenticator:
     async def _identity(self, claims: Claims) -> Identity | None:
         identity = await self._identities.load(claims.session_id)
         return identity if identity is not None and identity.user_id == claims.user_id else None
+
+    async def _live_identities(self, session_ids: Sequence[UUID]) -> dict[UUID, Identity]:
+        rows = await self._db.fetch(QUERIES["live_identities"], session_ids)
+        return {row["session_id"]: Identity(**row, may_write=row["role"] in WRITERS) for row in rows}
 
 
 def _bearer(authorization: str | None) -> str | None:

@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 
 from seatsync import errors
-from seatsync.user.messages import Guest, User
 from tests.support.people import House, outcome, outcomes
 
 LOGIN, LOGOUT, STATUS = "user.login", "user.logout", "user.status"
@@ -27,7 +26,7 @@ async def test_logging_in_is_announced(house: House) -> None:
     phone, browser = await house.register("ada"), house.browser()
     await browser(LOGIN, username="ada", code=phone.code())
     assert browser.last is not None
-    assert browser.last[1].announcement == User("ada", "operator")
+    assert browser.last[1].announcement == {"status": "user", "username": "ada", "role": "operator"}
 
 
 async def test_an_unknown_user_is_not_found(house: House) -> None:
@@ -142,7 +141,7 @@ async def test_logging_out_is_announced(house: House) -> None:
     await house.register("ada", browser)
     await browser(LOGOUT)
     assert browser.last is not None
-    assert browser.last[1].announcement == Guest()
+    assert browser.last[1].announcement == GUEST
 
 
 async def test_a_guest_logs_out_as_well(house: House) -> None:

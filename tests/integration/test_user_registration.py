@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 
 from seatsync import errors
-from seatsync.user.messages import User
 from tests.support.people import LOCAL, REMOTE, House, Phone, outcome, outcomes
 
 START, RESET, REGISTER, STATUS = "user.auth_start", "user.auth_reset", "user.register", "user.status"
@@ -34,7 +33,7 @@ async def test_registering_is_announced(house: House) -> None:
     browser = house.browser()
     await house.register("ada", browser)
     assert browser.last is not None
-    assert browser.last[1].announcement == User("ada", "operator")
+    assert browser.last[1].announcement == {"status": "user", "username": "ada", "role": "operator"}
 
 
 async def test_the_role_is_the_settings(house: House) -> None:

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.connections.subscriptions import connection_of, unsubscribing
+from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry

@@ -11,7 +11,7 @@ from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.connections.table import Connections, LoginState
+from seatsync.core.connections.table import Connections
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.call import Client, Session
 from seatsync.core.protocol.registry import Json
@@ -96,10 +96,17 @@ class Node:
 
 
 def node_in(nursery: trio.Nursery, *, limit: int = 100, public_view: bool = True) -> Node:
-    """A node whose keepalive runs, with the timing of production."""
+    """A node that keeps its connections alive, with the timing of production."""
     metrics = Metrics()
     addresses = ClientLimits(requests_per_s=10, messages_per_s=10, connections=100)
-    login_state = LoginState("me.subscribe", GUEST)
-    connections = Connections(nursery.start_soon, metrics, addresses, login_state, limit=limit, public_view=public_view)
-    nursery.start_soon(connections.keepalive.run)
+    connections = Connections(
+        nursery.start_soon,
+        metrics,
+        addresses,
+        login_method="me.subscribe",
+        guest=GUEST,
+        limit=limit,
+        public_view=public_view,
+    )
+    nursery.start_soon(connections.keep_alive)
     return Node(connections, nursery, metrics)

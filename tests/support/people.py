@@ -24,7 +24,6 @@ from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
-from seatsync.user.store import UserStore
 from seatsync.user.tokens import Tokens
 
 JWT_KEY = "a key of 32 bytes that guards no house"
@@ -152,7 +151,7 @@ async def open_house(database_url: str) -> AsyncIterator[House]:
     async with open_loop(), Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
         registry = Registry(UserMethods(db, tokens, _settings(), clock).table(), public_view=True)
-        authenticator = Authenticator(UserStore(db), tokens, cookies, nursery.start_soon)
+        authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)
         yield House(db, clock, tokens, cookies, registry, authenticator)
 
 

@@ -156,9 +156,3 @@ def test_an_open_server_that_anybody_can_write_to_is_warned_of() -> None:
     assert not load().warnings()
     assert not load(HOST="0.0.0.0", REGISTRATION="closed").warnings()
     assert not load(HOST="0.0.0.0", DEFAULT_ROLE="viewer").warnings()
-
-
-def test_with_database_sets_both() -> None:
-    """The embedded database is filled in when it runs."""
-    settings = load().with_database(DSN, SECRET)
-    assert (settings.database_url, settings.jwt_secret) == (DSN, SECRET)

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "seatsync"
 
-FOUNDATION = {"errors", "config", "config_text"}
+FOUNDATION = {"errors", "config"}
 LEAVES = FOUNDATION | {"core.telemetry", "core.bucket", "core.timing"}
 CORE = LEAVES | {
     "core.net",
@@ -33,8 +33,7 @@ CORE = LEAVES | {
 ARROWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
-    "config_text": set(),
-    "config": {"config_text", "errors"},
+    "config": {"errors"},
     "core": set(),
     "core.bucket": set(),
     "core.timing": set(),

@@ -131,7 +131,7 @@ class Topic(ABC):
 
     async def _pause(self, error: Exception) -> None:
         """Wait before the database is queried again; log any error but its absence."""
-        if not isinstance(error, errors.DatabaseFault | errors.Missing):
+        if not isinstance(error, errors.ServiceUnavailable | errors.Missing):
             logger.error("topic_fault", topic=self.broadcast.method, key=self.key, exc_info=error)
         await trio.sleep(self._timing.retry_s)
 

@@ -10,14 +10,15 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
+from seatsync.core.net.stream import Outlet
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry, encode
@@ -26,9 +27,6 @@ from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode, text_frame
 from seatsync.core.websocket.socket import WebSocket
-
-if TYPE_CHECKING:
-    from seatsync.core.net.stream import Outlet
 
 #: Writes of one connection in flight.
 MAX_WRITES = 64
@@ -39,7 +37,6 @@ READ_AHEAD = 16
 MAX_SUBSCRIPTIONS = 128
 
 logger = structlog.get_logger(__name__)
-_ids = count(1)
 
 
 @frozen(eq=False)
@@ -53,39 +50,33 @@ class SocketCall(Call):
     """When the request was received, by `time.perf_counter`."""
 
 
+@define(eq=False)
 class Connection:
     """One open WebSocket and everything that belongs to it."""
 
-    def __init__(
-        self,
-        socket: WebSocket,
-        client: Client,
-        registry: Registry,
-        metrics: Metrics,
-        failures: FailureLog,
-        *,
-        timing: Timing = Timing(),
-    ) -> None:
-        self.id = next(_ids)
-        self.socket = socket
-        self.outlet: Outlet = socket.stream
-        self.client = client
-        self.behind_since: float | None = None
-        """Since when its send buffer has been full, on trio's clock; ``None`` while it has room."""
-        self._registry = registry
-        self._metrics = metrics
-        self._failures = failures
-        self._timing = timing
-        self._subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._writes = 0
-        self._ahead: list[str] = []
-        self._next_written: trio.CancelScope | None = None
-        self._waiting = False
-        self._interruptible = trio.CancelScope()
-        self._ending: trio.Event | None = None
-        self._farewell = (CloseCode.NORMAL, "")
-        socket.stream.on_full = self._fell_behind
-        socket.stream.on_drained = self._drained
+    socket: WebSocket
+    client: Client
+    _registry: Registry
+    _metrics: Metrics
+    _failures: FailureLog
+    _timing: Timing = field(default=Timing(), kw_only=True)
+    id: int = field(factory=count(1).__next__, init=False)
+    outlet: Outlet = field(init=False)
+    behind_since: float | None = field(default=None, init=False)
+    """Since when its send buffer has been full, on trio's clock; ``None`` while it has room."""
+    _subscriptions: dict[tuple[str, str], Subscription] = field(factory=dict, init=False)
+    _writes: int = field(default=0, init=False)
+    _ahead: list[str] = field(factory=list, init=False)
+    _next_written: trio.CancelScope | None = field(default=None, init=False)
+    _waiting: bool = field(default=False, init=False)
+    _interruptible: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _ending: trio.Event | None = field(default=None, init=False)
+    _farewell: tuple[CloseCode, str] = field(default=(CloseCode.NORMAL, ""), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.outlet = self.socket.stream
+        self.socket.stream.on_full = self._fell_behind
+        self.socket.stream.on_drained = self._drained
 
     async def run(self) -> None:
         """Serve the connection until either side closes it; a cancellation drops it.
@@ -166,7 +157,8 @@ class Connection:
 
     async def _handle(self, text: str) -> None:
         started = perf_counter()
-        refusal = self._over_budget()
+        wait_s = self.socket.over_budget_s
+        refusal = errors.RateLimitExceeded(retry_after=round(wait_s + 1.0, 1)) if wait_s else None
         try:
             request = protocol.decode(text)
         except protocol.Undecodable as fault:
@@ -184,11 +176,6 @@ class Connection:
             )
         except Exception as error:  # noqa: BLE001 - one message's error ends neither the connection nor the server
             self._refuse(request.type, request.eid, error, started, name)
-
-    def _over_budget(self) -> errors.RateLimitExceeded | None:
-        """The error for a message beyond the rate limit; ``None`` within it."""
-        wait_s = self.socket.over_budget_s
-        return errors.RateLimitExceeded(retry_after=round(wait_s + 1.0, 1)) if wait_s else None
 
     async def _run(self, method: Method, call: SocketCall, data: Any) -> None:
         params = await self._registry.admit(method, self.client, data)
@@ -221,7 +208,7 @@ class Connection:
 
     def _refuse(self, type_: str, eid: str, error: Exception, started: float, method: str = "") -> None:
         """Reply with an error; a bug is logged, and the client receives `InternalServerError`."""
-        if not isinstance(error, errors.SeatSyncError) or isinstance(error, errors.ServerFault):
+        if not isinstance(error, errors.SeatSyncError) or isinstance(error, errors.InternalServerError):
             logger.error("method_fault", connection=self.id, type=method, eid=eid, exc_info=error)
             error = errors.InternalServerError()
         self.outlet.push(text_frame(protocol.error_envelope(type_, eid, error)))
@@ -300,3 +287,27 @@ class Connection:
                 except Exception:
                     logger.exception("topic_fault", connection=self.id)
                     self._end(CloseCode.SERVER_FAULT, "fault")
+
+
+@frozen
+class SubEid:
+    """The eid that the subscription was made with."""
+
+    sub_eid: Any = None
+
+
+def unsubscribing(name: str, subscribe: str) -> Method:
+    """The method ``name``, which ends subscriptions of the method ``subscribe``. It needs no rights."""
+
+    async def unsubscribe(call: Call, params: SubEid) -> dict[str, bool]:
+        connection_of(call).unsubscribe(subscribe, protocol.normalise_eid(params.sub_eid))
+        return {"success": True}
+
+    return Method(name, SubEid, unsubscribe, kind=Kind.UNSUBSCRIBE)
+
+
+def connection_of(call: Call) -> Connection:
+    """The WebSocket connection of a call; raises `BadRequest` over HTTP."""
+    if not isinstance(call, SocketCall):
+        raise errors.BadRequest("Subscriptions need a WebSocket.")
+    return call.connection

@@ -1,66 +1,51 @@
-"""All open WebSocket connections of a node, by visitor and by session: opened, closed, and changed in login state."""
+"""All open WebSocket connections of a node: indexed, checked when a deadline may have passed, and closed."""
 
-from collections import defaultdict
+import heapq
+import time
 from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import define, field
 
 from seatsync.core.connections.connection import Connection
-from seatsync.core.connections.keepalive import Keepalive
 from seatsync.core.net.limits import ClientLimits
+from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 
+#: How long a client that was too slow waits before it reconnects, in milliseconds.
+SLOW_RETRY_MS = (0, 5000)
+
 logger = structlog.get_logger(__name__)
 
 
-@frozen
-class LoginState:
-    """How the domain of users shows the login state to clients."""
-
-    subscribe: str
-    """The method that subscribes to it."""
-    guest: Json
-    """Its data after a logout."""
-
-
+@define(eq=False)
 class Connections:
     """The open connections and the operations on many of them."""
 
-    def __init__(
-        self,
-        spawn: Callable[..., object],
-        metrics: Metrics,
-        addresses: ClientLimits,
-        login_state: LoginState,
-        *,
-        limit: int,
-        public_view: bool,
-        timing: Timing = Timing(),
-    ) -> None:
-        self._spawn = spawn
-        self._metrics = metrics
-        self._addresses = addresses
-        self._login_state = login_state
-        self._timing = timing
-        self._limit = limit
-        self._public_view = public_view
-        self._all: dict[int, Connection] = {}
-        self._by_visitor: defaultdict[str, set[Connection]] = defaultdict(set)
-        self._by_session: defaultdict[UUID, set[Connection]] = defaultdict(set)
-        self._revoked: dict[UUID, float] = {}
-        """When sessions were revoked, for handshakes in flight."""
-        self._leaving: set[Connection] = set()
-        self._farewell: tuple[CloseCode, str, tuple[int, int]] | None = None
-        self.keepalive = Keepalive(self._all, self._expire, spawn, metrics, timing)
-
-    def __len__(self) -> int:
-        return len(self._all)
+    _spawn: Callable[..., object]
+    _metrics: Metrics
+    _addresses: ClientLimits
+    _login_method: str = field(kw_only=True)
+    """The method that subscribes to the login state."""
+    _guest: Json = field(kw_only=True)
+    """The login state after a logout."""
+    _limit: int = field(kw_only=True)
+    _public_view: bool = field(kw_only=True)
+    _timing: Timing = field(default=Timing(), kw_only=True)
+    _all: dict[int, Connection] = field(factory=dict, init=False)
+    _of: dict[str | UUID, set[Connection]] = field(factory=dict, init=False)
+    """The connections of each visitor and of each session."""
+    _revoked: dict[UUID, float] = field(factory=dict, init=False)
+    """When sessions were revoked, for handshakes in flight."""
+    _leaving: set[Connection] = field(factory=set, init=False)
+    _farewell: tuple[CloseCode, str, tuple[int, int]] | None = field(default=None, init=False)
+    _due: list[tuple[float, int]] = field(factory=list, init=False)
+    """A heap of the connections' deadlines."""
 
     @property
     def has_room(self) -> bool:
@@ -89,12 +74,11 @@ class Connections:
         self._all[connection.id] = connection
         connection.socket.budget = self._addresses.opened(client.address)
         self._metrics.connections = len(self._all)
-        self._by_visitor[client.visitor].add(connection)
-        if client.session is not None:
-            self._by_session[client.session.id].add(connection)
-            if client.session.id in self._revoked:
-                self._end_session(connection, self._timing.revoked_wait_s)
-        self.keepalive.schedule(connection, self._timing.ping_after_s)
+        for key in _keys(client):
+            self._of.setdefault(key, set()).add(connection)
+        if client.session is not None and client.session.id in self._revoked:
+            self._end_session(connection, self._timing.revoked_wait_s)
+        self._schedule(connection, self._timing.ping_after_s)
         if self._farewell is not None:
             self._spawn(connection.close, *self._farewell)
 
@@ -104,21 +88,22 @@ class Connections:
         self._addresses.closed(client.address)
         self._leaving.discard(connection)
         self._metrics.connections = len(self._all)
-        _drop(self._by_visitor, client.visitor, connection)
-        if client.session is not None:
-            _drop(self._by_session, client.session.id, connection)
+        for key in _keys(client):
+            self._of[key].discard(connection)
+            if not self._of[key]:
+                del self._of[key]
 
     # Login state
 
     @property
     def session_ids(self) -> list[UUID]:
         """The sessions of the open connections."""
-        return list(self._by_session)
+        return [key for key in self._of if isinstance(key, UUID)]
 
     def visitor_changed(self, visitor: str, data: Json) -> None:
         """A visitor logged in or out over HTTP: send its connections the new state, then close them to reconnect."""
-        for connection in list(self._by_visitor.get(visitor, ())):
-            self._leave(connection, data, 0.0)
+        for connection in self._of.get(visitor, ()):
+            self._spawn(self._announce_and_close, connection, data, 0.0)
 
     def session_revoked(self, session_id: UUID) -> None:
         """End the rights of a session's connections at once, and close them within two seconds."""
@@ -126,31 +111,59 @@ class Connections:
         while self._revoked and next(iter(self._revoked.values())) < now - self._timing.handshake_s:
             del self._revoked[next(iter(self._revoked))]
         self._revoked[session_id] = now
-        for connection in list(self._by_session.get(session_id, ())):
+        for connection in self._of.get(session_id, ()):
             self._end_session(connection, self._timing.revoked_wait_s)
-
-    def _expire(self, connection: Connection) -> None:
-        self._end_session(connection, 0.0)
 
     def _end_session(self, connection: Connection, wait_s: float) -> None:
         if connection.client.session is not None:
             connection.client.session.ended = True
-        self._leave(connection, self._login_state.guest, wait_s)
-
-    def _leave(self, connection: Connection, data: Json, wait_s: float) -> None:
-        if connection not in self._leaving:
-            self._spawn(self._announce_and_close, connection, data, wait_s)
+        self._spawn(self._announce_and_close, connection, self._guest, wait_s)
 
     async def _announce_and_close(self, connection: Connection, data: Json, wait_s: float) -> None:
         await trio.sleep(wait_s)
         if connection in self._leaving or connection.id not in self._all:
             return
         self._leaving.add(connection)
-        for subscription in connection.subscriptions(self._login_state.subscribe):
+        for subscription in connection.subscriptions(self._login_method):
             subscription.send(b"update", data)
         if self._public_view:
             await trio.sleep(self._timing.login_close_s)
         await connection.close(CloseCode.LOGIN_CHANGED, "login changed", (0, 0))
+
+    # Deadlines
+
+    async def keep_alive(self) -> None:
+        """Ping the silent, end the silent and the slow, and expire tokens, until cancelled."""
+        while True:
+            await trio.sleep(self._timing.tick_s)
+            now = trio.current_time()
+            while self._due and self._due[0][0] <= now:
+                connection = self._all.get(heapq.heappop(self._due)[1])
+                if connection is not None:
+                    self._check(connection, now)
+
+    def _schedule(self, connection: Connection, after_s: float) -> None:
+        """Check the connection after so many seconds, or when its token expires if that is sooner."""
+        session = connection.client.session
+        if session is not None and not session.ended:
+            after_s = min(after_s, max(0.0, session.expires_at - time.time()))
+        heapq.heappush(self._due, (trio.current_time() + after_s, connection.id))
+
+    def _check(self, connection: Connection, now: float) -> None:
+        session = connection.client.session
+        if session is not None and not session.ended and session.expires_at <= time.time():
+            self._end_session(connection, 0.0)
+        timing, silent_s = self._timing, connection.socket.stream.silent_s
+        if connection.behind_since is not None and now - connection.behind_since > timing.slow_for_s:
+            self._metrics.slow_closes += 1
+            self._spawn(connection.close, CloseCode.TOO_SLOW, "too slow", SLOW_RETRY_MS)
+        elif silent_s >= timing.drop_after_s:
+            self._spawn(connection.close, CloseCode.GOING_AWAY, "silent")
+        elif silent_s >= timing.ping_after_s:
+            connection.socket.ping()
+            self._schedule(connection, max(timing.tick_s, min(timing.ping_after_s, timing.drop_after_s - silent_s)))
+        else:
+            self._schedule(connection, timing.ping_after_s - silent_s)
 
     # The end
 
@@ -166,9 +179,5 @@ def spread_ms(connections: int) -> int:
     return max(1000, connections // 2)
 
 
-def _drop(index: dict, key: object, connection: Connection) -> None:  # type: ignore[type-arg]  # of either kind of key
-    members = index.get(key)
-    if members is not None:
-        members.discard(connection)
-        if not members:
-            del index[key]
+def _keys(client: Client) -> tuple[str | UUID, ...]:
+    return (client.visitor,) if client.session is None else (client.visitor, client.session.id)

@@ -5,8 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from seatsync.config import ConfigError
-from seatsync.config_text import MIN_SECRET_BYTES
+from seatsync.config import MIN_SECRET_BYTES, ConfigError
 
 
 def read_or_make_secret(path: Path) -> str:

@@ -49,14 +49,14 @@ class Api:
         return [_set_cookie(self._cookies.visitor_cookie(client.visitor))] if client.visitor_is_new else []
 
     async def answer(self, request: Request, body: bytes, address: str) -> Response:
-        """Run the request's method and wait for its outcome. Raises `ServerFault` and bugs; other errors are responses.
+        """Run the request's method and wait for its outcome. A cancellation leaves a write queued.
 
-        A cancellation leaves a write queued.
+        Raises `InternalServerError` and bugs; other errors are responses.
         """
         client = await self.client(request, address)
         try:
             return await self._run(request, body, client)
-        except errors.ServerFault:
+        except errors.InternalServerError:
             raise
         except errors.SeatSyncError as error:
             allow = [(b"Allow", ALLOW)] if isinstance(error, errors.MethodNotAllowed) else []

@@ -138,7 +138,7 @@ class HttpServer:
 
     def _failure(self, error: Exception, request: Request | None) -> Response:
         """The answer to a failed request. A fault of the server's is logged and not described to the client."""
-        if isinstance(error, errors.SeatSyncError) and not isinstance(error, errors.ServerFault):
+        if isinstance(error, errors.SeatSyncError) and not isinstance(error, errors.InternalServerError):
             return failure(error)
         logger.error("method_fault", type=self._type_of(request), exc_info=error)
         return failure(errors.InternalServerError())

@@ -40,7 +40,7 @@ _KEPT = Query("kept", "select current_setting('seatsync.session', true)")
 _FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
 
 
-class DatabaseRejected(errors.ServerFault):
+class DatabaseRejected(errors.InternalServerError):
     """PostgreSQL rejected a statement."""
 
     code = "InternalServerError"

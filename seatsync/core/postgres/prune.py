@@ -24,5 +24,5 @@ async def prune_forever(database: Database, prunes: Sequence[tuple[Query, tuple[
             try:
                 while await database.fetchval(query, *args):  # noqa: ASYNC110 - a pause, not a poll
                     await trio.sleep(timing.prune_batch_s)
-            except (errors.DatabaseFault, DatabaseRejected) as error:
+            except (errors.ServiceUnavailable, DatabaseRejected) as error:
                 logger.warning("prune_failed", query=query.name, error=str(error))

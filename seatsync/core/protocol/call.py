@@ -97,7 +97,7 @@ class Login:
 class Reply:
     """The outcome of a call that also changes the login state: HTTP sets cookies, a WebSocket sends the data alone."""
 
-    data: Any
+    data: Any = field(repr=False)
     login: Login | None = None
     logged_out: bool = False
     announcement: Any = None

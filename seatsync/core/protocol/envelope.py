@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import define, frozen
 
 from seatsync import errors
 
@@ -37,14 +37,13 @@ class Request:
     """The client's id for it, as text, or one from `make_eid`."""
 
 
+@define(eq=False)
 class Undecodable(Exception):
     """The text is no request: carries what its error reply needs."""
 
-    def __init__(self, error: errors.SeatSyncError, type_: str, eid: str) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.type = type_
-        self.eid = eid
+    error: errors.SeatSyncError
+    type: str
+    eid: str
 
 
 def decode(text: str) -> Request:

@@ -52,23 +52,17 @@ def _is_list(cls: Any) -> bool:
     return get_origin(cls) is list
 
 
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=False)
-    converter.register_structure_hook(str, _checked(str, "a string"))
-    converter.register_structure_hook(int, _checked(int, "an integer"))
-    converter.register_structure_hook(Id, _id)
-    converter.register_structure_hook(UUID, _uuid)
-    converter.register_structure_hook_factory(
-        attrs.has, lambda cls: _checked(dict, "an object", make_dict_structure_fn(cls, converter))
-    )
-    converter.register_structure_hook_factory(
-        _is_list,
-        lambda cls: _checked(list, "a list", list_structure_factory(cls, converter)),
-    )
-    return converter
-
-
-_converter = _make_converter()
+_converter = cattrs.Converter()
+_converter.register_structure_hook(str, _checked(str, "a string"))
+_converter.register_structure_hook(int, _checked(int, "an integer"))
+_converter.register_structure_hook(Id, _id)
+_converter.register_structure_hook(UUID, _uuid)
+_converter.register_structure_hook_factory(
+    attrs.has, lambda cls: _checked(dict, "an object", make_dict_structure_fn(cls, _converter))
+)
+_converter.register_structure_hook_factory(
+    _is_list, lambda cls: _checked(list, "a list", list_structure_factory(cls, _converter))
+)
 
 
 def structure(data: Any, params: type) -> Any:

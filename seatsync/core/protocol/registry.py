@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
 from typing import Any, NewType, Protocol
 
-import attrs
 import orjson
 from attrs import frozen
 
@@ -77,9 +76,7 @@ class Method:
 
 def encode(data: Any) -> Json:
     """A reply's data as JSON; bytes pass through as they are."""
-    if isinstance(data, bytes):
-        return Json(data)
-    return Json(orjson.dumps(data, default=attrs.asdict))
+    return Json(data if isinstance(data, bytes) else orjson.dumps(data))
 
 
 class Registry:
@@ -111,21 +108,18 @@ class Registry:
         Raises `Unauthorized`, `Forbidden`, `SessionExpired`, `ServiceUnavailable`, or `structure`'s errors. It
         checkpoints only if the client's token was not verified yet.
         """
-        await self._authorize(method.access, client)
+        access = method.access
+        if access is not Access.ANYONE and not (access is Access.READ and self._public_view):
+            if client.session is None:
+                raise errors.Unauthorized
+            if client.session.ended:
+                raise errors.SessionExpired
+            identity = await client.session.identify()
+            if identity is None:
+                raise errors.Unauthorized
+            if access is Access.WRITE and not identity.may_write:
+                raise errors.Forbidden
         return structure(data, method.params)
-
-    async def _authorize(self, access: Access, client: Client) -> None:
-        if access is Access.ANYONE or (access is Access.READ and self._public_view):
-            return
-        if client.session is None:
-            raise errors.Unauthorized
-        if client.session.ended:
-            raise errors.SessionExpired
-        identity = await client.session.identify()
-        if identity is None:
-            raise errors.Unauthorized
-        if access is Access.WRITE and not identity.may_write:
-            raise errors.Forbidden
 
     async def run(self, method: Method, call: Call, data: Any) -> Reply:
         """Admit the call, run its method and wait for the outcome.

@@ -184,7 +184,7 @@ async def test_fault_is_survived(store: FakeStore, feed: LiveList, autojump_cloc
     feed.hall_changed("11 2")
     with capture_logs() as logs:
         await trio.sleep(3)
-    assert bool(logs) is not isinstance(fault, errors.DatabaseFault)
+    assert bool(logs) is not isinstance(fault, errors.ServiceUnavailable)
     store.fault = None
     await trio.sleep(3)
     assert watcher.cinemas == store.cinemas_

@@ -1,13 +1,15 @@
 """Requests are validated when structured; the error belongs to the bad field."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from seatsync import errors
+from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.params import structure
 from seatsync.core.protocol.registry import encode
-from seatsync.user.messages import Candidate, Coded, Guest, Named, NamedCode, NamedPhrase, Phrased, User
+from seatsync.user.messages import Coded, Named, NamedCode, NamedPhrase, Phrased, login_state
 
 
 @pytest.mark.parametrize("username", ["abc", "A_b-9", "x" * 32, "---"])
@@ -53,12 +55,11 @@ def test_a_username_of_another_type_is_a_validation_error(cls: type) -> None:
         structure({"username": 7, "code": "123456", "phrase": "x"}, cls)
 
 
-def test_answers_are_as_clients_expect() -> None:
+def test_login_state_is_as_clients_expect() -> None:
     """The fields and their values on the wire."""
-    assert encode(Guest()) == b'{"status":"guest"}'
-    assert encode(User("ada", "admin")) == b'{"status":"user","username":"ada","role":"admin"}'
-    assert encode(Candidate("ada", "otpauth:", "data:")) == (
-        b'{"status":"candidate","username":"ada","qr_url":"otpauth:","qr_code":"data:"}'
+    assert encode(login_state(None)) == b'{"status":"guest"}'
+    assert encode(login_state(Identity(1, "ada", "admin", uuid4()))) == (
+        b'{"status":"user","username":"ada","role":"admin"}'
     )
 
 

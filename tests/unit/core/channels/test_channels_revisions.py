@@ -119,7 +119,7 @@ async def test_failed_catch_up_is_tried_again(
     hall.change(2, "RESERVED").notify(channel)
     with capture_logs() as logs:
         await trio.sleep(5)
-    assert bool(logs) is not isinstance(fault, errors.DatabaseFault)
+    assert bool(logs) is not isinstance(fault, errors.ServiceUnavailable)
     assert watcher.revs == ["snapshot 1"]
     assert 2 < len(hall.queries) < 50
     hall.fault = None

@@ -136,7 +136,7 @@ async def test_fault_of_the_connection_closes_it(wired: Wired, monkeypatch: pyte
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(wired.connection, "_handle", broken)
+    monkeypatch.setattr(Connection, "_handle", broken)
     with capture_logs() as logs:
         await wired.ask("quick")
         assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
