@@ -41,7 +41,7 @@ from seatsync.core.websocket.frames import CloseCode
 from seatsync.core.websocket.handshake import accept_head
 from seatsync.core.websocket.socket import WebSocket, turn_away
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
-from seatsync.hall.notifications import hall_handler
+from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
 from seatsync.user.feed import UserFeed
@@ -160,7 +160,7 @@ class _Server:
         return Listener(
             self._settings.listen_url or self._database.dsn,
             {
-                "hall": [hall_handler(self._channels), cinemas.hall_changed],
+                "hall": [partial(hall_notified, self._channels), cinemas.hall_changed],
                 "cinema": [cinemas.cinema_changed],
                 "cinemas": [cinemas.list_changed],
                 "visitor": [users.visitor_changed],

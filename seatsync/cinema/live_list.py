@@ -71,10 +71,9 @@ class LiveList(Topic):
 
     def hall_changed(self, payload: str) -> None:
         """``hall <id> …``: its totals may have changed."""
-        if self.in_use:
-            hall_id, _, rest = payload.partition(" ")
-            if rest != "deleted":
-                self._note(("hall", int(hall_id)))
+        hall_id, _, rest = payload.partition(" ")
+        if rest != "deleted":
+            self._note(("hall", int(hall_id)))
 
     def cinema_changed(self, payload: str) -> None:
         """``cinema <id>``: its name or colour changed, or it has a new or renamed hall."""

@@ -45,10 +45,9 @@ class HallId:
 
 
 @frozen
-class SubscribeHall:
+class SubscribeHall(HallId):
     """``hall.subscribe``: with ``since`` and its ``epoch``, only the changes after that revision."""
 
-    id: Id | None = None
     since: int | None = field(default=None, validator=_check_since)
     epoch: str | None = None
 
@@ -71,6 +70,11 @@ class UpdateSeatStatus(SeatChange):
 
     hall_id: Id | None = field(default=None, kw_only=True)
     key: UUID | None = field(default=None, kw_only=True)
+
+    @property
+    def seats(self) -> list[SeatChange]:
+        """The one change, as `UpdateSeats` has it."""
+        return [self]
 
 
 @frozen

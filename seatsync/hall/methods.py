@@ -1,7 +1,6 @@
 """The methods ``hall.*``."""
 
-from collections.abc import Sequence
-from uuid import UUID
+from attrs import frozen
 
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
@@ -12,18 +11,18 @@ from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import Id
 from seatsync.core.protocol.registry import Access, Json, Kind, Method
-from seatsync.hall.messages import HallId, SeatChange, SubscribeHall, UpdateSeats, UpdateSeatStatus
+from seatsync.hall.messages import HallId, SubscribeHall, UpdateSeats, UpdateSeatStatus
 from seatsync.hall.store import Write
 
 SUBSCRIBE = "hall.subscribe"
 
 
+@frozen
 class HallMethods:
     """Reads of halls, subscriptions to them, and changes of seats."""
 
-    def __init__(self, channels: Channels, writer: GroupCommit[Write, Json]) -> None:
-        self._channels = channels
-        self._writer = writer
+    _channels: Channels
+    _writer: GroupCommit[Write, Json]
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
@@ -31,8 +30,8 @@ class HallMethods:
             Method("hall.get", HallId, self.get, Access.READ),
             Method(SUBSCRIBE, SubscribeHall, self.subscribe, Access.READ, Kind.SUBSCRIBE),
             unsubscribing("hall.unsubscribe", SUBSCRIBE),
-            Method("hall.update_seat_status", UpdateSeatStatus, self.update_seat_status, Access.WRITE, Kind.WRITE),
-            Method("hall.update_seats", UpdateSeats, self.update_seats, Access.WRITE, Kind.WRITE),
+            Method("hall.update_seat_status", UpdateSeatStatus, self.update, Access.WRITE, Kind.WRITE),
+            Method("hall.update_seats", UpdateSeats, self.update, Access.WRITE, Kind.WRITE),
         )
 
     async def get(self, _: Call, params: HallId) -> Json:
@@ -52,20 +51,11 @@ class HallMethods:
                 connection.forget(subscriber)
                 raise
 
-    def update_seat_status(self, call: Call, params: UpdateSeatStatus) -> Ticket[Write, Json]:
-        """Change one seat."""
-        return self._write(call, params.hall_id, [params], params.key)
-
-    def update_seats(self, call: Call, params: UpdateSeats) -> Ticket[Write, Json]:
-        """Change several seats, all or none."""
-        return self._write(call, params.hall_id, params.seats, params.key)
-
-    def _write(
-        self, call: Call, hall_id: Id | None, seats: Sequence[SeatChange], key: UUID | None
-    ) -> Ticket[Write, Json]:
+    def update(self, call: Call, params: UpdateSeatStatus | UpdateSeats) -> Ticket[Write, Json]:
+        """Queue the change of one or several seats: all of them, or none."""
         if call.client.identity is None:
             raise errors.Unauthorized
-        return self._writer.submit(Write(_required(hall_id), seats, call.client.identity, key))
+        return self._writer.submit(Write(_required(params.hall_id), params.seats, call.client.identity, params.key))
 
 
 def _required(hall_id: Id | None) -> Id:

@@ -6,10 +6,10 @@ from functools import cached_property
 from uuid import UUID
 
 import orjson
-from attrs import define
+from attrs import define, frozen
 
 from seatsync import errors
-from seatsync.core.channels.documents import Changes, Documents, Snapshot
+from seatsync.core.channels.documents import Documents, Snapshot, Update
 from seatsync.core.postgres.pool import Database, DatabaseRejected
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.write_queue import Outcome
@@ -53,16 +53,13 @@ class Write:
         return hashlib.sha256(orjson.dumps(parameters)).digest()
 
 
+@frozen
 class HallStore:
-    """The queries about halls: a `seatsync.core.channels.channel.Source`.
-
-    Each raises `ServiceUnavailable` when the database cannot be reached.
-    """
+    """A `seatsync.core.channels.channel.Source`; each query raises `ServiceUnavailable` without a database."""
 
     documents = Documents(("seats", "seat_types"), ordered=frozenset({"seat_types"}))
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    _database: Database
 
     async def snapshot(self, key: int) -> Snapshot:
         """The whole hall; raises `HallNotFound`."""
@@ -71,12 +68,13 @@ class HallStore:
             raise errors.HallNotFound
         return Snapshot(row["rev"], row["epoch"], row["data"].encode())
 
-    async def changes(self, key: int, since: int, epoch: str) -> Changes:
-        """The changes after a revision; raises `HallNotFound`."""
-        row = await self._database.fetchrow(_QUERIES["changes"], key, since, epoch.replace("\0", ""))
+    async def changes(self, key: int, since: int, epoch: str) -> Update | None:
+        """All changes after a revision, if they are known and lead on; raises `HallNotFound`."""
+        known = epoch.replace("\0", "?")  # PostgreSQL takes no NUL, and no epoch has either
+        row = await self._database.fetchrow(_QUERIES["changes"], key, since, known)
         if row is None:
             raise errors.HallNotFound
-        return Changes(row["rev"], row["epoch"], row["data"].encode() if row["whole"] else None)
+        return Update(since + 1, row["rev"], row["data"].encode()) if row["whole"] else None
 
     async def revs(self, keys: Sequence[int]) -> Mapping[int, tuple[int, str]]:
         """The revision and epoch of each of these halls that still exists."""
@@ -89,21 +87,15 @@ class HallStore:
         A lone write that violates a constraint added to the tables ends in `InvalidSeatData`. Raises
         `ServiceUnavailable` (the outcome is unknown) and `DatabaseRejected` (nothing was written).
         """
-        seats = [(number, seat) for number, write in enumerate(writes, 1) for seat in write.seats]
-        parameters = (
-            [write.hall_id for write in writes],
-            [write.identity.user_id for write in writes],
-            [write.identity.session_id for write in writes],
-            [write.key for write in writes],
-            [write.digest() for write in writes],
-            [number for number, _ in seats],
-            [seat.seat_id for _, seat in seats],
-            [seat.status for _, seat in seats],
-            [seat.expected for _, seat in seats],
-            [seat.note for _, seat in seats],
-        )
+        requests = [(w.hall_id, w.identity.user_id, w.identity.session_id, w.key, w.digest()) for w in writes]
+        seats = [
+            (number, seat.seat_id, seat.status, seat.expected, seat.note)
+            for number, write in enumerate(writes, 1)
+            for seat in write.seats
+        ]
+        columns = map(list, (*zip(*requests, strict=True), *zip(*seats, strict=True)))
         try:
-            rows = await self._database.fetch(_QUERIES["write"], *parameters, timeout=timeout)
+            rows = await self._database.fetch(_QUERIES["write"], *columns, timeout=timeout)
         except DatabaseRejected as error:
             if error.is_about_data and len(writes) == 1:
                 return [errors.InvalidSeatData()]

@@ -1,8 +1,7 @@
 """The write path: group commit of seat changes, whose revisions are reported to the channels."""
 
 from collections.abc import Sequence
-
-from attrs import frozen
+from functools import partial
 
 from seatsync.core.channels.channels import Channels
 from seatsync.core.channels.documents import rev_of
@@ -19,27 +18,20 @@ SEATS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 """Bounds of the histogram."""
 
 
-@frozen
-class WritePath:
-    """Commits batches on behalf of `seatsync.core.postgres.group_commit.GroupCommit`."""
-
-    store: HallStore
-    channels: Channels
-
-    async def commit(self, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the database's own
-        """Apply a batch; from then on nothing older than its revisions is served here. Raises as the store does."""
-        outcomes = await self.store.write(writes, timeout)
-        for write, outcome in zip(writes, outcomes, strict=True):
-            channel = self.channels.find(write.hall_id)
-            if channel is not None and isinstance(outcome, bytes):
-                channel.revisions.note_committed(rev_of(outcome))
-        return outcomes
-
-
 def group_commit(store: HallStore, channels: Channels, metrics: Metrics, timing: Timing) -> GroupCommit[Write, Json]:
     """Build the queue of seat changes; its `run` has to be started."""
     seats = batch_seats(metrics)
-    return GroupCommit(WritePath(store, channels).commit, store.unlocked, seats.observe, BLOCKED, timing=timing)
+    return GroupCommit(partial(commit, store, channels), store.unlocked, seats.observe, BLOCKED, timing=timing)
+
+
+async def commit(store: HallStore, channels: Channels, writes: Sequence[Write], timeout: float) -> list[Outcome[Json]]:  # noqa: ASYNC109 - the database's own
+    """Apply a batch; from then on nothing older than its revisions is served here. Raises as the store does."""
+    outcomes = await store.write(writes, timeout)
+    for write, outcome in zip(writes, outcomes, strict=True):
+        channel = channels.find(write.hall_id)
+        if channel is not None and isinstance(outcome, bytes):
+            channel.revisions.note_committed(rev_of(outcome))
+    return outcomes
 
 
 def batch_seats(metrics: Metrics) -> Histogram:

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.channels.channel import Channel
-from seatsync.core.channels.documents import Changes, Documents, Snapshot
+from seatsync.core.channels.documents import Documents, Snapshot, Update
 from tests.support.outlets import FakeOutlet
 
 HALL = 7
@@ -115,12 +115,12 @@ class FakeHall:
         await self._answer("snapshot")
         return snapshot
 
-    async def changes(self, _: int, since: int, epoch: str) -> Changes:
+    async def changes(self, _: int, since: int, epoch: str) -> Update | None:
         """What came after a revision, by the rules of the SQL function."""
         missed = [self._log.get(rev) for rev in range(since + 1, self.rev + 1)]
         whole = epoch == self.epoch and self.pruned <= since <= self.rev and None not in missed
         seats = frozenset[int]().union(*(seats for seats in missed if seats))
-        found = Changes(self.rev, self.epoch, self._update(seats, since) if whole else None)
+        found = Update(since + 1, self.rev, self._update(seats, since)) if whole else None
         await self._answer("changes")
         return found
 

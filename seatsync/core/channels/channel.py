@@ -4,7 +4,7 @@ A subscriber joins, is sent a snapshot, and then every update with a greater rev
 published; this reads the database for it, keeps a history in memory, and sends. Publishing never awaits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import trio
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.coalesce import SingleFlight
-from seatsync.core.channels.documents import Changes, Documents, Snapshot, Update, age_s, mark_resumed, mark_stale
+from seatsync.core.channels.documents import Documents, Snapshot, Update, age_s, mark_resumed, mark_stale
 from seatsync.core.channels.history import History
 from seatsync.core.channels.revisions import Resync, Revisions, State
 from seatsync.core.channels.topic import Spawn, Topic
@@ -31,8 +31,8 @@ class Source(Protocol):
     async def snapshot(self, key: int) -> Snapshot:
         """The full state now."""
 
-    async def changes(self, key: int, since: int, epoch: str) -> Changes:
-        """The changes after a revision of an epoch."""
+    async def changes(self, key: int, since: int, epoch: str) -> Update | None:
+        """All changes after a revision of an epoch, as one update; ``None`` if only a snapshot leads on."""
 
     async def revs(self, keys: Sequence[int]) -> Mapping[int, tuple[int, str]]:
         """The revision and epoch of each of these subjects that exists."""
@@ -51,16 +51,16 @@ class Channel(Topic):
         spawn: Spawn,
         *,
         timing: Timing = Timing(),
-        live: bool = True,
         max_updates: int = MAX_UPDATES,
     ) -> None:
         super().__init__(key, broadcast, spawn, timing)
-        self.revisions = Revisions(live=live, max_held=max_updates)
+        self.revisions = Revisions(max_updates)
         self.idle_since = trio.current_time()
         self._source = source
+        self._query_snapshot = partial(source.snapshot, key)
         self._history = History(source.documents, max_updates)
         self._snapshots: SingleFlight[Snapshot] = SingleFlight(spawn)
-        self._changes: SingleFlight[Changes] = SingleFlight(spawn)
+        self._changes: SingleFlight[Update | None] = SingleFlight(spawn)
         self._cached: Snapshot | None = None
         self._resyncing = False
         self._resync_lock = trio.Lock()
@@ -70,8 +70,7 @@ class Channel(Topic):
     async def subscribe(self, subscriber: Subscription, since: int | None, epoch: str | None) -> None:
         """Send the first frame: the changes after ``since``, or a snapshot. Every later revision follows it.
 
-        Raises what the source raises, unless `end` has notified the subscriber of it. Then, and when cancelled, the
-        subscriber is not in the channel.
+        Raises what the source raises, unless `end` has notified the subscriber of it; it is not in the channel then.
         """
         if since is None or epoch is None:
             await self._join(subscriber, self._send_state(subscriber))
@@ -82,12 +81,11 @@ class Channel(Topic):
         update = self._missed_in_memory(since, epoch)
         if update is None:
             query = partial(self._source.changes, self.key, since, epoch)
-            changes = await self._changes.fetch((since, epoch), query)
-            if changes.data is None:
+            update = await self._changes.fetch((since, epoch), query)
+            if update is None:
                 await self._send_state(subscriber)
                 return
-            self._read(changes)
-            update = Update(since + 1, changes.rev, changes.data)
+            self._read(update.rev, epoch)
         self._deliver(subscriber, update.rev, epoch, (b"update", mark_resumed(update)))
 
     def _missed_in_memory(self, since: int, epoch: str) -> Update | None:
@@ -157,8 +155,8 @@ class Channel(Topic):
         self.revisions.found(resynced=resynced)
         self._resync_if_due()
 
-    def _read(self, found: Snapshot | Changes) -> None:
-        self.revisions.read(found.rev, found.epoch)
+    def _read(self, rev: int, epoch: str) -> None:
+        self.revisions.read(rev, epoch)
         self._resync_if_due()
 
     def _publish(self, found: Update | Snapshot | None) -> None:
@@ -213,9 +211,9 @@ class Channel(Topic):
         """The changes since, or a snapshot where they are not enough."""
         if not resync.needs_snapshot:
             changes = await self._source.changes(self.key, resync.since, resync.epoch)
-            if changes.data is not None:
-                return Update(resync.since + 1, changes.rev, changes.data)
-        self._cached = await self._fetch_snapshot(lambda _: False)
+            if changes is not None:
+                return changes
+        self._cached = await self._snapshots.fetch("snapshot", self._query_snapshot, lambda _: False)
         return self._cached
 
     # Snapshots
@@ -229,13 +227,10 @@ class Channel(Topic):
         if cached is not None and self.revisions.is_current:
             return cached
         newest = self.revisions.newest
-        snapshot = await self._fetch_snapshot(lambda found: found.rev >= newest)
-        self._read(snapshot)
+        snapshot = await self._snapshots.fetch("snapshot", self._query_snapshot, lambda found: found.rev >= newest)
+        self._read(snapshot.rev, snapshot.epoch)
         self._cached = snapshot
         return snapshot
-
-    async def _fetch_snapshot(self, accepts: Callable[[Snapshot], bool]) -> Snapshot:
-        return await self._snapshots.fetch("snapshot", partial(self._source.snapshot, self.key), accepts)
 
     def _published_snapshot(self) -> Snapshot | None:
         """The snapshot in memory, if it is of the revision published last."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import trio
+from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast
@@ -15,33 +15,30 @@ from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 
 
+@define(eq=False)
 class Channels:
     """Channels by key, opened at first use and dropped when idle. A `seatsync.core.postgres.listener.Follower`."""
 
-    def __init__(
-        self,
-        method: str,
-        source: Source,
-        spawn: Spawn,
-        metrics: Metrics,
-        *,
-        timing: Timing = Timing(),
-        max_updates: int = MAX_UPDATES,
-    ) -> None:
-        self._source = source
-        self._timing = timing
-        self._new_broadcast = partial(Broadcast, method, metrics)
-        self._new_channel = partial(Channel, source=source, spawn=spawn, timing=timing, max_updates=max_updates)
-        self._channels: dict[int, Channel] = {}
-        self._live = False
-        self._stale = False
+    _method: str
+    _source: Source
+    _spawn: Spawn
+    _metrics: Metrics
+    _timing: Timing = field(default=Timing(), kw_only=True)
+    _max_updates: int = field(default=MAX_UPDATES, kw_only=True)
+    _channels: dict[int, Channel] = field(init=False, factory=dict)
+    _live: bool = field(init=False, default=False)
+    _stale: bool = field(init=False, default=False)
 
     def open(self, key: int) -> Channel:
         """The channel of that key."""
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = self._new_channel(key, self._new_broadcast(), live=self._live)
-            channel.stale = self._stale
+            broadcast = Broadcast(self._method, self._metrics)
+            channel = Channel(
+                key, broadcast, self._source, self._spawn, timing=self._timing, max_updates=self._max_updates
+            )
+            channel.revisions.live, channel.stale = self._live, self._stale
+            self._channels[key] = channel
         return channel
 
     @contextmanager

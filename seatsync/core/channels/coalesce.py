@@ -1,10 +1,12 @@
 """Coalesced queries: callers that want the same, or the like, share one query to the database.
 
-`SingleFlight` runs one query for all who want the same; `BatchLoader` looks up many keys in one query. Queries run in
-``spawn``'s nursery, so that the cancellation of one caller takes the answer from no other; an error is raised in each.
+Queries run in ``spawn``'s nursery, so that the cancellation of one caller takes the answer from no other; an error is
+raised in each.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import trio
@@ -16,17 +18,24 @@ T = TypeVar("T")
 
 @define(eq=False)
 class _Answer(Generic[T]):
-    """The result of a query in flight, or its error."""
+    """The result of one query, or its error."""
 
-    ready: trio.Event = field(factory=trio.Event)
-    value: T | None = None
-    error: Exception | None = None
+    _ready: trio.Event = field(factory=trio.Event)
+    _value: T | None = None
+    _error: Exception | None = None
 
     async def get(self) -> T:
-        await self.ready.wait()
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]  # it was set, to `None` perhaps where that is a `T`
+        await self._ready.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # it was set, to `None` perhaps where that is a `T`
+
+    async def run(self, query: Callable[[], Awaitable[T]]) -> None:
+        try:
+            self._value = await query()
+        except Exception as error:  # noqa: BLE001 - it is raised in every task that waits
+            self._error = error
+        self._ready.set()
 
 
 @define(eq=False)
@@ -56,51 +65,38 @@ class SingleFlight(Generic[T]):
 
     async def _fly(self, key: Hashable, query: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
         try:
-            answer.value = await query()
-        except Exception as error:  # noqa: BLE001 - it is raised in every task that waits
-            answer.error = error
+            await answer.run(query)
         finally:
             del self._flights[key]
-            answer.ready.set()
 
 
 @define(eq=False)
 class BatchLoader(Generic[K, T]):
-    """One query at a time for all keys: while it is in flight, keys gather for the next. There is no timer."""
+    """One query at a time for many keys: while it is in flight, keys gather for the next. There is no timer."""
 
     query: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]]
     spawn: Callable[..., object]
     max_keys: int = 500
     """Keys in one query, at most."""
-    _waiting: list[tuple[K, _Answer[T | None]]] = field(factory=list)
+    _batches: deque[tuple[list[K], _Answer[Mapping[K, T]]]] = field(factory=deque)
+    """Those to come; keys are added to the last."""
     _loading: bool = False
 
     async def load(self, key: K) -> T | None:
         """The value of a key, no older than the call; ``None`` if it has none. Raises what ``query`` raises."""
-        answer: _Answer[T | None] = _Answer()
-        self._waiting.append((key, answer))
+        if not self._batches or len(self._batches[-1][0]) >= self.max_keys:
+            self._batches.append(([], _Answer()))
+        keys, answer = self._batches[-1]
+        keys.append(key)
         if not self._loading:
             self._loading = True
             self.spawn(self._run)
-        return await answer.get()
+        return (await answer.get()).get(key)
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self.max_keys], self._waiting[self.max_keys :]
-                await self._load_all(batch)
+            while self._batches:
+                keys, answer = self._batches.popleft()
+                await answer.run(partial(self.query, keys))
         finally:
             self._loading = False
-
-    async def _load_all(self, batch: Sequence[tuple[K, _Answer[T | None]]]) -> None:
-        try:
-            values = await self.query([key for key, _ in batch])
-        except Exception as error:  # noqa: BLE001 - it is raised in every task that waits
-            for _, answer in batch:
-                answer.error = error
-        else:
-            for key, answer in batch:
-                answer.value = values.get(key)
-        finally:
-            for _, answer in batch:
-                answer.ready.set()

@@ -30,16 +30,6 @@ class Snapshot:
 
 
 @frozen
-class Changes:
-    """The changes after a revision, up to ``rev``."""
-
-    rev: int
-    epoch: str
-    data: bytes | None
-    """``None`` if the database no longer has all of them, or none of them leads on: a snapshot is needed."""
-
-
-@frozen
 class Update:
     """One frame's worth of change: the revisions ``first`` to ``rev``."""
 

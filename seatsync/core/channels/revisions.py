@@ -53,8 +53,8 @@ class Resync:
 class Revisions:
     """The revisions of one channel, published each once and in order."""
 
-    def __init__(self, *, live: bool, max_held: int) -> None:
-        self.live = live
+    def __init__(self, max_held: int) -> None:
+        self.live = True
         """Notifications arrive."""
         self._held: deque[tuple[int, bytes | None, bool]] = deque(maxlen=max_held)
         self._notified = -1

@@ -54,10 +54,9 @@ class Topic(ABC):
             state.discard(subscriber)
 
     async def _join(self, subscriber: Subscription, delivery: Awaitable[None]) -> None:
-        """Add a subscriber, whose first frame ``delivery`` reads and sends.
+        """Add a subscriber, whose first frame ``delivery`` reads and sends; removed again if that fails.
 
-        Raises what that raises, unless the subscription has ended meanwhile. Then, and when cancelled, the subscriber
-        is removed.
+        Raises what that raises, unless the subscription has ended meanwhile.
         """
         self._joining.add(subscriber)
         try:

@@ -1,6 +1,7 @@
 """Notifications of halls, and the revisions of this node's own writes, handed to the channels."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -14,9 +15,9 @@ from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.hall.notifications import hall_handler
+from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import Write
-from seatsync.hall.writes import WritePath
+from seatsync.hall.writes import commit
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 
 
@@ -53,7 +54,7 @@ async def node(nursery: trio.Nursery) -> Node:
     hall, store = FakeHall(), FakeStore()
     channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
     await channels.resync()
-    return Node(hall, channels, store, hall_handler(channels))
+    return Node(hall, channels, store, partial(hall_notified, channels))
 
 
 def payload(notice: Notice) -> str:
@@ -112,6 +113,6 @@ async def test_read_after_a_write_sees_it(node: Node) -> None:
     node.hall.change(1, "RESERVED")
     node.store.outcomes = [Json(b'{"id":7,"rev":2,"seats":[]}'), errors.SeatConflict()]
     writes = [Write(HALL, [], Identity(1, "ann", "operator", uuid4(), may_write=True), None)] * 2
-    path = WritePath(node.store, node.channels)  # type: ignore[arg-type]  # what it needs of a store
-    assert await path.commit(writes, 1.0) == node.store.outcomes
+    outcomes = await commit(node.store, node.channels, writes, 1.0)  # type: ignore[arg-type]  # what it needs of a store
+    assert outcomes == node.store.outcomes
     assert (await node.channels.open(HALL).snapshot()).rev == 2

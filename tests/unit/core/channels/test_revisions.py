@@ -195,7 +195,7 @@ CASES = {
 class Run:
     """Revisions to which a script's lines happen."""
 
-    revisions: Revisions = field(factory=lambda: Revisions(live=True, max_held=3))
+    revisions: Revisions = field(factory=lambda: Revisions(3))
     resync: Resync | None = None
 
     def line(self, line: str) -> None:
@@ -257,7 +257,7 @@ def test_what_events_lead_to(script: str) -> None:
 
 def test_only_what_is_known_in_full_is_current() -> None:
     """Not before the first reading, nor after a commit that is not notified yet, nor while the feed is lost."""
-    revisions = Revisions(live=True, max_held=3)
+    revisions = Revisions(3)
     assert not revisions.is_current
     revisions.read(1, "a")
     assert revisions.is_current
@@ -277,7 +277,7 @@ def test_only_what_is_known_in_full_is_current() -> None:
 class World:
     """A database with one subject, a feed that may lose what it carries, and a node that follows it."""
 
-    revisions: Revisions = field(factory=lambda: Revisions(live=True, max_held=3))
+    revisions: Revisions = field(factory=lambda: Revisions(3))
     rev: int = 1
     epoch: int = 0
     layouts: set[int] = field(factory=set)
