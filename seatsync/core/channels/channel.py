@@ -78,7 +78,10 @@ class Channel(Topic):
             await self._join(subscriber, self._resume(subscriber, since, epoch))
 
     async def _resume(self, subscriber: Subscription, since: int, epoch: str) -> None:
-        update = self._missed_in_memory(since, epoch)
+        update = None
+        if self.revisions.is_current and self.revisions.epoch == epoch:
+            has_all = self.revisions.rev == since
+            update = self._source.documents.empty(self.key, since) if has_all else self._history.after(since)
         if update is None:
             query = partial(self._source.changes, self.key, since, epoch)
             update = await self._changes.fetch((since, epoch), query)
@@ -87,13 +90,6 @@ class Channel(Topic):
                 return
             self._read(update.rev, epoch)
         self._deliver(subscriber, update.rev, epoch, (b"update", mark_resumed(update)))
-
-    def _missed_in_memory(self, since: int, epoch: str) -> Update | None:
-        if epoch != self.revisions.epoch or not self.revisions.is_current:
-            return None
-        if since == self.revisions.rev:
-            return self._source.documents.empty(self.key, since)
-        return self._history.after(since)
 
     async def _send_state(self, subscriber: Subscription) -> None:
         snapshot = await self.snapshot()

@@ -1,7 +1,7 @@
 """The order of a channel's revisions: a state machine without I/O, time or subscribers.
 
-It decides which update is published next, what is held meanwhile, and when the database has to be read. Events return
-the update or the snapshot to publish, if any; after each event, `Revisions.resync_due` is whether to begin a resync.
+Events return the update or the snapshot to publish, if any; after each, `Revisions.resync_due` is whether to read the
+database.
 
 ========  ==========================  ==================================================================================
 State     Meaning                     Events
@@ -130,7 +130,7 @@ class Revisions:
             self.state = State.OUTDATED
 
     def begin_resync(self) -> Resync | None:
-        """What to read, unless there is nothing to resync. One that fails is still due, and needs no event."""
+        """What to read, if any revision is known. A resync that fails is still due, and needs no event."""
         if self.state is State.UNREAD:
             return None
         if self.state is State.CURRENT:
