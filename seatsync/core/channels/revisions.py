@@ -40,6 +40,10 @@ class State(Enum):
     OUTDATED = auto()
 
 
+#: As names of this module: in Python 3.11 each look-up in an `Enum` takes 0.2 µs.
+UNREAD, CURRENT, BEHIND, OUTDATED = State
+
+
 @frozen
 class Resync:
     """What a resync has to read: the changes after a revision of an epoch, or a snapshot."""
@@ -62,7 +66,7 @@ class Revisions:
 
     def end(self) -> None:
         """The channel's subject is gone, and all that was known of it."""
-        self.state = State.UNREAD
+        self.state = UNREAD
         self.rev = -1
         """The last revision published."""
         self.epoch = ""
@@ -79,12 +83,12 @@ class Revisions:
     @property
     def is_current(self) -> bool:
         """All revisions known to be committed are published, and a later one would be notified."""
-        return self.live and self.state is State.CURRENT and self._committed <= self.rev
+        return self.live and self.state is CURRENT and self._committed <= self.rev
 
     @property
     def resync_due(self) -> bool:
         """Revisions are missing, and those that follow would be notified."""
-        return self.live and (self.state is State.BEHIND or self.state is State.OUTDATED)
+        return self.live and (self.state is BEHIND or self.state is OUTDATED)
 
     def note_committed(self, rev: int) -> None:
         """A revision is committed, as this node's own write knows first: nothing older counts as current."""
@@ -96,17 +100,17 @@ class Revisions:
         Any role may NOTIFY: while it is held, a made-up revision may become the next. So the data of one that does not
         follow the notification before it are not kept.
         """
-        self.note_committed(rev)
+        self._committed = max(self._committed, rev)
         follows, self._notified = rev == self._notified + 1, rev
-        if self.state is State.CURRENT:
+        if self.state is CURRENT:
             return self._next(rev, data, layout)
-        if self.state is not State.UNREAD:
+        if self.state is not UNREAD:
             self._held.append((rev, data if follows else None, layout))
         return None
 
     def replay(self) -> Iterator[Update]:
         """The held notifications to publish, in order, for as long as the channel is in sync."""
-        while self._held and self.state is State.CURRENT:
+        while self._held and self.state is CURRENT:
             update = self._next(*self._held.popleft())
             if update is not None:
                 yield update
@@ -115,29 +119,29 @@ class Revisions:
         if rev <= self.rev:
             return None
         if data is None or rev != self.rev + 1:
-            self.state = State.OUTDATED if layout else State.BEHIND
+            self.state = OUTDATED if layout else BEHIND
             return None
         self.rev = rev
         return Update(rev, rev, data)
 
     def read(self, rev: int, epoch: str) -> None:
         """The database was read for a subscriber."""
-        if self.state is State.UNREAD:
+        if self.state is UNREAD:
             self.rev, self.epoch = rev, epoch
-            self.state = State.BEHIND if self._found_unread or self._committed > rev else State.CURRENT
+            self.state = BEHIND if self._found_unread or self._committed > rev else CURRENT
         elif epoch != self.epoch:
             self._other_epoch = epoch
-            self.state = State.OUTDATED
+            self.state = OUTDATED
 
     def begin_resync(self) -> Resync | None:
         """What to read, if any revision is known. A resync that fails is still due, and needs no event."""
-        if self.state is State.UNREAD:
+        if self.state is UNREAD:
             return None
-        if self.state is State.CURRENT:
-            self.state = State.BEHIND
+        if self.state is CURRENT:
+            self.state = BEHIND
         self._other_epoch = ""
         self._held.clear()  # the database is read later than they were notified
-        return Resync(self.rev, self.epoch, self.state is State.OUTDATED, self._committed)
+        return Resync(self.rev, self.epoch, self.state is OUTDATED, self._committed)
 
     def resynced(self, resync: Resync, found: Update | Snapshot) -> Update | Snapshot | None:
         """The resync has read all changes, or a snapshot; returns that if it is to be published."""
@@ -145,7 +149,7 @@ class Revisions:
             return None
         self.rev = found.rev
         self.epoch = found.epoch if isinstance(found, Snapshot) else self.epoch
-        self.state = State.CURRENT if self._other_epoch in {"", self.epoch} else State.OUTDATED
+        self.state = CURRENT if self._other_epoch in {"", self.epoch} else OUTDATED
         if self._committed == resync.committed:  # a revision that was made up is forgotten
             self._committed = self.rev
         return None if (self.rev, self.epoch) == (resync.since, resync.epoch) else found
@@ -158,6 +162,6 @@ class Revisions:
     def found(self, *, resynced: bool) -> None:
         """The feed is live again, and the channel has been resynced since, or has yet to be."""
         self.live = True
-        self._found_unread |= self.state is State.UNREAD
-        if self.state is State.CURRENT and not resynced:
-            self.state = State.BEHIND
+        self._found_unread |= self.state is UNREAD
+        if self.state is CURRENT and not resynced:
+            self.state = BEHIND
