@@ -1,7 +1,5 @@
 """The methods ``cinemas.*``."""
 
-from attrs import frozen
-
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
 from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.protocol.call import Call
@@ -9,11 +7,11 @@ from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Json, Kind, Method
 
 
-@frozen
 class CinemaMethods:
     """Reading and watching the list of cinemas."""
 
-    _list: LiveList
+    def __init__(self, live_list: LiveList) -> None:
+        self._list = live_list
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""

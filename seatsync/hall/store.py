@@ -6,7 +6,7 @@ from functools import cached_property
 from uuid import UUID
 
 import orjson
-from attrs import define, frozen
+from attrs import define
 
 from seatsync import errors
 from seatsync.core.channels.documents import Documents, Snapshot, Update
@@ -53,13 +53,13 @@ class Write:
         return hashlib.sha256(orjson.dumps(parameters)).digest()
 
 
-@frozen
 class HallStore:
     """A `seatsync.core.channels.channel.Source`; each query raises `ServiceUnavailable` without a database."""
 
     documents = Documents(("seats", "seat_types"), ordered=frozenset({"seat_types"}))
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def snapshot(self, key: int) -> Snapshot:
         """The whole hall; raises `HallNotFound`."""
