@@ -4,15 +4,18 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 from attrs import frozen
 
+from seatsync.cli import load_sql
 from seatsync.cli.admin import resolve_database
 from seatsync.config import Settings, load_settings
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.load import command
+from seatsync.load.processes import Work
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
 
@@ -46,10 +49,10 @@ class DatabaseAccess:
             return trio.run(issue, settings)
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of the database, which is started if it is embedded."""
+    def sql_writers(self) -> Iterator[Work]:
+        """With the address of the database, which is started if it is embedded."""
         with resolve_database(self._settings()) as (settings, _):
-            yield settings.database_url or ""
+            yield partial(load_sql.work, settings.database_url or "")
 
     def _settings(self) -> Settings:
         override = {} if self.database_url is None else {"DATABASE_URL": self.database_url}

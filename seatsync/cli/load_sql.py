@@ -1,15 +1,11 @@
-"""The process of a load test that changes seats by SQL: ``python -m seatsync.cli.load_sql DESCRIPTOR``.
+"""The process of a load test that changes seats by SQL.
 
-DATABASE_URL has to be set; `seatsync.load.processes` has the lines it receives and reports. The server receives these
-changes as it does a maintainer's: through PostgreSQL alone.
+`seatsync.load.processes` has the orders it receives and what it reports. The server receives these changes as it does a
+maintainer's: through PostgreSQL alone.
 """
 
 import math
-import os
-import signal
-import sys
 from time import monotonic
-from typing import Any
 
 import trio
 from attrs import frozen
@@ -19,9 +15,9 @@ from seatsync.core.postgres.queries import load
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.errors import SeatSyncError
 from seatsync.load import LoadError
-from seatsync.load.processes import REPORT_S, Lines, Reporter
+from seatsync.load.plan import Share
 from seatsync.load.schedule import Pace, SendTimes
-from seatsync.load.stats import Count, Kind, Timing
+from seatsync.load.stats import REPORT_S, Count, Kind, Pipe, Reporter, Timing
 from seatsync.load.writer import SALES, UNKNOWN, Seat, SeatQueue
 
 #: Changes in flight at a time, each on a connection of its own.
@@ -46,45 +42,40 @@ class Writer:
 class SqlWriters:
     """Change seats on a schedule."""
 
-    def __init__(self, database: Database, send_times: SendTimes, share: dict[str, Any], reporter: Reporter) -> None:
+    def __init__(self, database: Database, send_times: SendTimes, share: Share, reporter: Reporter) -> None:
         self._database = database
         self._send_times = send_times
-        self._halls: list[int] = share["halls"]
-        self._bulk: int = share["bulk"]
-        self._survive: bool = share["survive"]
-        self._pace = Pace(share["rate"])
+        self._halls = share.halls
+        self._bulk = share.plan.bulk
+        self._survive = share.plan.survive
+        self._pace = Pace(share.plan.rate)
         self._writers: list[Writer] = []
         self._reporter = reporter
         self._stats = reporter.stats
         self._schedule = trio.CancelScope()
         self._all_done = trio.Event()
 
-    async def run(self, orders: Lines) -> None:
-        """Follow the orders until they end. Raises `LoadError` and `SeatSyncError`."""
+    async def run(self, pipe: Pipe) -> None:
+        """Follow the orders. Raises `LoadError`, `SeatSyncError`, and `EOFError` when the parent has ended."""
         self._reporter.send("started")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report_stats)
             while True:  # until the parent closes its end
-                await trio.lowlevel.wait_readable(orders.descriptor)
-                lines = orders.receive()
-                if lines is None:
-                    break
-                for order in lines:
-                    await self._follow(order, nursery)
-            nursery.cancel_scope.cancel()
+                await trio.lowlevel.wait_readable(pipe.fileno())
+                await self._follow(nursery, *pipe.recv())
 
-    async def _follow(self, order: dict[str, Any], nursery: trio.Nursery) -> None:
-        match order["order"]:
+    async def _follow(self, nursery: trio.Nursery, order: str, patience_s: float, at: float) -> None:
+        match order:
             case "prepare":
                 await self._prepare()
                 self._reporter.send("ready")
             case "go":
-                self._reporter.send_stats(0, "load")
-                nursery.start_soon(self._load, order["at"])
+                self._reporter.send_stats(next_phase="load")
+                nursery.start_soon(self._load, at)
             case "stop":
-                self._reporter.send_stats(0, "drain")
-                await self._finish(order["patience_s"])
-                self._reporter.send_stats(0)
+                self._reporter.send_stats(next_phase="drain")
+                await self._finish(patience_s)
+                self._reporter.send_stats()
                 self._reporter.send("quiet")
             case "check":
                 self._reporter.send("result")
@@ -154,7 +145,7 @@ class SqlWriters:
     async def _report_stats(self) -> None:
         while True:  # until cancelled
             await trio.sleep(REPORT_S)
-            self._reporter.send_stats(0)
+            self._reporter.send_stats()
 
 
 async def _sleep_until(at: float) -> None:
@@ -164,30 +155,18 @@ async def _sleep_until(at: float) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def _run(orders: Lines, reporter: Reporter) -> None:
-    lines = orders.receive()
-    if lines is None:
-        return
+async def _run(dsn: str, pipe: Pipe, share: Share, send_times: SendTimes, reporter: Reporter) -> None:
+    async with open_loop(), Database.open(dsn, size=WRITERS) as database:
+        await SqlWriters(database, send_times, share, reporter).run(pipe)
+
+
+def work(dsn: str, pipe: Pipe, share: Share, send_times: SendTimes) -> None:
+    """Do the share until the pipe ends, or report why the database refuses it."""
     configure_logs("warning", "console")
-    send_times = SendTimes(int(sys.argv[1]), len(lines[0]["halls"]))
-    async with open_loop(), Database.open(os.environ["DATABASE_URL"], size=WRITERS) as database:
-        await SqlWriters(database, send_times, lines[0], reporter).run(orders)
-
-
-def main() -> int:
-    """Do the share; returns 1, and reports why, when the database refuses it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us in order
-    reporter = Reporter(sys.stdout.fileno())
-    status = 0
+    reporter = Reporter(pipe)
     try:
-        trio.run(_run, Lines(sys.stdin.fileno()), reporter)
+        trio.run(_run, dsn, pipe, share, send_times, reporter)
     except* (SeatSyncError, LoadError) as group:
-        status = 1
-        reporter.send("failed", reason=str(group.exceptions[0]))
-    except* BrokenPipeError:  # the parent has ended
-        status = 1
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        reporter.send("failed", str(group.exceptions[0]))
+    except* (EOFError, ConnectionError):  # the parent has ended
+        pass

@@ -4,9 +4,9 @@ Latencies count from scheduled times. A generator that waits for the server befo
 sent, leaves out the very requests that a slow server has delayed ("coordinated omission").
 """
 
-import mmap
-import os
 import random
+from ctypes import c_double, c_longlong
+from multiprocessing.sharedctypes import RawArray
 
 from attrs import define
 
@@ -18,10 +18,8 @@ RUSH_EVERY_S, RUSH_S, RUSH_FACTOR = 10.0, 2.0, 5.0
 #: Reconnect backoff: first and maximum delay. It doubles in between.
 FIRST_S, LAST_S = 0.1, 2.0
 
-#: Send times: entries, the fields of one, and its size.
+#: Revisions whose send times are kept.
 _ENTRIES = 1 << 18
-_NUMBER, _TIME = 0, 1
-_ENTRY_BYTES = 16
 
 
 @define
@@ -57,25 +55,17 @@ def spread(count: int, over_s: float) -> list[float]:
 
 
 class SendTimes:
-    """When each revision of each hall was due, in memory that the processes of a test share by its descriptor.
+    """When each revision of each hall was due, in memory that the processes of a test share.
 
     Writing processes note, reading ones look up. Entries are fixed, so no process waits for another; a revision
     overwrites an older one. A subscriber may have the revision before the writer has its reply, so readers look again
     later.
     """
 
-    def __init__(self, descriptor: int, halls: int) -> None:
-        memory = memoryview(mmap.mmap(descriptor, _ENTRIES * _ENTRY_BYTES))
-        self._numbers = memory.cast("q")
-        self._times = memory.cast("d")
+    def __init__(self, halls: int) -> None:
+        self._numbers = RawArray(c_longlong, _ENTRIES)
+        self._times = RawArray(c_double, _ENTRIES)
         self._halls = halls
-
-    @staticmethod
-    def create() -> int:
-        """A descriptor of new memory; the caller closes it."""
-        descriptor = os.memfd_create("seatsync-send-times")
-        os.truncate(descriptor, _ENTRIES * _ENTRY_BYTES)
-        return descriptor
 
     def note(self, hall: int, rev: int, at: float) -> None:
         """Note when a revision of a hall (its number in this test) was due, on `time.monotonic`.
@@ -83,19 +73,19 @@ class SendTimes:
         Of several changes that the server made one revision of, the earliest counts.
         """
         number, entry = self._entry(hall, rev)
-        if self._numbers[entry + _NUMBER] == number:
-            at = min(at, self._times[entry + _TIME])
-        self._times[entry + _TIME] = at
-        self._numbers[entry + _NUMBER] = number
+        if self._numbers[entry] == number:
+            at = min(at, self._times[entry])
+        self._times[entry] = at
+        self._numbers[entry] = number
 
     def when(self, hall: int, rev: int) -> float | None:
         """When the revision was due; ``None`` if that is not known, or not yet."""
         number, entry = self._entry(hall, rev)
-        return self._times[entry + _TIME] if self._numbers[entry + _NUMBER] == number else None
+        return self._times[entry] if self._numbers[entry] == number else None
 
     def _entry(self, hall: int, rev: int) -> tuple[int, int]:
         number = rev * self._halls + hall + 1  # 0 is an empty entry
-        return number, number % _ENTRIES * 2
+        return number, number % _ENTRIES
 
 
 @define

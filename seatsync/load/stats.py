@@ -3,12 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from time import monotonic
+from time import monotonic, process_time
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field, frozen
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+#: How often a process reports its statistics, in seconds.
+REPORT_S = 0.5
+
 #: Faults kept as sentences; the others are only counted.
 SENTENCES = 10
+
+Pipe: TypeAlias = "Connection[Any, Any]"
+"""Carries orders to a client process, and its reports back."""
 
 _PRECISION_BITS = 7
 _EXACT = 2 << _PRECISION_BITS
@@ -219,3 +229,26 @@ class Interval:
     live: int
     """How many of the process's clients that read were live at its end."""
     stats: Stats
+
+
+@define(eq=False)
+class Reporter:
+    """A client process's way to its parent. Its methods raise `BrokenPipeError` when the parent has ended."""
+
+    pipe: Pipe
+    stats: Stats = field(factory=Stats)
+    """Reported, and started anew, at each interval."""
+    _phase: str = "prepare"
+    _cpu_s: float = field(factory=process_time)
+
+    def send(self, report: str, details: Any = None) -> None:
+        """Send one report."""
+        self.pipe.send((report, details))
+
+    def send_stats(self, live: int = 0, next_phase: str | None = None) -> None:
+        """Report the interval since the last time; what follows belongs to the next phase, if one is given."""
+        cpu_s, before = process_time(), self._cpu_s
+        self._cpu_s = cpu_s
+        self.send("stats", Interval(self._phase, monotonic(), cpu_s - before, live, self.stats))
+        self.stats.clear()
+        self._phase = next_phase or self._phase

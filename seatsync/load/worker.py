@@ -1,17 +1,10 @@
-"""One client process, which does its share of a test: ``python -m seatsync.load.worker DESCRIPTOR``.
-
-The descriptor is that of the send times; `seatsync.load.processes` has the lines it receives and reports.
-"""
+"""A client process's share of a test; `seatsync.load.processes` has the orders it receives and what it reports."""
 
 import gc
-import signal
-import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any
-
-import cattrs
 
 from seatsync.load import LoadError
 from seatsync.load.address import Address, Sources, raise_descriptor_limit, sources_needed
@@ -20,9 +13,8 @@ from seatsync.load.client import Client, Context, Hall
 from seatsync.load.loop import Loop
 from seatsync.load.plan import Share
 from seatsync.load.pools import ReaderPool, WriterPool
-from seatsync.load.processes import REPORT_S, Lines, Reporter
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import Count, Stats, Timing
+from seatsync.load.stats import REPORT_S, Count, Pipe, Reporter, Stats, Timing
 from seatsync.load.view import Step, Views
 
 #: How often phases are checked, and a slice of the clients is kept alive, in seconds.
@@ -61,9 +53,9 @@ class Worker:
         self._pools: list[ReaderPool | WriterPool] = [*writers, *([self._readers] if self._readers else [])]
         self._kept_alive = 0
 
-    def run(self, orders: Lines) -> None:
-        """Follow the orders until they end. Raises `LoadError`."""
-        self._loop.watch(orders.descriptor, lambda _: self._receive(orders))
+    def run(self, pipe: Pipe) -> None:
+        """Follow the orders. Raises `LoadError`, and `EOFError` or `ConnectionError` when the parent has ended."""
+        self._loop.watch(pipe.fileno(), lambda _: self._receive(pipe))
         self._loop.after(REPORT_S, self._report_again)
         self._loop.after(SLICE_S, self._keep_alive)
         self._reporter.send("started")
@@ -76,16 +68,9 @@ class Worker:
 
     # Orders
 
-    def _receive(self, lines: Lines) -> None:
-        orders = lines.receive()
-        if orders is None:
-            self._loop.stop()
-        for order in orders or []:
-            self._follow(order)
-
-    def _follow(self, order: dict[str, Any]) -> None:
-        patience_s = order["patience_s"]
-        match order["order"]:
+    def _receive(self, pipe: Pipe) -> None:
+        order, patience_s, at = pipe.recv()
+        match order:
             case "prepare":
                 for pool in self._pools:
                     pool.prepare()
@@ -94,9 +79,9 @@ class Worker:
                 gc.freeze()  # the clients are long-lived: spare each collection the walk over them
                 self._report("load")
                 for pool in self._pools:
-                    pool.begin(order["at"])
+                    pool.begin(at)
                 if (readers := self._readers) is not None and readers.ends:
-                    self._wait("done", patience_s, lambda: readers.is_quiet, lambda: {"at": readers.last_joined_at})
+                    self._wait("done", patience_s, lambda: readers.is_quiet, lambda: readers.last_joined_at)
             case "stop":
                 self._report("drain")
                 for pool in self._pools:
@@ -112,7 +97,7 @@ class Worker:
         report: str,
         patience_s: float,
         condition: Callable[[], bool],
-        finish: Callable[[], dict[str, Any]] = dict,
+        finish: Callable[[], object] = lambda: None,
         give_up: Callable[[], None] | None = None,
     ) -> None:
         """Report when the condition holds or patience has run out, with the details that ``finish`` returns."""
@@ -126,7 +111,7 @@ class Worker:
                 (give_up or self._give_up)()
             details = finish()
             self._report()
-            self._reporter.send(report, **details)
+            self._reporter.send(report, details)
 
         poll()
 
@@ -134,12 +119,11 @@ class Worker:
         for pool in self._pools:
             pool.give_up()
 
-    def _finish(self, check: FinalCheck) -> dict[str, Any]:
+    def _finish(self, check: FinalCheck) -> None:
         check.close()
         for client in self._clients():
             client.stop()
         count_received(self._context.halls, self._context.send_times, self._context.stats, final=True)
-        return {}
 
     # At intervals
 
@@ -190,27 +174,11 @@ def _count_step(step: Step, hall: int, send_times: SendTimes, stats: Stats, *, f
     step.received.clear()
 
 
-def serve(send_times: int, orders: Lines, reporter: Reporter) -> int:
-    """Receive a share and do it; returns 1, and reports why, when that is not possible."""
-    lines = orders.receive()
-    if lines is None:
-        return 1
-    try:
-        share = cattrs.structure(lines[0], Share)
-        Worker(share, SendTimes(send_times, len(share.halls)), reporter).run(orders)
-    except LoadError as error:
-        reporter.send("failed", reason=str(error))
-        return 1
-    except BrokenPipeError:  # the parent has ended
-        return 1
-    return 0
-
-
-def main() -> int:
-    """Run the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us in order
-    return serve(int(sys.argv[1]), Lines(sys.stdin.fileno()), Reporter(sys.stdout.fileno()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def work(pipe: Pipe, share: Share, send_times: SendTimes) -> None:
+    """Do the share until the pipe ends, or report why that is not possible."""
+    reporter = Reporter(pipe)
+    with suppress(EOFError, ConnectionError):
+        try:
+            Worker(share, send_times, reporter).run(pipe)
+        except LoadError as error:
+            reporter.send("failed", str(error))

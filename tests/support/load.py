@@ -5,6 +5,7 @@ import contextlib
 import gc
 import io
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -16,9 +17,12 @@ import trio
 from attrs import frozen
 from rich.console import Console
 
+from seatsync.cli import load_sql
 from seatsync.load import LoadError, command, worker
 from seatsync.load.arguments import add_arguments
-from seatsync.load.processes import Lines, ProcessSpec, Reporter, Running, start_process
+from seatsync.load.plan import Share
+from seatsync.load.processes import Running, Work, start_process
+from seatsync.load.schedule import SendTimes
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
 from tests.support.server import SECRET, RunningServer
@@ -67,30 +71,29 @@ class Access:
         return trio.from_thread.run(issue)
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of the database."""
+    def sql_writers(self) -> Iterator[Work]:
+        """In the server's database."""
         assert self.server is not None
-        yield self.server.db.dsn
+        yield partial(load_sql.work, self.server.db.dsn)
 
 
-def start_thread(spec: ProcessSpec, send_times: int) -> Running:
+def start_thread(work: Work, share: Share, send_times: SendTimes) -> Running:
     """Do a client process's share in a thread; changes by SQL are made by a process as ever."""
-    if spec.module != "seatsync.load.worker":
-        return start_process(spec, send_times)
-    receive_orders, send_orders = os.pipe()
-    receive_reports, send_reports = os.pipe()
+    if work is not worker.work:
+        return start_process(work, share, send_times)
+    ours, theirs = multiprocessing.Pipe()
 
-    def work() -> None:
-        with os.fdopen(receive_orders), os.fdopen(send_reports):
-            worker.serve(send_times, Lines(receive_orders), Reporter(send_reports))
+    def run() -> None:
+        with theirs:
+            work(theirs, share, send_times)
 
     def wait() -> None:
         thread.join()
         gc.unfreeze()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run)
     thread.start()
-    return Running(spec.name, os.fdopen(send_orders, "wb"), os.fdopen(receive_reports, "rb"), wait)
+    return Running(share.name, ours, wait)
 
 
 async def load_here(*arguments: object, server: RunningServer | None = None) -> Loaded:

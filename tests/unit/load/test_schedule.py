@@ -1,7 +1,5 @@
 """Schedules, seats, send times and backoff."""
 
-import os
-
 import pytest
 
 from seatsync.load.frames import Closing
@@ -73,34 +71,28 @@ def test_without_advice_waits_grow_up_to_a_limit() -> None:
 
 
 @pytest.fixture
-def send_times() -> tuple[SendTimes, SendTimes]:
-    """The same memory as two processes map it."""
-    descriptor = SendTimes.create()
-    both = SendTimes(descriptor, 2), SendTimes(descriptor, 2)
-    os.close(descriptor)
-    return both
+def send_times() -> SendTimes:
+    """Of two halls."""
+    return SendTimes(2)
 
 
-def test_send_times_are_shared(send_times: tuple[SendTimes, SendTimes]) -> None:
+def test_send_times_are_kept(send_times: SendTimes) -> None:
     """By hall and revision; others are not known."""
-    writing, reading = send_times
-    writing.note(0, 5, 1.5)
-    writing.note(1, 5, 2.5)
-    assert (reading.when(0, 5), reading.when(1, 5), reading.when(0, 6)) == (1.5, 2.5, None)
+    send_times.note(0, 5, 1.5)
+    send_times.note(1, 5, 2.5)
+    assert (send_times.when(0, 5), send_times.when(1, 5), send_times.when(0, 6)) == (1.5, 2.5, None)
 
 
-def test_of_several_changes_in_a_revision_the_first_counts(send_times: tuple[SendTimes, SendTimes]) -> None:
+def test_of_several_changes_in_a_revision_the_first_counts(send_times: SendTimes) -> None:
     """It is the one that waited for the others."""
-    writing, reading = send_times
     for at in (3.0, 1.0, 2.0):
-        writing.note(0, 5, at)
-    assert reading.when(0, 5) == 1.0
+        send_times.note(0, 5, at)
+    assert send_times.when(0, 5) == 1.0
 
 
-def test_old_revisions_make_room(send_times: tuple[SendTimes, SendTimes]) -> None:
+def test_old_revisions_make_room(send_times: SendTimes) -> None:
     """An overwritten entry is not mistaken for the old revision's."""
-    writing, reading = send_times
-    writing.note(0, 5, 1.0)
-    writing.note(0, 5 + (1 << 17), 9.0)
-    assert reading.when(0, 5) is None
-    assert reading.when(0, 5 + (1 << 17)) == 9.0
+    send_times.note(0, 5, 1.0)
+    send_times.note(0, 5 + (1 << 18), 9.0)
+    assert send_times.when(0, 5) is None
+    assert send_times.when(0, 5 + (1 << 18)) == 9.0

@@ -1,15 +1,14 @@
 """Statistics: read back as recorded, neither lost nor counted twice between processes, one latency a subscriber."""
 
-import os
+import multiprocessing
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seatsync.load.client import Hall
 from seatsync.load.plan import Plan
-from seatsync.load.processes import Lines, Reporter, converter
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Stats, Timing
+from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Reporter, Stats, Timing
 from seatsync.load.totals import Process, Totals
 from seatsync.load.view import Step, View, Views
 from seatsync.load.worker import count_received
@@ -78,27 +77,14 @@ def filled() -> Stats:
     return stats
 
 
-@given(latencies)
-def test_statistics_survive_the_way_between_processes(values: list[float]) -> None:
-    """JSON keeps all of them."""
-    stats = filled()
-    stats.timings[Timing.JOINED] = recorded(values)
-    interval = Interval("load", 7.25, 0.5, 3, stats)
-    assert converter.loads(converter.dumps(interval), Interval) == interval
-
-
 def test_statistics_are_reported_once() -> None:
     """What was reported is gone; the next interval is of the next phase."""
-    receive, send = os.pipe()
-    stats = filled()
-    reporter = Reporter(send, stats)
+    ours, theirs = multiprocessing.Pipe()
+    reporter = Reporter(theirs, filled())
     for phase in ("load", None):
         reporter.send_stats(3, phase)
-    os.close(send)
-    lines = Lines(receive).receive()
-    os.close(receive)
-    assert lines is not None
-    first, second = (converter.structure(line["interval"], Interval) for line in lines)
+    with ours, theirs:
+        (_, first), (_, second) = ours.recv(), ours.recv()
     assert (first.phase, first.live, first.stats.counts, first.stats.timings) == (
         "prepare",
         3,
@@ -141,9 +127,7 @@ def test_a_busy_client_is_doubted() -> None:
 
 def one_step(rev: int, received: list[float]) -> tuple[Hall, SendTimes, Step]:
     """A hall in which revisions 5 to ``rev`` were received, as one frame, at these times."""
-    descriptor = SendTimes.create()
-    send_times = SendTimes(descriptor, 1)
-    os.close(descriptor)
+    send_times = SendTimes(1)
     step = Step(View("a", 4, {}, {}), View("a", rev, {}, {}), 5, 100, received)
     hall = Hall(0, 7, Views())
     hall.views.steps.append(step)
