@@ -5,6 +5,7 @@ maintainer's: through PostgreSQL alone.
 """
 
 import math
+from collections import deque
 from time import monotonic
 
 import trio
@@ -18,7 +19,7 @@ from seatsync.load import LoadError
 from seatsync.load.plan import Share
 from seatsync.load.schedule import Pace, SendTimes
 from seatsync.load.stats import REPORT_S, Count, Kind, Pipe, Reporter, Timing
-from seatsync.load.writer import SALES, UNKNOWN, Seat, SeatQueue
+from seatsync.load.writer import SALES, UNKNOWN, Seat, take
 
 #: Changes in flight at a time, each on a connection of its own.
 WRITERS = 8
@@ -36,7 +37,7 @@ class Writer:
     number: int
     """The hall's, in this test."""
     hall_id: int
-    seats: SeatQueue
+    seats: deque[Seat]
 
 
 class SqlWriters:
@@ -88,9 +89,7 @@ class SqlWriters:
             if not count:
                 raise LoadError(f"Hall {hall_id} has {len(seats)} seats, fewer than the {self._bulk} of one change.")
             for first in range(count):
-                writer = Writer(number, hall_id, SeatQueue(SALES))
-                writer.seats.add(seats[first::count])
-                self._writers.append(writer)
+                self._writers.append(Writer(number, hall_id, deque(seats[first::count])))
 
     async def _load(self, at: float) -> None:
         """Change seats from that time on, until `_finish`."""
@@ -115,7 +114,7 @@ class SqlWriters:
 
     async def _change(self, writer: Writer, due_at: float) -> None:
         """One statement. The query for its revision is not part of the latency."""
-        seats = writer.seats.take(self._bulk)
+        seats = take(writer.seats, self._bulk)
         status = SALES[seats[0].status]
         ids = [seat.id for seat in seats]
         try:
@@ -132,7 +131,7 @@ class SqlWriters:
             self._stats.counts[Count.SEATS] += len(ids)
         for seat in seats:
             seat.status = status
-        writer.seats.add(seats)
+        writer.seats.extend(seats)
 
     async def _finish(self, patience_s: float) -> None:
         """Start no more changes, and wait for those that were due."""

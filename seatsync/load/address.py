@@ -1,9 +1,9 @@
 """The server's address, the addresses of this machine to connect from, and the requests before a test."""
 
 import http.client
-import re
 import resource
 import socket
+from contextlib import closing
 from http import HTTPStatus
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -17,7 +17,6 @@ from seatsync.load import LoadError
 PER_SOURCE = 20_000
 
 _DEFAULT_PORT = 80
-_LOOPBACK_V4 = re.compile(r"127\.[0-9.]+")
 
 #: IP_BIND_ADDRESS_NO_PORT of Linux, which the socket module does not name before Python 3.12.
 _BIND_ADDRESS_NO_PORT = 24
@@ -61,7 +60,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether this machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
-        return _LOOPBACK_V4.fullmatch(self.sockaddr[0]) is not None
+        return self.sockaddr[0].startswith("127.")
 
     def check_reachable(self) -> None:
         """Raises `LoadError` unless the server accepts a connection."""
@@ -74,15 +73,13 @@ class Address:
     def largest_hall(self, token: str | None) -> int:
         """The id of the hall with the most seats; raises `LoadError` if this user sees none."""
         headers = {"Host": self.host} | ({"Authorization": f"Bearer {token}"} if token else {})
-        connection = http.client.HTTPConnection(*self.sockaddr, timeout=_TIMEOUT_S)
-        try:
-            connection.request("POST", "/api/cinemas/get_cinemas", b"{}", headers)
-            response = connection.getresponse()
-            answer = orjson.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LoadError(f"The server did not list its halls: {error}.") from None
-        finally:
-            connection.close()
+        with closing(http.client.HTTPConnection(*self.sockaddr, timeout=_TIMEOUT_S)) as connection:
+            try:
+                connection.request("POST", "/api/cinemas/get_cinemas", b"{}", headers)
+                response = connection.getresponse()
+                answer = orjson.loads(response.read())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise LoadError(f"The server did not list its halls: {error}.") from None
         if response.status != HTTPStatus.OK:
             raise LoadError(f"The server did not list its halls: {answer.get('message') or answer.get('error')}")
         halls = [hall for cinema in answer["data"] for hall in cinema["halls"]]

@@ -1,7 +1,7 @@
 """The end of every test: each subscriber's view against a fresh snapshot, and every acknowledged change against it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -10,40 +10,7 @@ from attrs import define, field
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Context, Hall, request
 from seatsync.load.stats import Kind
 from seatsync.load.subscriber import Subscriber
-from seatsync.load.view import STATUSES, Counts, View, read_counts, read_view
-
-
-@define
-class Acknowledged:
-    """The newest acknowledged change of each seat of a hall, of those that this process has made."""
-
-    rev: int = 0
-    """The highest revision among the replies."""
-    _by_seat: dict[int, tuple[int, str, str]] = field(factory=dict)
-    """Revision, status and time of the change."""
-
-    def __len__(self) -> int:
-        return len(self._by_seat)
-
-    def add(self, rev: int, seats: Sequence[Mapping[str, Any]]) -> None:
-        """Add the seats of a reply; replies may come in any order."""
-        self.rev = max(self.rev, rev)
-        for seat in seats:
-            if self._by_seat.get(seat["id"], (0,))[0] <= rev:
-                self._by_seat[seat["id"]] = (rev, seat["status"], seat["updated_at"])
-
-    def lost(self, view: View) -> Iterator[str]:
-        """A sentence for each seat that is not as acknowledged and was not changed since then.
-
-        Times are the database's, in ISO 8601, so they compare as text.
-        """
-        for seat_id, (rev, *acknowledged) in self._by_seat.items():
-            status, updated_at = view.seats.get(seat_id, ("absent", ""))[:2]
-            if [status, updated_at] != acknowledged and updated_at <= acknowledged[1]:
-                yield (
-                    f"Seat {seat_id} was acknowledged as {' at '.join(acknowledged)} (revision {rev}) but is {status}"
-                    f" since {updated_at or 'never'}."
-                )
+from seatsync.load.view import STATUSES, Acknowledged, Counts, View, read_counts, read_view
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -54,43 +21,39 @@ class HallReader(Client):
     halls: list[Hall]
     on_hall: Callable[[Hall, Mapping[str, Any]], None]
     on_error: Callable[[Hall, str], None]
-    _wanted: dict[str, Hall] = field(init=False)
+    wanted: dict[str, Hall] = field(init=False)
+    """By eid: those that are not answered yet."""
 
     def __attrs_post_init__(self) -> None:
-        self._wanted = {f"h{hall.number}": hall for hall in self.halls}
-
-    @property
-    def is_done(self) -> bool:
-        """All halls were answered."""
-        return not self._wanted
+        self.wanted = {str(hall.number): hall for hall in self.halls}
 
     def read_again(self, hall: Hall) -> None:
         """Request a hall once more."""
-        self._wanted[f"h{hall.number}"] = hall
-        self._request(f"h{hall.number}")
+        self.wanted[str(hall.number)] = hall
+        self._request(str(hall.number))
 
     def _request(self, eid: str) -> None:
-        if self.is_open and eid in self._wanted:
-            self.send(request("hall.get", {"id": self._wanted[eid].id}, eid))
+        if self.is_open and eid in self.wanted:
+            self.send(request("hall.get", {"id": self.wanted[eid].id}, eid))
 
     def opened(self, now: float) -> None:
-        """Request everything that is not answered yet."""
+        """Request what is wanted."""
         super().opened(now)
         self.working(now)
-        for eid in self._wanted:
+        for eid in self.wanted:
             self._request(eid)
 
     def received(self, message: Mapping[str, Any], now: float) -> None:
         """A reply."""
         eid, code = message["eid"], message["error"]
         if code is None:
-            hall = self._wanted.pop(eid, None)
+            hall = self.wanted.pop(eid, None)
             if hall is not None:
                 self.on_hall(hall, message["data"])
         elif code in RETRYABLE:
             self.context.loop.after(message.get("retry_after") or RETRY_S, lambda: self._request(eid))
         else:
-            self.on_error(self._wanted.pop(eid), code)
+            self.on_error(self.wanted.pop(eid), code)
 
 
 def miscounts(hall: Mapping[str, Any]) -> list[str]:
@@ -112,7 +75,8 @@ class _HallCheck:
 
     hall: Hall
     subscribers: list[Subscriber]
-    acknowledged: Acknowledged | None
+    acknowledged: Acknowledged | None = field(init=False)
+    """Changes that are still to be compared."""
     truth: View | None = None
     """The latest snapshot."""
     is_reading: bool = True
@@ -123,23 +87,17 @@ class _HallCheck:
         """Everything was compared."""
         return self.truth is not None and not self.subscribers and self.acknowledged is None
 
+    def __attrs_post_init__(self) -> None:
+        self.acknowledged = self.hall.acknowledged or None
+
 
 class FinalCheck:
     """Compares as snapshots arrive and subscribers that are behind catch up, whenever it is polled."""
 
-    def __init__(
-        self,
-        context: Context,
-        subscribers: list[Subscriber],
-        acknowledged: Mapping[int, Acknowledged],
-        token: str | None,
-    ) -> None:
-        """Request the snapshots; ``acknowledged`` is by the hall's number."""
+    def __init__(self, context: Context, subscribers: list[Subscriber], token: str | None) -> None:
+        """Request the snapshots."""
         self._stats = context.stats
-        checks = [
-            _HallCheck(hall, [one for one in subscribers if one.hall is hall], acknowledged[hall.number] or None)
-            for hall in context.halls
-        ]
+        checks = [_HallCheck(hall, [one for one in subscribers if one.hall is hall]) for hall in context.halls]
         self._checks = {check.hall.number: check for check in checks if check.subscribers or check.acknowledged}
         halls = [check.hall for check in self._checks.values()]
         self._reader = HallReader(context, token=token, halls=halls, on_hall=self._read, on_error=self._refused)

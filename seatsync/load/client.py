@@ -1,7 +1,7 @@
-"""A simulated client: a connection, and a new one whenever that is lost; and the simplest, which just holds it."""
+"""A simulated client: a connection, and a new one whenever that is lost."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
@@ -15,7 +15,7 @@ from seatsync.load.loop import Loop, Timer
 from seatsync.load.plan import Plan
 from seatsync.load.schedule import Backoff, SendTimes
 from seatsync.load.stats import Count, Kind, Stats, Timing
-from seatsync.load.view import Views
+from seatsync.load.view import Acknowledged, Views
 
 #: How long a handshake may take, in seconds.
 HANDSHAKE_S = 15.0
@@ -45,7 +45,8 @@ class Hall:
     number: int
     """Its index among them."""
     id: int
-    views: Views
+    views: Views = field(factory=Views)
+    acknowledged: Acknowledged = field(factory=Acknowledged)
 
 
 @define(eq=False)
@@ -69,6 +70,8 @@ class Client:
     name: str
     """Its name in faults."""
     _token: str | None
+    is_started: bool = field(default=False, init=False)
+    """`start` was called, and `stop` was not."""
     is_open: bool = field(default=False, init=False)
     """The handshake is done, and the connection stands."""
     gave_up: bool = field(default=False, init=False)
@@ -84,6 +87,7 @@ class Client:
     def start(self, due_at: float) -> None:
         """Connect now; times count from ``due_at``, which may be earlier."""
         self._due_at = due_at
+        self.is_started = True
         self._connect()
 
     def stop(self) -> None:
@@ -93,7 +97,7 @@ class Client:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        self.is_open = False
+        self.is_started = self.is_open = False
 
     def send(self, payload: bytes) -> None:
         """Send a message; without a connection it is dropped."""
@@ -169,11 +173,6 @@ class Client:
             self.fault(Kind.CONNECTION, f"{verb}: {reason}")
         self._retry = self.context.loop.after(self._backoff.wait_s(closing), self._connect)
 
-    def time_opening(self, now: float) -> None:
-        """Record how long it took until the first handshake was done."""
-        if not self._has_worked:
-            self.context.stats.record(Timing.OPENED, now - self._due_at)
-
     def working(self, now: float) -> bool:
         """Note that the client works from now on; ``True`` if it did before and had lost its connection."""
         lost_at, self._lost_at = self._lost_at, None
@@ -181,23 +180,3 @@ class Client:
         if lost_at is not None:
             self.context.stats.record(Timing.AWAY, now - lost_at)
         return lost_at is not None
-
-
-@define(eq=False, slots=False)
-class Idler(Client):
-    """Holds a connection and requests nothing."""
-
-    on_live: Callable[["Idler"], None]
-    """Called whenever the connection is open."""
-
-    @property
-    def is_live(self) -> bool:
-        """The connection stands."""
-        return self.is_open
-
-    def opened(self, now: float) -> None:
-        """Request nothing."""
-        super().opened(now)
-        self.time_opening(now)
-        self.working(now)
-        self.on_live(self)

@@ -49,7 +49,8 @@ class Connection:
         self._part_bytes = self._needed_bytes = 0
         self._fragments: list[bytes] | None = None
         self._unsent = b""
-        self._open = True
+        self.is_open = True
+        """Neither lost nor closed."""
         self._socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -62,11 +63,6 @@ class Connection:
         loop.watch(self._descriptor, self._connecting, writable=True)
         self._connecting(select.EPOLLOUT)
 
-    @property
-    def is_open(self) -> bool:
-        """Neither lost nor closed."""
-        return self._open
-
     # Sending
 
     def send(self, payload: bytes) -> None:
@@ -74,7 +70,7 @@ class Connection:
         self._write(frame(payload))
 
     def _write(self, data: bytes) -> None:
-        if not self._open:
+        if not self.is_open:
             return
         if self._unsent:
             self._unsent += data
@@ -92,22 +88,22 @@ class Connection:
     def _flush(self) -> None:
         data, self._unsent = self._unsent, b""
         self._write(data)
-        if not self._unsent and self._open:
+        if not self._unsent and self.is_open:
             self._loop.watch(self._descriptor, self._readable)
 
     def close(self, code: int = 1000) -> None:
         """Send a close frame and close, without waiting for the answer; the owner is not called any more."""
-        if self._open:
+        if self.is_open:
             self._write(close_frame(code))
             self._end()
 
     def _end(self) -> None:
-        self._open = False
+        self.is_open = False
         self._loop.forget(self._descriptor)
         self._socket.close()
 
     def _lose(self, closing: Closing) -> None:
-        if self._open:
+        if self.is_open:
             self._end()
             self._owner.lost(closing)
 
@@ -204,7 +200,7 @@ class Connection:
                 text(data, body, end, now)
             else:
                 self._other(data[start], data[body:end], now)
-            if not self._open:
+            if not self.is_open:
                 return
             start = end
         if start < size:

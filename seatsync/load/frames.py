@@ -41,17 +41,12 @@ def handshake(host: str, path: str, token: str | None) -> tuple[bytes, bytes]:
     """An upgrade request, and the ``Sec-WebSocket-Accept`` that has to answer it."""
     key = base64.b64encode(secrets.token_bytes(16))
     accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - prescribed by the RFC
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: {host}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {key.decode()}",
-    ]
-    if token is not None:
-        lines.append(f"Authorization: Bearer {token}")
-    return "\r\n".join([*lines, "", ""]).encode(), accept
+    credentials = "" if token is None else f"Authorization: Bearer {token}\r\n"
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key.decode()}\r\n{credentials}\r\n"
+    )
+    return request.encode(), accept
 
 
 def refusal(head: bytes, accept: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""The plan of a test, and each client process's share of it: plain data that goes to the processes as JSON.
+"""The plan of a test, and each client process's share of it: plain data.
 
 Writers and subscribers run in separate processes: a burst of frames at the subscribers would delay the changes, and be
 measured as if the server had delayed them.
@@ -42,6 +42,8 @@ class Plan:
     """Clients that read."""
     ramp_s: float = 0.0
     """Over how long they connect."""
+    mean_stay_s: float = 0.0
+    """How long one stays before another takes its place; 0: for good."""
     sign_in: bool = False
     """They sign in."""
     same_eid: bool = False
@@ -58,6 +60,11 @@ class Plan:
     """Seats in one change."""
     via: Literal["protocol", "sql"] = "protocol"
 
+    @property
+    def joins_under_load(self) -> bool:
+        """Clients connect when the load begins, not before it."""
+        return self.scenario in {"join", "mixed"}
+
 
 @frozen(kw_only=True)
 class Readers:
@@ -65,11 +72,6 @@ class Readers:
 
     first: int = 1
     count: int
-    during: bool = False
-    """They connect when the load begins, not before it."""
-    ramp_s: float = 0.0
-    mean_stay_s: float = 0.0
-    """How long one stays before another takes its place; 0: for good."""
     tokens: tuple[str, ...] = ()
     """Used in turn; none: guests."""
 
@@ -129,15 +131,12 @@ def _writers(plan: Plan) -> int:
 
 def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Share]:
     """The shares of the client processes. ``tokens`` are used in turn if there are fewer than needed."""
+    if plan.scenario == "mixed":
+        plan = evolve(plan, ramp_s=plan.duration_s * RAMP_SHARE, mean_stay_s=plan.duration_s * STAY_SHARE)
     share = partial(Share, plan=plan, halls=halls, token=tokens[0] if tokens else None)
     signed_in = _signed_in(plan)
     writers_tokens = _deal(tokens, _writers(plan), signed_in)
-    readers = Readers(
-        count=plan.clients,
-        during=plan.scenario in {"join", "mixed"},
-        ramp_s=plan.ramp_s,
-        tokens=_deal(tokens, signed_in),
-    )
+    readers = Readers(count=plan.clients, tokens=_deal(tokens, signed_in))
     writers = Writers(
         count=plan.writers,
         of=plan.writers,
@@ -150,8 +149,6 @@ def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Sh
         # One subscriber a hall has the written streams verified, too.
         witness = share(name="witness", readers=Readers(count=len(halls)))
         return [*(share(name=f"writers {n}", writers=(part,)) for n, part in _split(writers, plan.processes)), witness]
-    if plan.scenario == "mixed":
-        readers = evolve(readers, ramp_s=plan.duration_s * RAMP_SHARE, mean_stay_s=plan.duration_s * STAY_SHARE)
     name = {"watch": "subscribers", "mixed": "visitors"}.get(plan.scenario, "clients")
     reading = [share(name=f"{name} {n}", readers=part) for n, part in _split(readers, plan.processes)]
     if plan.scenario == "mixed":

@@ -2,6 +2,7 @@
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from time import monotonic
@@ -10,15 +11,15 @@ from typing import Any
 from attrs import define, field
 
 from seatsync.load import LoadError
-from seatsync.load.check import Acknowledged, HallReader
-from seatsync.load.client import Context, Hall, Idler
+from seatsync.load.check import HallReader
+from seatsync.load.client import Context, Hall
 from seatsync.load.loop import Timer
 from seatsync.load.plan import Readers, Writers
 from seatsync.load.schedule import Pace, spread
 from seatsync.load.stats import Count, Kind
 from seatsync.load.subscriber import Subscriber
 from seatsync.load.verifier import Verifier
-from seatsync.load.writer import MAINTENANCE, SALES, Seat, SeatQueue, Writer
+from seatsync.load.writer import MAINTENANCE, SALES, Seat, Writer
 
 #: Clients that may be joining at a time: more would overflow the server's accept queue, and the test would measure the
 #: kernel's retries. Those that wait count from when they were due.
@@ -32,8 +33,6 @@ _AWAY_SHARE = 0.25
 
 _FURTHER = ("cinemas.subscribe", "user.subscribe")
 
-Reader = Subscriber | Idler
-
 
 @define(eq=False, slots=False)
 class ReaderPool:
@@ -41,24 +40,21 @@ class ReaderPool:
 
     context: Context
     plan: Readers
-    clients: list[Reader] = field(init=False)
+    clients: list[Subscriber] = field(init=False)
     last_joined_at: float = field(default=0.0, init=False)
     """When the latest of them was live, on `time.monotonic`."""
     _queue: list[tuple[float, int]] = field(factory=list, init=False)
-    _joining: set[Reader] = field(factory=set, init=False)
-    _away: set[Reader] = field(factory=set, init=False)
+    _joining: set[Subscriber] = field(factory=set, init=False)
     _is_moving: bool = field(default=False, init=False)
     _timer: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clients = [self._make(index) for index in range(self.plan.count)]
 
-    def _make(self, index: int) -> Reader:
+    def _make(self, index: int) -> Subscriber:
         plan, context = self.plan, self.context
         token = plan.tokens[index % len(plan.tokens)] if plan.tokens else None
         number = plan.first + index
-        if not context.plan.subscribe:
-            return Idler(context, f"Connection {number}", token, self._joined)
         hall = context.halls[number % len(context.halls)]
         eid = "hall" if context.plan.same_eid else f"hall-{number}"
         name = f"Subscriber {number}"
@@ -70,13 +66,13 @@ class ReaderPool:
             verifier=Verifier(name, eid, hall.views, context.stats),
             on_live=self._joined,
             checks_status=token is not None and number % _CHECKS_STATUS == 0,
-            further=_FURTHER if plan.mean_stay_s else (),
+            further=_FURTHER if context.plan.mean_stay_s else (),
         )
 
     @property
     def subscribers(self) -> list[Subscriber]:
         """Those that subscribe to a hall and have not left."""
-        return [client for client in self.clients if isinstance(client, Subscriber) and client not in self._away]
+        return [client for client in self.clients if client.is_started] if self.context.plan.subscribe else []
 
     @property
     def live(self) -> int:
@@ -91,28 +87,22 @@ class ReaderPool:
     @property
     def is_ready(self) -> bool:
         """The load may begin."""
-        return self.plan.during or self.is_quiet
-
-    @property
-    def ends(self) -> bool:
-        """The load is over when all have joined."""
-        return self.plan.during and not self.plan.mean_stay_s
+        return self.context.plan.joins_under_load or self.is_quiet
 
     def prepare(self) -> None:
         """Connect now, unless that is part of the load."""
-        if not self.plan.during:
+        if not self.context.plan.joins_under_load:
             self._enqueue_all(monotonic())
 
     def begin(self, at: float) -> None:
         """The load begins at that time."""
         self._is_moving = True
-        if self.plan.during:
+        if self.context.plan.joins_under_load:
             self._enqueue_all(at)
 
     def finish(self) -> None:
         """Let no client leave or connect any more."""
         self._is_moving = False
-        self._away.update(self.clients[index] for _, index in self._queue)
         self._queue.clear()
 
     def give_up(self) -> None:
@@ -126,7 +116,7 @@ class ReaderPool:
     # Joining and leaving
 
     def _enqueue_all(self, at: float) -> None:
-        for index, delay_s in enumerate(spread(self.plan.count, self.plan.ramp_s)):
+        for index, delay_s in enumerate(spread(self.plan.count, self.context.plan.ramp_s)):
             heapq.heappush(self._queue, (at + delay_s, index))
         self._admit()
 
@@ -145,33 +135,31 @@ class ReaderPool:
             self._joining.add(client)
             client.start(due_at)
 
-    def _joined(self, client: Reader) -> None:
+    def _joined(self, client: Subscriber) -> None:
         """For the first time, or again after it had lost its connection."""
         if client not in self._joining:
             return
         self._joining.discard(client)
         self.last_joined_at = monotonic()
-        if self.plan.mean_stay_s:
-            stay_s = random.expovariate(1 / self.plan.mean_stay_s)
+        if self.context.plan.mean_stay_s:
+            stay_s = random.expovariate(1 / self.context.plan.mean_stay_s)
             self.context.loop.after(stay_s, partial(self._leave, client))
         if self._queue:
             self._admit()
 
-    def _leave(self, client: Reader) -> None:
+    def _leave(self, client: Subscriber) -> None:
         if not self._is_moving or not client.is_live:
             return
         client.stop()
-        self._away.add(client)
         self.context.stats.counts[Count.LEFT] += 1
-        away_s = random.expovariate(1 / (self.plan.mean_stay_s * _AWAY_SHARE))
+        away_s = random.expovariate(1 / (self.context.plan.mean_stay_s * _AWAY_SHARE))
         self.context.loop.after(away_s, partial(self._replace, client))
 
-    def _replace(self, client: Reader) -> None:
+    def _replace(self, client: Subscriber) -> None:
         """Connect a new client in the place of one that has left."""
         if not self._is_moving:
             return
         index = self.clients.index(client)
-        self._away.discard(client)
         self.clients[index] = self._make(index)
         heapq.heappush(self._queue, (monotonic(), index))
         self._admit()
@@ -183,8 +171,6 @@ class WriterPool:
 
     context: Context
     plan: Writers
-    acknowledged: Mapping[int, Acknowledged]
-    """Their acknowledged changes, by the hall's number."""
     clients: list[Writer] = field(factory=list, init=False)
     _seats: dict[int, list[Seat]] = field(factory=dict, init=False)
 
@@ -198,7 +184,7 @@ class WriterPool:
 
     def _read(self, hall: Hall, data: Mapping[str, Any]) -> None:
         self._seats[hall.number] = [Seat(seat["id"], seat["status"]) for seat in data["seats"]]
-        if self._reader.is_done:
+        if not self._reader.wanted:
             self.context.loop.at(0.0, self._start)
 
     def _refused(self, hall: Hall, code: str) -> None:
@@ -215,8 +201,7 @@ class WriterPool:
         number = plan.first + index
         hall = halls[number % len(halls)]
         seats = self._seats[hall.number]
-        mine = SeatQueue(MAINTENANCE if plan.maintenance else SALES)
-        mine.add(seats[number // len(halls) :: -(-plan.of // len(halls))])
+        mine = deque(seats[number // len(halls) :: -(-plan.of // len(halls))])
         if len(mine) < plan.bulk:
             raise LoadError(
                 f"Hall {hall.id} has {len(seats)} seats, too few for {plan.of} writers that change {plan.bulk} at once:"
@@ -228,7 +213,7 @@ class WriterPool:
             plan.tokens[index % len(plan.tokens)],
             hall=hall,
             seats=mine,
-            acknowledged=self.acknowledged[hall.number],
+            cycle=MAINTENANCE if plan.maintenance else SALES,
             pace=Pace(plan.rate, plan.rushes) if plan.rate else None,
             pipeline=plan.pipeline,
             bulk=plan.bulk,

@@ -16,7 +16,7 @@ _STATUS_EID = "me"
 
 @define(eq=False, slots=False, kw_only=True)
 class Subscriber(Client):
-    """Subscribes to one hall."""
+    """Subscribes to one hall, or, as the plan may have it, just holds its connection."""
 
     hall: Hall
     verifier: Verifier
@@ -27,24 +27,28 @@ class Subscriber(Client):
     further: tuple[str, ...] = ()
     """Other subscriptions, whose frames are only counted."""
     is_live: bool = field(default=False, init=False)
-    """The subscription stands."""
+    """The subscription stands, or the connection where there is none."""
     _again: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.verifier.on_first = self._begun
         self.verifier.on_error = self._failed
-        self.verifier.on_other = self._check_status
+        self.verifier.on_other = self._take_other
         self.text = self.verifier.text  # type: ignore[method-assign]  # the hot path: no call in between
 
     def opened(self, now: float) -> None:
         """Subscribe, or resume."""
         super().opened(now)
-        self.time_opening(now)
+        if not self._has_worked:
+            self.context.stats.record(Timing.OPENED, now - self._due_at)
         if self.checks_status:
             self.send(request("user.status", {}, _STATUS_EID))
         for method in self.further:
             self.send(request(method, {}, method))
-        self._subscribe()
+        if self.context.plan.subscribe:
+            self._subscribe()
+        else:
+            self._begun(now)
 
     def _subscribe(self) -> None:
         self.send(request("hall.subscribe", {"id": self.hall.id, **self.verifier.reopen()}, self.verifier.eid))
@@ -67,10 +71,9 @@ class Subscriber(Client):
 
     def _begun(self, now: float) -> None:
         self.is_live = True
-        stats = self.context.stats
-        if not self.working(now):
-            stats.counts[Count.JOINED] += 1
-            stats.record(Timing.JOINED, now - self._due_at)
+        if not self.working(now) and self.context.plan.subscribe:
+            self.context.stats.counts[Count.JOINED] += 1
+            self.context.stats.record(Timing.JOINED, now - self._due_at)
         self.on_live(self)
 
     def _failed(self, code: str, retry_after_s: float | None) -> None:
@@ -82,10 +85,11 @@ class Subscriber(Client):
         if not self.gave_up:
             self._again = self.context.loop.after(retry_after_s or RETRY_S, self._subscribe)
 
-    def _check_status(self, message: Mapping[str, Any]) -> None:
+    def _take_other(self, message: Mapping[str, Any]) -> None:
         """The reply to `user.status`, or a frame of another subscription."""
-        if message["eid"] != _STATUS_EID:
-            return
-        status = message["data"] and message["data"]["status"]
-        if status != "user" and message["error"] not in RETRYABLE:
-            self.fault(Kind.REFUSED, f"signed in by token but is {message['error'] or status}")
+        if message["eid"] == _STATUS_EID:
+            status = message["data"] and message["data"]["status"]
+            if status != "user" and message["error"] not in RETRYABLE:
+                self.fault(Kind.REFUSED, f"signed in by token but is {message['error'] or status}")
+        elif message["eid"] not in self.further:
+            self.fault(Kind.PROTOCOL, f"received a message without a request: {message}")

@@ -6,7 +6,7 @@ the last byte for little more than the price of comparing those bytes.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -139,3 +139,36 @@ class Views:
     def keep_snapshot(self, data: bytes, view: View) -> None:
         """Recognise these bytes from now on."""
         self._snapshots.append((data, view))
+
+
+@define
+class Acknowledged:
+    """The newest acknowledged change of each seat of a hall, of those that this process has made."""
+
+    rev: int = 0
+    """The highest revision among the replies."""
+    _by_seat: dict[int, tuple[int, str, str]] = field(factory=dict)
+    """Revision, status and time of the change."""
+
+    def __len__(self) -> int:
+        return len(self._by_seat)
+
+    def add(self, rev: int, seats: Sequence[Mapping[str, Any]]) -> None:
+        """Add the seats of a reply; replies may come in any order."""
+        self.rev = max(self.rev, rev)
+        for seat in seats:
+            if self._by_seat.get(seat["id"], (0,))[0] <= rev:
+                self._by_seat[seat["id"]] = (rev, seat["status"], seat["updated_at"])
+
+    def lost(self, view: View) -> Iterator[str]:
+        """A sentence for each seat that is not as acknowledged and was not changed since then.
+
+        Times are the database's, in ISO 8601, so they compare as text.
+        """
+        for seat_id, (rev, *acknowledged) in self._by_seat.items():
+            status, updated_at = view.seats.get(seat_id, ("absent", ""))[:2]
+            if [status, updated_at] != acknowledged and updated_at <= acknowledged[1]:
+                yield (
+                    f"Seat {seat_id} was acknowledged as {' at '.join(acknowledged)} (revision {rev}) but is {status}"
+                    f" since {updated_at or 'never'}."
+                )

@@ -8,14 +8,14 @@ from time import monotonic
 
 from seatsync.load import LoadError
 from seatsync.load.address import Address, Sources, raise_descriptor_limit, sources_needed
-from seatsync.load.check import Acknowledged, FinalCheck
+from seatsync.load.check import FinalCheck
 from seatsync.load.client import Client, Context, Hall
 from seatsync.load.loop import Loop
 from seatsync.load.plan import Share
 from seatsync.load.pools import ReaderPool, WriterPool
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import REPORT_S, Count, Pipe, Reporter, Stats, Timing
-from seatsync.load.view import Step, Views
+from seatsync.load.view import Step
 
 #: How often phases are checked, and a slice of the clients is kept alive, in seconds.
 POLL_S, SLICE_S = 0.01, 0.05
@@ -44,12 +44,11 @@ class Worker:
             sources=Sources(wanted if address.is_loopback else 1),
             send_times=send_times,
             stats=reporter.stats,
-            halls=[Hall(number, hall_id, Views()) for number, hall_id in enumerate(share.halls)],
+            halls=[Hall(number, hall_id) for number, hall_id in enumerate(share.halls)],
             plan=share.plan,
         )
         self._readers = ReaderPool(self._context, share.readers) if share.readers else None
-        self._acknowledged = {hall.number: Acknowledged() for hall in self._context.halls}
-        writers = [WriterPool(self._context, plan, self._acknowledged) for plan in share.writers]
+        writers = [WriterPool(self._context, plan) for plan in share.writers]
         self._pools: list[ReaderPool | WriterPool] = [*writers, *([self._readers] if self._readers else [])]
         self._kept_alive = 0
 
@@ -80,7 +79,7 @@ class Worker:
                 self._report("load")
                 for pool in self._pools:
                     pool.begin(at)
-                if (readers := self._readers) is not None and readers.ends:
+                if (readers := self._readers) is not None and self._context.plan.scenario == "join":
                     self._wait("done", patience_s, lambda: readers.is_quiet, lambda: readers.last_joined_at)
             case "stop":
                 self._report("drain")
@@ -89,7 +88,7 @@ class Worker:
                 self._wait("quiet", patience_s, lambda: all(pool.is_quiet for pool in self._pools))
             case "check":
                 subscribers = self._readers.subscribers if self._readers else []
-                check = FinalCheck(self._context, subscribers, self._acknowledged, self._share.token)
+                check = FinalCheck(self._context, subscribers, self._share.token)
                 self._wait("result", patience_s, check.poll, partial(self._finish, check), check.give_up)
 
     def _wait(

@@ -1,7 +1,7 @@
 """A client that changes seats, each change under an idempotency key, and sends it again until it is answered."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from seatsync.load.check import Acknowledged
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
 from seatsync.load.loop import Timer
 from seatsync.load.schedule import Pace
@@ -41,24 +40,9 @@ class Seat:
     status: str
 
 
-@define
-class SeatQueue:
-    """The seats of a writer that have no change in flight, the longest unchanged first."""
-
-    cycle: Mapping[str, str]
-    """The next status after each."""
-    _free: deque[Seat] = field(factory=deque)
-
-    def add(self, seats: Iterable[Seat]) -> None:
-        """Put seats in, or back."""
-        self._free.extend(seats)
-
-    def take(self, count: int) -> list[Seat]:
-        """That many different seats, or none when there are fewer."""
-        return [self._free.popleft() for _ in range(count)] if len(self._free) >= count else []
-
-    def __len__(self) -> int:
-        return len(self._free)
+def take(seats: deque[Seat], count: int) -> list[Seat]:
+    """Take the longest unchanged seats out; none when there are fewer."""
+    return [seats.popleft() for _ in range(count)] if len(seats) >= count else []
 
 
 @define(eq=False)
@@ -85,8 +69,10 @@ class Writer(Client):
     """
 
     hall: Hall
-    seats: SeatQueue
-    acknowledged: Acknowledged
+    seats: deque[Seat]
+    """Those without a change in flight, the longest unchanged first."""
+    cycle: Mapping[str, str]
+    """The next status after each."""
     pace: Pace | None
     pipeline: int
     bulk: int
@@ -140,7 +126,7 @@ class Writer(Client):
         """Send what is due, as far as the pipeline has room; without a schedule a change is always due."""
         endless = self._is_started and self.pace is None
         while self.is_open and len(self._in_flight) < self.pipeline and (self._due or endless):
-            seats = self.seats.take(self.bulk)
+            seats = take(self.seats, self.bulk)
             if not seats:
                 return
             due_at = self._due.popleft() if self._due else monotonic()
@@ -148,7 +134,7 @@ class Writer(Client):
 
     def _make_change(self, seats: list[Seat], due_at: float) -> _Change:
         self._number += 1
-        statuses = [self.seats.cycle[seat.status] for seat in seats]
+        statuses = [self.cycle[seat.status] for seat in seats]
         items: list[dict[str, Any]] = [
             {"seat_id": seat.id, "status": status, **({"note": NOTE} if status == "MAINTENANCE" else {})}
             for seat, status in zip(seats, statuses, strict=True)
@@ -203,7 +189,7 @@ class Writer(Client):
         stats.counts[Count.ANSWERED] += 1
         stats.counts[Count.SEATS] += len(seats)
         self.context.send_times.note(self.hall.number, rev, change.due_at)
-        self.acknowledged.add(rev, seats)
+        self.hall.acknowledged.add(rev, seats)
         self._complete(change, change.statuses)
 
     def _failed(self, change: _Change, code: str, message: Mapping[str, Any]) -> None:
@@ -226,4 +212,4 @@ class Writer(Client):
         del self._in_flight[change.eid]
         for seat, status in zip(change.seats, statuses, strict=True):
             seat.status = status
-        self.seats.add(change.seats)
+        self.seats.extend(change.seats)

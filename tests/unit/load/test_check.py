@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from seatsync.load.check import Acknowledged
-from seatsync.load.view import View
+from seatsync.load.view import Acknowledged, View
 
 
 def seat(status: str, minute: int) -> dict[str, Any]:

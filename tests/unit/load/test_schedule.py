@@ -1,10 +1,12 @@
 """Schedules, seats, send times and backoff."""
 
+from collections import deque
+
 import pytest
 
 from seatsync.load.frames import Closing
 from seatsync.load.schedule import LAST_S, RUSH_EVERY_S, RUSH_FACTOR, RUSH_S, Backoff, Pace, SendTimes, spread
-from seatsync.load.writer import MAINTENANCE, SALES, Seat, SeatQueue
+from seatsync.load.writer import MAINTENANCE, SALES, Seat, take
 
 
 def test_a_schedule_does_not_wait() -> None:
@@ -41,13 +43,12 @@ def test_every_seat_has_a_next_status(cycle: dict[str, str]) -> None:
 
 def test_a_seat_that_is_being_changed_is_not_taken_again() -> None:
     """Only once it is back in the queue, after the others."""
-    seats = SeatQueue(SALES)
     first, second, third = (Seat(number, "VACANT") for number in range(3))
-    seats.add([first, second, third])
-    assert seats.take(2) == [first, second]
-    assert seats.take(2) == []
-    seats.add([first])
-    assert seats.take(2) == [third, first]
+    seats = deque([first, second, third])
+    assert take(seats, 2) == [first, second]
+    assert take(seats, 2) == []
+    seats.append(first)
+    assert take(seats, 2) == [third, first]
 
 
 def test_the_servers_advice_is_followed() -> None:
