@@ -18,7 +18,7 @@ from seatsync.errors import SeatSyncError
 from seatsync.load import LoadError
 from seatsync.load.plan import Share
 from seatsync.load.schedule import Pace, SendTimes
-from seatsync.load.stats import REPORT_S, Count, Kind, Pipe, Reporter, Timing
+from seatsync.load.stats import Count, Kind, Pipe, Reporter, Timing, next_report_at
 from seatsync.load.writer import SALES, UNKNOWN, Seat, take
 
 #: Changes in flight at a time, each on a connection of its own.
@@ -143,7 +143,7 @@ class SqlWriters:
 
     async def _report_stats(self) -> None:
         while True:  # until cancelled
-            await trio.sleep(REPORT_S)
+            await trio.sleep(next_report_at() - monotonic())
             self._reporter.send_stats()
 
 

@@ -10,6 +10,8 @@ Parser: TypeAlias = argparse.ArgumentParser
 MAX_CLIENTS = 1_000_000
 MAX_BULK = 1000
 
+_DURATION = "length of the load in seconds"
+
 EPILOG = """
 Every frame of every subscriber is verified: no revision is missing, repeated or reordered, and at the end each
 subscriber's view equals a fresh snapshot that has every acknowledged change. Exit status: 0 without a fault, 1 with
@@ -23,7 +25,7 @@ def add_arguments(load: Parser) -> None:
     scenarios = load.add_subparsers(required=True, metavar="SCENARIO", dest="scenario")
     watch = _add_scenario(scenarios, "watch", "subscribers watch a hall while seats change at a steady rate")
     _add_clients(watch, "--subscribers", 100)
-    _add_duration(watch, 10)
+    _add_number(watch, "--duration -d", "duration_s", 10, _DURATION, type_=seconds)
     _add_number(watch, "--rate -r", "rate", 20, "changes a second; 0: make none", type_=seconds)
     watch.add_argument("--via", choices=("protocol", "sql"), default="protocol", help="how to change seats")
     _add_number(watch, "--writers", "writers", 1, "connections that write")
@@ -32,7 +34,7 @@ def add_arguments(load: Parser) -> None:
     write = _add_scenario(scenarios, "write", "connections change seats as fast as they are answered, or at a rate")
     _add_number(write, "--connections -c", "writers", 64, "how many")
     _add_number(write, "--pipeline", "pipeline", 1, "changes in flight on each, without a rate")
-    _add_duration(write, 10)
+    _add_number(write, "--duration -d", "duration_s", 10, _DURATION, type_=seconds)
     rate = "changes a second by all together, answered or not; 0: as fast as replies come"
     _add_number(write, "--rate -r", "rate", 0, rate, type_=seconds)
     _add_number(write, "--bulk", "bulk", 1, "seats in one change", type_=whole_number(1, MAX_BULK))
@@ -42,11 +44,11 @@ def add_arguments(load: Parser) -> None:
     idle = _add_scenario(scenarios, "idle", "connections do nothing")
     _add_clients(idle, "--connections", 1000)
     idle.add_argument("--no-subscription", dest="subscribe", action="store_false", help="do not subscribe to a hall")
-    _add_duration(idle, 30)
+    _add_number(idle, "--duration -d", "duration_s", 30, _DURATION, type_=seconds)
 
     mixed = _add_scenario(scenarios, "mixed", "a Friday evening: visitors come and go, sales with rushes, maintenance")
     _add_clients(mixed, "--visitors", 200)
-    _add_duration(mixed, 60)
+    _add_number(mixed, "--duration -d", "duration_s", 60, _DURATION, type_=seconds)
     _add_number(mixed, "--rate -r", "rate", 20, "sales a second, five times as many in rushes", type_=above_zero)
     mixed.set_defaults(heartbeat_s=4.0)
 
@@ -77,10 +79,6 @@ def _add_clients(parser: Parser, option: str, default: int) -> None:
         parser.add_argument("--same-eid", action="store_true", help="use the same eid in all subscriptions")
     if option != "--clients":
         parser.add_argument("--sign-in", action="store_true", help="sign them in by token, too")
-
-
-def _add_duration(parser: Parser, default: int) -> None:
-    _add_number(parser, "--duration -d", "duration_s", default, "length of the load in seconds", type_=seconds)
 
 
 def _add_number(

@@ -10,7 +10,7 @@ from attrs import define, field
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Context, Hall, request
 from seatsync.load.stats import Kind
 from seatsync.load.subscriber import Subscriber
-from seatsync.load.view import STATUSES, Acknowledged, Counts, View, read_counts, read_view
+from seatsync.load.view import STATUSES, Counts, View, read_counts, read_view
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -71,24 +71,17 @@ def miscounts(hall: Mapping[str, Any]) -> list[str]:
 
 @define(eq=False)
 class _HallCheck:
-    """One hall, and the comparisons that are left."""
+    """One hall, and the subscribers that are left to compare."""
 
     hall: Hall
     subscribers: list[Subscriber]
-    acknowledged: Acknowledged | None = field(init=False)
-    """Changes that are still to be compared."""
     truth: View | None = None
     """The latest snapshot."""
-    is_reading: bool = True
-    """A newer one was requested."""
 
     @property
     def is_done(self) -> bool:
         """Everything was compared."""
-        return self.truth is not None and not self.subscribers and self.acknowledged is None
-
-    def __attrs_post_init__(self) -> None:
-        self.acknowledged = self.hall.acknowledged or None
+        return self.truth is not None and not self.subscribers and not self.hall.acknowledged
 
 
 class FinalCheck:
@@ -98,7 +91,7 @@ class FinalCheck:
         """Request the snapshots."""
         self._stats = context.stats
         checks = [_HallCheck(hall, [one for one in subscribers if one.hall is hall]) for hall in context.halls]
-        self._checks = {check.hall.number: check for check in checks if check.subscribers or check.acknowledged}
+        self._checks = {check.hall.number: check for check in checks if check.subscribers or check.hall.acknowledged}
         halls = [check.hall for check in self._checks.values()]
         self._reader = HallReader(context, token=token, halls=halls, on_hall=self._read, on_error=self._refused)
         self._reader.start(monotonic())
@@ -113,7 +106,6 @@ class FinalCheck:
             for phrase in miscounts(data):
                 self._stats.fault(Kind.STATE, f"Hall {hall.id} miscounts at revision {data['rev']}: {phrase}.")
         check.truth = hall.views.intern(read_view(data))
-        check.is_reading = False
 
     def _refused(self, hall: Hall, code: str) -> None:
         self._stats.fault(Kind.REFUSED, f"Hall {hall.id} could not be read at the end: {code}.")
@@ -122,34 +114,30 @@ class FinalCheck:
     def poll(self) -> bool:
         """Compare what can be compared; returns whether that was everything."""
         for check in self._checks.values():
-            if check.truth is not None and not check.is_reading:
+            if check.truth is not None and str(check.hall.number) not in self._reader.wanted:
                 self._compare(check, check.truth)
         return all(check.is_done for check in self._checks.values())
 
     def _compare(self, check: _HallCheck, truth: View) -> None:
         """Compare everything that is at the snapshot's revision; request a newer snapshot for what is ahead of it."""
         late: list[Subscriber] = []
-        ahead = False
         for subscriber in check.subscribers:
             view = subscriber.verifier.view
-            if subscriber.gave_up:  # which is a fault already
-                continue
-            if not subscriber.is_live or view.epoch != truth.epoch or view.rev != truth.rev:
-                late.append(subscriber)
-                ahead |= view.rev > truth.rev or view.epoch != truth.epoch
-            else:
+            if subscriber.is_live and (view.epoch, view.rev) == (truth.epoch, truth.rev):
                 subscriber.verifier.compare(truth)
+            elif not subscriber.gave_up:  # which is a fault already
+                late.append(subscriber)
         check.subscribers = late
-        if check.acknowledged is not None and check.acknowledged.rev <= truth.rev:
-            self._take_acknowledged(check, truth)
-        if ahead or check.acknowledged is not None:  # another node of the server may be a moment behind
-            check.is_reading = True
+        if check.hall.acknowledged.rev <= truth.rev:
+            self._compare_acknowledged(check.hall, truth)
+        views = [subscriber.verifier.view for subscriber in late]
+        ahead = any(view.rev > truth.rev or view.epoch != truth.epoch for view in views)
+        if ahead or check.hall.acknowledged:  # another node of the server may be a moment behind
             self._reader.read_again(check.hall)
 
-    def _take_acknowledged(self, check: _HallCheck, truth: View) -> None:
-        for sentence in check.acknowledged.lost(truth) if check.acknowledged else ():
+    def _compare_acknowledged(self, hall: Hall, truth: View) -> None:
+        for sentence in hall.acknowledged.take_lost(truth):
             self._stats.fault(Kind.LOST_WRITE, sentence)
-        check.acknowledged = None
 
     def give_up(self) -> None:
         """Report what could not be compared as faults."""
@@ -158,7 +146,7 @@ class FinalCheck:
             if truth is None:
                 self._stats.fault(Kind.UNANSWERED, f"Hall {check.hall.id} could not be read at the end.")
                 continue
-            self._take_acknowledged(check, truth)
+            self._compare_acknowledged(check.hall, truth)
             for subscriber in check.subscribers:
                 view = subscriber.verifier.view
                 if not subscriber.is_live:

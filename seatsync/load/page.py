@@ -16,14 +16,10 @@ WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 70, 28, 28, 32
 
 #: Room for a name in the legend, labels along the horizontal axis at most, and distances between vertical ticks.
-_LEGEND = 130
-_LABELS = 9
-_TICKS = 5
-_STEPS = (1, 2, 5, 10)
+_LEGEND, _LABELS, _TICKS = 130, 9, 5
 
-#: The horizontal axis of percentiles: each "nine" as long as the one before, and points in all.
+#: The horizontal axis of percentiles: each "nine" as long as the one before.
 _NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
-_POINTS = 81
 
 #: Timings that share a plot.
 _TOGETHER = {
@@ -86,8 +82,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
-Lines: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
-"""Points by the line's name, in order of x."""
+Points: TypeAlias = Sequence[tuple[float, float]]
 
 
 @frozen
@@ -95,7 +90,8 @@ class Plot:
     """Lines over one pair of axes; the vertical one begins at zero."""
 
     name: str
-    lines: Lines
+    lines: Mapping[str, Points]
+    """By the line's name, in order of x."""
     x_labels: Mapping[float, str]
     y_label: Callable[[float], str] = number
 
@@ -103,9 +99,7 @@ class Plot:
 def _plots(totals: Totals) -> Iterator[Plot]:
     measured = {timing: histogram for timing, histogram in totals.timings() if timing is not Timing.LAG}
     for name, group in _TOGETHER.items():
-        lines: dict[str, Sequence[tuple[float, float]]] = {
-            timing: _by_percentile(measured[timing]) for timing in group if timing in measured
-        }
+        lines: dict[str, Points] = {one: _by_percentile(measured[one]) for one in group if one in measured}
         if lines:
             yield Plot(name, lines, {_nines(percent): f"{percent:g}%" for percent in _NINES}, duration)
     for timing, histogram in measured.items():
@@ -128,20 +122,18 @@ def _over_time(totals: Totals) -> Iterator[Plot]:
             points = [(float(second), float(stats.counts[count])) for second, stats in series.items()]
             yield Plot(name, {name: points}, labels)
     for timing in (Timing.RECEIVED, Timing.ANSWER):
-        measured = {second: stats.timings[timing] for second, stats in series.items() if timing in stats.timings}
+        measured = [
+            (float(second), stats.timings[timing]) for second, stats in series.items() if timing in stats.timings
+        ]
         if len(measured) > 1:
-            lines = {
-                f"p{percent}": [(float(second), one.percentile(percent)) for second, one in measured.items()]
-                for percent in (50, 99)
-            }
+            lines = {f"p{percent}": [(x, one.percentile(percent)) for x, one in measured] for percent in (50, 99)}
             yield Plot(f"{timing} over time", lines, labels, duration)
 
 
 def _by_percentile(histogram: Histogram) -> list[tuple[float, float]]:
     """Up to the percentile that is a single sample."""
     end = min(_nines(_NINES[-1]), log10(max(histogram.total, 10)))
-    xs = [end * step / (_POINTS - 1) for step in range(_POINTS)]
-    return [(x, histogram.percentile(100 * (1 - 10**-x))) for x in xs]
+    return [(x, histogram.percentile(100 * (1 - 10**-x))) for x in (end * step / 80 for step in range(81))]
 
 
 def _nines(percent: float) -> float:
@@ -182,5 +174,5 @@ def ticks(most: float) -> list[float]:
     if most <= 0:
         return [0.0, 1.0]
     power = 10.0 ** floor(log10(most / _TICKS))
-    step = next(step * power for step in _STEPS if step * power * _TICKS >= most * (1 - 1e-9))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power * _TICKS >= most * (1 - 1e-9))
     return [index * step for index in range(int(-(-most // step)) + 1)]

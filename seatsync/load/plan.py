@@ -24,7 +24,7 @@ RAMP_SHARE, STAY_SHARE = 0.25, 0.4
 
 @frozen(kw_only=True)
 class Plan:
-    """The whole test; the fields are the arguments' names. Times in seconds."""
+    """The whole test: the arguments of `seatsync.load.arguments`, which describes them. Times in seconds."""
 
     scenario: Scenario
     url: str
@@ -39,25 +39,17 @@ class Plan:
     halls: tuple[int, ...] = field(converter=tuple)
     """Ids; none: the largest hall."""
     clients: int = 0
-    """Clients that read."""
     ramp_s: float = 0.0
-    """Over how long they connect."""
     mean_stay_s: float = 0.0
     """How long one stays before another takes its place; 0: for good."""
     sign_in: bool = False
-    """They sign in."""
     same_eid: bool = False
-    """They use one eid, so that the server has the same bytes for all."""
     subscribe: bool = True
-    """They subscribe to a hall."""
     writers: int = 0
-    """Connections that change seats."""
     rate: float = 0.0
     """Changes a second by all of them together; 0: none, or as fast as replies come."""
     pipeline: int = 1
-    """Changes in flight on one connection, at most."""
     bulk: int = 1
-    """Seats in one change."""
     via: Literal["protocol", "sql"] = "protocol"
 
     @property

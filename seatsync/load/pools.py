@@ -15,11 +15,11 @@ from seatsync.load.check import HallReader
 from seatsync.load.client import Context, Hall
 from seatsync.load.loop import Timer
 from seatsync.load.plan import Readers, Writers
-from seatsync.load.schedule import Pace, spread
+from seatsync.load.schedule import spread
 from seatsync.load.stats import Count, Kind
 from seatsync.load.subscriber import Subscriber
 from seatsync.load.verifier import Verifier
-from seatsync.load.writer import MAINTENANCE, SALES, Seat, Writer
+from seatsync.load.writer import Seat, Writer
 
 #: Clients that may be joining at a time: more would overflow the server's accept queue, and the test would measure the
 #: kernel's retries. Those that wait count from when they were due.
@@ -213,10 +213,7 @@ class WriterPool:
             plan.tokens[index % len(plan.tokens)],
             hall=hall,
             seats=mine,
-            cycle=MAINTENANCE if plan.maintenance else SALES,
-            pace=Pace(plan.rate, plan.rushes) if plan.rate else None,
-            pipeline=plan.pipeline,
-            bulk=plan.bulk,
+            plan=plan,
         )
 
     @property

@@ -19,7 +19,7 @@ from seatsync.load import LoadError, worker
 from seatsync.load.address import Address
 from seatsync.load.plan import Plan, Share, shares, tokens_needed
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import Pipe
+from seatsync.load.stats import Pipe, next_report_at
 from seatsync.load.totals import Process, Totals
 
 #: How long a process may take to report, beyond how long it was to wait itself, in seconds.
@@ -28,7 +28,7 @@ GRACE_S = 30.0
 #: How long a process may take to end once its pipe has, in seconds.
 END_S = 5.0
 
-#: From the order to the beginning of the load, so that all processes have received it, in seconds.
+#: From the order to the beginning of the load, at least, so that all processes have received it, in seconds.
 HEAD_START_S = 0.2
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -175,7 +175,7 @@ def _direct(processes: _Processes, plan: Plan, totals: Totals) -> None:
     joining_s = plan.ramp_s + plan.patience_s
     processes.order("prepare", joining_s)
     processes.wait("ready", joining_s)
-    totals.started_at = at = monotonic() + HEAD_START_S
+    totals.started_at = at = next_report_at(HEAD_START_S)
     processes.order("go", joining_s, at)
     if plan.scenario == "join":
         totals.load_s = max(processes.wait("done", joining_s)) - at

@@ -13,9 +13,8 @@ from rich.text import Text
 from seatsync.load.stats import Count, Histogram, Stats, Timing
 from seatsync.load.totals import PERCENTILES, Totals, bins, duration, number, tables, title, verdict
 
-#: Timings shown as a histogram, and live.
+#: Timings shown live, and as a histogram.
 _CHARTS = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
-_LIVE = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED)
 
 _CHART_WIDTH = 50
 
@@ -49,7 +48,7 @@ def _progress(totals: Totals) -> Text:
         f"  frames/s      {number(second.counts[Count.FRAMES])}",
         f"  changes/s     {number(second.counts[Count.ANSWERED])}",
     ]
-    for timing in _LIVE:
+    for timing in _CHARTS:
         histogram = second.timings.get(timing)
         if histogram is not None:
             p50, p99 = duration(histogram.percentile(50)), duration(histogram.percentile(99))

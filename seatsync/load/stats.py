@@ -107,26 +107,17 @@ def _upper_us(bucket: int) -> int:
 
 
 class Kind(StrEnum):
-    """Kinds of fault."""
+    """Kinds of fault; README.md says what each means. The first three count revisions or, `REORDERED`, frames."""
 
     MISSING = "missing revisions"
-    """A subscriber never received a revision. Counted in revisions."""
     REPEATED = "repeated revisions"
-    """A subscriber received a revision again. Counted in revisions."""
     REORDERED = "reordered revisions"
-    """A subscriber received a revision, or a snapshot, after a newer one. Counted in frames."""
     STATE = "wrong states"
-    """A subscriber's frames add up to something other than the hall."""
     LOST_WRITE = "lost writes"
-    """A change that was answered with success is not in the hall."""
     UNANSWERED = "unanswered requests"
-    """No reply came before the end of the test."""
     REFUSED = "refused requests"
-    """A request was answered with an error where none was due."""
     CONNECTION = "lost connections"
-    """The server or the network ended a connection, in a test without ``--survive``."""
     PROTOCOL = "protocol faults"
-    """A frame that the protocol does not allow at that point."""
 
 
 @frozen
@@ -163,20 +154,14 @@ class Count(StrEnum):
 
 
 class Timing(StrEnum):
-    """Latencies."""
+    """Latencies; README.md says from when to when."""
 
     ANSWER = "send→answer"
-    """From when a change was due to its reply."""
     RECEIVED = "send→received"
-    """From when a change was due to when a subscriber received it, for every subscriber."""
     OPENED = "connect"
-    """From when a client was due to connect to the end of its handshake."""
     JOINED = "join"
-    """From when a client was due to connect to its first snapshot."""
     AWAY = "away"
-    """From the loss of a connection to the first frame on the next one."""
     LAG = "generator lag"
-    """How late the load generator noticed that a change was due: its own part in the other times."""
 
 
 @define
@@ -229,6 +214,11 @@ class Interval:
     live: int
     """How many of the process's clients that read were live at its end."""
     stats: Stats
+
+
+def next_report_at(wait_s: float = 0.0) -> float:
+    """When statistics are due next, after a wait: at whole intervals of the clock, in all processes."""
+    return ((monotonic() + wait_s) // REPORT_S + 1) * REPORT_S
 
 
 @define(eq=False)

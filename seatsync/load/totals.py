@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from attrs import define, field
 
 from seatsync.load.plan import Plan
-from seatsync.load.stats import Count, Histogram, Interval, Kind, Stats, Timing
+from seatsync.load.stats import REPORT_S, Count, Histogram, Interval, Kind, Stats, Timing
 
 #: Above this share of a core a client process may be what limits the test.
 BUSY = 0.9
@@ -14,9 +14,6 @@ BUSY = 0.9
 LATE_S = 0.005
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-
-_MILLI, _MICRO = 1e-3, 1e-6
-_TENS = 10
 
 _COUNTED = {
     Count.OPENED: "connections made",
@@ -72,7 +69,7 @@ class Totals:
             self.processes[process].cpu_s += interval.cpu_s
             self.load.merge(interval.stats)
         if interval.phase != "prepare":
-            second = max(0, int(interval.at - self.started_at))
+            second = max(0, int(interval.at - self.started_at - REPORT_S / 2))  # its end may be the next one's begin
             self.series.setdefault(second, Stats()).merge(interval.stats)
 
     @property
@@ -112,16 +109,17 @@ class Totals:
 
 def duration(seconds: float) -> str:
     """Such as ``870 µs``, ``12.3 ms``, ``4.56 s``: three digits."""
-    for size, unit in ((1.0, "s"), (_MILLI, "ms")):
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= size:
             value = seconds / size
-            return f"{value:.0f} {unit}" if value >= _TENS**2 else f"{value:.{1 if value >= _TENS else 2}f} {unit}"
-    return f"{seconds / _MICRO:.0f} µs"
+            digits = 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004 - three in all
+            return f"{value:.{digits}f} {unit}"
+    return f"{seconds * 1e6:.0f} µs"
 
 
 def number(value: float) -> str:
     """With thousands apart; small ones with one decimal."""
-    return f"{value:,.0f}" if value >= _TENS**2 or value == int(value) else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
 def tables(totals: Totals) -> list[list[list[str]]]:

@@ -6,7 +6,7 @@ the last byte for little more than the price of comparing those bytes.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -160,15 +160,18 @@ class Acknowledged:
             if self._by_seat.get(seat["id"], (0,))[0] <= rev:
                 self._by_seat[seat["id"]] = (rev, seat["status"], seat["updated_at"])
 
-    def lost(self, view: View) -> Iterator[str]:
-        """A sentence for each seat that is not as acknowledged and was not changed since then.
+    def take_lost(self, view: View) -> list[str]:
+        """Take everything out; a sentence for each seat that is not as acknowledged and was not changed since then.
 
         Times are the database's, in ISO 8601, so they compare as text.
         """
+        found: list[str] = []
         for seat_id, (rev, *acknowledged) in self._by_seat.items():
             status, updated_at = view.seats.get(seat_id, ("absent", ""))[:2]
             if [status, updated_at] != acknowledged and updated_at <= acknowledged[1]:
-                yield (
+                found.append(
                     f"Seat {seat_id} was acknowledged as {' at '.join(acknowledged)} (revision {rev}) but is {status}"
                     f" since {updated_at or 'never'}."
                 )
+        self._by_seat.clear()
+        return found

@@ -14,7 +14,7 @@ from seatsync.load.loop import Loop
 from seatsync.load.plan import Share
 from seatsync.load.pools import ReaderPool, WriterPool
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import REPORT_S, Count, Pipe, Reporter, Stats, Timing
+from seatsync.load.stats import Count, Pipe, Reporter, Stats, Timing, next_report_at
 from seatsync.load.view import Step
 
 #: How often phases are checked, and a slice of the clients is kept alive, in seconds.
@@ -55,7 +55,7 @@ class Worker:
     def run(self, pipe: Pipe) -> None:
         """Follow the orders. Raises `LoadError`, and `EOFError` or `ConnectionError` when the parent has ended."""
         self._loop.watch(pipe.fileno(), lambda _: self._receive(pipe))
-        self._loop.after(REPORT_S, self._report_again)
+        self._loop.at(next_report_at(), self._report_again)
         self._loop.after(SLICE_S, self._keep_alive)
         self._reporter.send("started")
         try:
@@ -128,7 +128,7 @@ class Worker:
 
     def _report_again(self) -> None:
         self._report()
-        self._loop.after(REPORT_S, self._report_again)
+        self._loop.at(next_report_at(), self._report_again)
 
     def _report(self, next_phase: str | None = None) -> None:
         count_received(self._context.halls, self._context.send_times, self._context.stats)

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
 from seatsync.load.loop import Timer
+from seatsync.load.plan import Writers
 from seatsync.load.schedule import Pace
 from seatsync.load.stats import Count, Kind, Timing
 
@@ -64,23 +65,22 @@ class _Change:
 class Writer(Client):
     """Changes its seats: on a schedule, or as fast as replies come when it has none.
 
-    At most ``pipeline`` changes of ``bulk`` seats each are in flight. A scheduled change that has to wait for that
-    counts from when it was due.
+    A scheduled change that has to wait for room in the pipeline counts from when it was due.
     """
 
     hall: Hall
     seats: deque[Seat]
     """Those without a change in flight, the longest unchanged first."""
-    cycle: Mapping[str, str]
-    """The next status after each."""
-    pace: Pace | None
-    pipeline: int
-    bulk: int
+    plan: Writers
+    _pace: Pace | None = field(init=False)
     _due: deque[float] = field(factory=deque, init=False)
     _in_flight: dict[str, _Change] = field(factory=dict, init=False)
     _number: int = field(default=0, init=False)
     _is_started: bool = field(default=False, init=False)
     _timer: Timer | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(self.plan.rate, self.plan.rushes) if self.plan.rate else None
 
     @property
     def is_quiet(self) -> bool:
@@ -89,13 +89,13 @@ class Writer(Client):
 
     def begin(self, at: float) -> None:
         """Start changing seats at that time."""
-        if self.pace is not None:
-            self.pace.begin(at)
+        if self._pace is not None:
+            self._pace.begin(at)
         self.context.loop.at(at, self._begin)
 
     def _begin(self) -> None:
         self._is_started = True
-        self._on_schedule() if self.pace else self._fill()
+        self._on_schedule() if self._pace else self._fill()
 
     def finish(self) -> None:
         """Start no more changes; those in flight or due are completed."""
@@ -112,7 +112,7 @@ class Writer(Client):
     # Sending
 
     def _on_schedule(self) -> None:
-        pace = self.pace
+        pace = self._pace
         if pace is None or not self._is_started:
             return
         now = monotonic()
@@ -124,9 +124,9 @@ class Writer(Client):
 
     def _fill(self) -> None:
         """Send what is due, as far as the pipeline has room; without a schedule a change is always due."""
-        endless = self._is_started and self.pace is None
-        while self.is_open and len(self._in_flight) < self.pipeline and (self._due or endless):
-            seats = take(self.seats, self.bulk)
+        endless = self._is_started and self._pace is None
+        while self.is_open and len(self._in_flight) < self.plan.pipeline and (self._due or endless):
+            seats = take(self.seats, self.plan.bulk)
             if not seats:
                 return
             due_at = self._due.popleft() if self._due else monotonic()
@@ -134,7 +134,8 @@ class Writer(Client):
 
     def _make_change(self, seats: list[Seat], due_at: float) -> _Change:
         self._number += 1
-        statuses = [self.cycle[seat.status] for seat in seats]
+        cycle = MAINTENANCE if self.plan.maintenance else SALES
+        statuses = [cycle[seat.status] for seat in seats]
         items: list[dict[str, Any]] = [
             {"seat_id": seat.id, "status": status, **({"note": NOTE} if status == "MAINTENANCE" else {})}
             for seat, status in zip(seats, statuses, strict=True)

@@ -109,7 +109,7 @@ def test_faults_keep_the_order_they_were_found_in() -> None:
 def test_rates_are_of_the_load_alone() -> None:
     """Before and after it everything counts, but not for rates."""
     totals = Totals(PLAN, (1,), {"one": Process()}, started_at=100.0, load_s=2.0)
-    for phase, at in (("prepare", 99.0), ("load", 101.2), ("drain", 103.0)):
+    for phase, at in (("prepare", 99.0), ("load", 101.5), ("drain", 103.5)):
         totals.add("one", Interval(phase, at, cpu_s=1.0, live=5, stats=filled()))
     assert totals.all.counts[Count.FRAMES] == 9
     assert totals.rate(totals.load.counts[Count.FRAMES]) == 1.5
