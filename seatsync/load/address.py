@@ -16,15 +16,12 @@ from seatsync.load import LoadError
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
 PER_SOURCE = 20_000
 
-_DEFAULT_PORT = 80
 
 #: IP_BIND_ADDRESS_NO_PORT of Linux, which the socket module does not name before Python 3.12.
 _BIND_ADDRESS_NO_PORT = 24
 
-#: Descriptors of a process that are not connections.
-_OTHER_DESCRIPTORS = 64
-
-_TIMEOUT_S = 10.0
+#: Descriptors of a process that are not connections, and how long a request may take, in seconds.
+_OTHER_DESCRIPTORS, _TIMEOUT_S = 64, 10.0
 
 
 @frozen
@@ -45,7 +42,7 @@ class Address:
         """
         parts = urlsplit(url)
         try:
-            name, port = parts.hostname, parts.port or _DEFAULT_PORT
+            name, port = parts.hostname, parts.port or 80
         except ValueError as error:
             raise LoadError(f"{url!r} is not an address: {error}.") from None
         if parts.scheme != "ws" or not name:

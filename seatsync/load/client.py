@@ -81,7 +81,6 @@ class Client:
     _retry: Timer | None = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _due_at: float = field(default=0.0, init=False)
-    _tried_at: float = field(default=0.0, init=False)
     _lost_at: float | None = field(default=None, init=False)
 
     def start(self, due_at: float) -> None:
@@ -113,20 +112,14 @@ class Client:
         connection, heartbeat_s = self._connection, self.context.plan.heartbeat_s
         if connection is None:
             return
-        if not self.is_open and now - self._tried_at > HANDSHAKE_S:
-            self._drop(connection, "the handshake was not answered")
-        elif self.is_open and heartbeat_s:
-            if now - connection.last_received > max(SILENCE_S, MISSED_HEARTBEATS * heartbeat_s):
-                self._drop(connection, "heartbeats were not answered")
-            else:
-                connection.send(HEARTBEAT)
-
-    def _drop(self, connection: Connection, why: str) -> None:
-        connection.close()
-        self.lost(Closing(1006, why))
+        silence_s = max(SILENCE_S, MISSED_HEARTBEATS * heartbeat_s) if self.is_open else HANDSHAKE_S
+        if (heartbeat_s or not self.is_open) and now - connection.last_received > silence_s:
+            connection.close()
+            self.lost(Closing(1006, f"{'heartbeats were' if self.is_open else 'the handshake was'} not answered"))
+        elif heartbeat_s and self.is_open:
+            connection.send(HEARTBEAT)
 
     def _connect(self) -> None:
-        self._tried_at = monotonic()
         context = self.context
         try:
             self._connection = Connection(context.loop, context.address, context.sources, self._token, self)

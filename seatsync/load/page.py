@@ -122,9 +122,7 @@ def _over_time(totals: Totals) -> Iterator[Plot]:
             points = [(float(second), float(stats.counts[count])) for second, stats in series.items()]
             yield Plot(name, {name: points}, labels)
     for timing in (Timing.RECEIVED, Timing.ANSWER):
-        measured = [
-            (float(second), stats.timings[timing]) for second, stats in series.items() if timing in stats.timings
-        ]
+        measured = [(float(x), stats.timings[timing]) for x, stats in series.items() if timing in stats.timings]
         if len(measured) > 1:
             lines = {f"p{percent}": [(x, one.percentile(percent)) for x, one in measured] for percent in (50, 99)}
             yield Plot(f"{timing} over time", lines, labels, duration)

@@ -119,7 +119,7 @@ def duration(seconds: float) -> str:
 
 def number(value: float) -> str:
     """With thousands apart; small ones with one decimal."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return f"{value:.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"  # noqa: PLR2004 - three digits
 
 
 def tables(totals: Totals) -> list[list[list[str]]]:

@@ -19,13 +19,8 @@ Counts = tuple[int, ...]
 
 STATUSES = ("VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE")
 
-_VIEWS = 256
-"""Views with known steps, at most."""
-
-_SEATS = 2_000_000
-"""Seats in all of those views together, about: each view has a dictionary of its own."""
-
-_SNAPSHOTS = 4
+#: At most: views with known steps; seats in all of them, for each has a dictionary of its own; recognised snapshots.
+_VIEWS, _SEATS, _SNAPSHOTS = 256, 2_000_000, 4
 
 
 @define(eq=False)
