@@ -3,7 +3,7 @@
 ::
 
     command  arguments in, exit status out        processes ── starts and directs the client processes ──┐
-    arguments → plan ─────────────────────────────────┘                                                  │ JSON lines
+    arguments → plan ─────────────────────────────────┘                                                  │ pipes
     report, page ← totals ←──────────────────────────────────────────────────────────────────────────────┤
                                                                                                          ▼
     worker: loop (epoll, timers) ─ connection ─ client ─ subscriber → verifier, view             one process each

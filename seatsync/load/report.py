@@ -44,7 +44,7 @@ def _progress(totals: Totals) -> Text:
     faults = totals.all.faults.total()
     lines = [
         f"{totals.plan.scenario}: {_PHASES[totals.phase]} {clock}",
-        f"  clients       {number(totals.live)}",
+        f"  clients       {number(sum(process.live for process in totals.processes.values()))}",
         f"  frames/s      {number(second.counts[Count.FRAMES])}",
         f"  changes/s     {number(second.counts[Count.ANSWERED])}",
     ]

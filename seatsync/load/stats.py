@@ -33,7 +33,7 @@ class Histogram:
     128, so a value is read back at most 0.8 % too high. Histograms of several processes add up exactly.
     """
 
-    counts: Counter[int] = field(factory=Counter)
+    counts: dict[int, int] = field(factory=dict)
     """Samples by bucket number."""
     total: int = 0
     sum_us: int = 0
@@ -66,7 +66,8 @@ class Histogram:
 
     def add(self, other: "Histogram") -> None:
         """Add the samples of another one."""
-        self.counts.update(other.counts)
+        for bucket, count in other.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
         self.total += other.total
         self.sum_us += other.sum_us
         self.max_us = max(self.max_us, other.max_us)

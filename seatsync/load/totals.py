@@ -72,11 +72,6 @@ class Totals:
             second = max(0, int(interval.at - self.started_at - REPORT_S / 2))  # its end may be the next one's begin
             self.series.setdefault(second, Stats()).merge(interval.stats)
 
-    @property
-    def live(self) -> int:
-        """Clients that read and are live."""
-        return sum(process.live for process in self.processes.values())
-
     def rate(self, count: float) -> float:
         """A count under load, a second."""
         return count / self.load_s if self.load_s else 0.0
