@@ -15,7 +15,6 @@ from seatsync.load.plan import Share
 from seatsync.load.pools import ReaderPool, WriterPool
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Count, Pipe, Reporter, Stats, Timing, next_report_at
-from seatsync.load.view import Step
 
 #: How often phases are checked, and a slice of the clients is kept alive, in seconds.
 POLL_S, SLICE_S = 0.01, 0.05
@@ -155,22 +154,17 @@ def count_received(halls: Iterable[Hall], send_times: SendTimes, stats: Stats, *
     """
     now = monotonic()
     for hall in halls:
-        for step in hall.views.steps:
-            if step.received:
-                _count_step(step, hall.number, send_times, stats, final=final or now - step.received[0] > FOREIGN_S)
+        for step in [step for step in hall.views.steps if step.received]:
+            times = [send_times.when(hall.number, rev) for rev in range(step.first, step.to.rev + 1)]
+            if None in times and not final and now - step.received[0] <= FOREIGN_S:
+                continue
+            for due_at in times:
+                if due_at is not None:
+                    stats.histogram(Timing.RECEIVED).record_all(step.received, due_at)
+            stats.counts[Count.FRAMES] += len(step.received)
+            stats.counts[Count.FRAME_BYTES] += len(step.received) * step.frame_bytes
+            step.received.clear()
         hall.views.steps = [step for step in hall.views.steps if not step.is_over]
-
-
-def _count_step(step: Step, hall: int, send_times: SendTimes, stats: Stats, *, final: bool) -> None:
-    times = [send_times.when(hall, rev) for rev in range(step.first, step.to.rev + 1)]
-    if None in times and not final:
-        return
-    for due_at in times:
-        if due_at is not None:
-            stats.histogram(Timing.RECEIVED).record_all(step.received, due_at)
-    stats.counts[Count.FRAMES] += len(step.received)
-    stats.counts[Count.FRAME_BYTES] += len(step.received) * step.frame_bytes
-    step.received.clear()
 
 
 def work(pipe: Pipe, share: Share, send_times: SendTimes) -> None:
