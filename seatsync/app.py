@@ -18,7 +18,6 @@ from seatsync.config import Settings
 from seatsync.core.channels.channels import Channels
 from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.table import Connections
-from seatsync.core.http.admission import Admission
 from seatsync.core.http.api import Api
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.origin import OriginPolicy
@@ -33,13 +32,13 @@ from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.prune import prune_forever
 from seatsync.core.postgres.queries import Query, load
+from seatsync.core.protocol.envelope import close_reason
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
-from seatsync.core.websocket.frames import CloseCode
-from seatsync.core.websocket.handshake import accept_head
-from seatsync.core.websocket.socket import WebSocket, turn_away
+from seatsync.core.websocket.frames import CloseCode, FrameReader
+from seatsync.core.websocket.socket import WebSocket
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
@@ -50,6 +49,9 @@ from seatsync.user.methods import SUBSCRIBE as SUBSCRIBE_LOGIN
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
+
+#: Reconnect advice of a full server: from when to when clients spread their return, in milliseconds.
+NO_ROOM_RETRY_MS = (5_000, 15_000)
 
 #: Rows that one pruning statement removes at most.
 PRUNE_ROWS = 1000
@@ -188,12 +190,10 @@ class _Server:
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
             Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
-            Admission(
-                OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only),
-                limits,
-                settings.trusted_proxies,
-                lambda: self._connections.has_room,
-            ),
+            OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only),
+            limits,
+            trusted_proxies=settings.trusted_proxies,
+            has_room=lambda: self._connections.has_room,
             upgrade=self._upgrade,
             announce=self._users.announce,
             nursery=self._background,
@@ -257,13 +257,14 @@ class _Server:
 
     async def _upgrade(self, stream: Stream, handshake: Handshake) -> None:
         """Serve an accepted handshake as a WebSocket, to its end."""
-        stream.push(accept_head(handshake.key, handshake.headers))
-        socket = WebSocket(stream, max_message_bytes=self._settings.max_message_bytes, timing=self._timing)
+        stream.push(handshake.accept())
+        socket = WebSocket(stream, FrameReader(self._settings.max_message_bytes), self._timing)
         if not self._connections.has_room:
             code = errors.TooManyConnections.code
             self._metrics.answered(handshake.path, code, 0.0)
             self._failures.write(code, type=handshake.path, address=handshake.client.address)
-            await turn_away(socket)
+            # A browser shows its page neither the status of a refused handshake nor its advice on when to reconnect.
+            await socket.close(CloseCode.TRY_LATER, close_reason("full", NO_ROOM_RETRY_MS))
             return
         connection = Connection(
             socket, handshake.client, self._registry, self._metrics, self._failures, timing=self._timing

@@ -32,10 +32,9 @@ class SeatSyncError(Exception):
         self.retry_after = retry_after
         super().__init__(self.message)
 
-    def __init_subclass__(cls, status: int | None = None) -> None:
-        """A class's name is its wire code unless it sets another; ``status`` is inherited unless given."""
-        if "code" not in cls.__dict__:
-            cls.code = cls.__name__
+    def __init_subclass__(cls, status: int | None = None, code: str | None = None) -> None:
+        """A class's name is its wire code unless ``code`` is given; ``status`` is inherited unless given."""
+        cls.code = code or cls.__name__
         if status is not None:
             cls.http_status = status
 
@@ -92,10 +91,8 @@ class NotFound(Missing):
     """There is nothing here."""
 
 
-class MethodNotAllowed(BadInput, status=405):
+class MethodNotAllowed(BadInput, status=405, code="BadRequest"):
     """That HTTP method is not allowed here."""
-
-    code = "BadRequest"
 
 
 class BadRequest(BadInput):

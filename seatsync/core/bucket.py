@@ -1,7 +1,9 @@
 """Token buckets: rates with bursts."""
 
+from math import inf
+
 import trio
-from attrs import define, field
+from attrs import Factory, define, field
 
 #: A bucket holds this many seconds' worth.
 BURST_S = 4.0
@@ -12,14 +14,9 @@ class Bucket:
     """A token bucket: ``rate`` tokens a second, at most ``capacity`` kept, `BURST_S` seconds' worth by default."""
 
     rate: float
-    capacity: float = 0.0
-    _level: float = field(init=False)
-    _at: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.capacity = self.capacity or self.rate * BURST_S
-        self._level = self.capacity
-        self._at = trio.current_time()
+    capacity: float = field(default=Factory(lambda self: self.rate * BURST_S, takes_self=True))
+    _level: float = inf
+    _at: float = field(factory=trio.current_time)
 
     def take(self) -> float:
         """Take one token: 0, or the seconds until there is one."""

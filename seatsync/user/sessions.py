@@ -27,13 +27,12 @@ class Authenticator:
         self._tokens = tokens
         self._cookies = cookies
 
-    async def client(self, address: str, authorization: str | None, cookies: Mapping[str, str]) -> Client:
-        """The client at that address; a bad token makes a guest.
+    async def client(self, address: str, token: str | None, cookies: Mapping[str, str]) -> Client:
+        """The client at that address, with a bearer token or the session cookie; a bad token makes a guest.
 
         While the database is unreachable its session is left unidentified: `Session.identify` tries again.
         """
         visitor = self._cookies.visitor(cookies)
-        token = _bearer(authorization)
         if token is None:
             token = self._cookies.session_token(cookies)
         claims = self._tokens.verify(token) if token else None
@@ -54,9 +53,3 @@ class Authenticator:
     async def _live_identities(self, session_ids: Sequence[UUID]) -> dict[UUID, Identity]:
         rows = await self._db.fetch(QUERIES["live_identities"], session_ids)
         return {row["session_id"]: Identity(**row, may_write=row["role"] in WRITERS) for row in rows}
-
-
-def _bearer(authorization: str | None) -> str | None:
-    """The token of ``Bearer`` credentials (RFC 6750 §2.1); ``None`` for other schemes and without credentials."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None

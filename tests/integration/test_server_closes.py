@@ -5,10 +5,10 @@ import json
 import pytest
 import structlog
 
+from seatsync.app import NO_ROOM_RETRY_MS
 from seatsync.cinema.store import CinemaStore
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.registry import Json
-from seatsync.core.websocket import socket as websocket
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
 from tests.support.server import RunningServer, running_server
@@ -101,7 +101,7 @@ async def test_no_room_for_another_connection(database_url: str) -> None:
             async with raw_websocket(server.ws_port) as second:
                 close = await second.closed_cleanly()
                 assert close.close_code == 1013
-                assert json.loads(close.close_reason) == {"reason": "full", "retry_ms": [*websocket.NO_ROOM_RETRY_MS]}
+                assert json.loads(close.close_reason) == {"reason": "full", "retry_ms": [*NO_ROOM_RETRY_MS]}
             await answers(first)
 
         async def fits() -> bool:

@@ -15,7 +15,6 @@ from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.config import Settings, load_settings
-from seatsync.core.http.admission import Admission
 from seatsync.core.http.api import Api
 from seatsync.core.http.cookies import Cookies, new_visitor
 from seatsync.core.http.origin import OriginPolicy
@@ -60,15 +59,15 @@ class MemoryStream(Stream):
         """Put bytes back."""
         self._unread = data + self._unread
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self) -> bytes:
         """Return what was put back, or what comes."""
         if self._unread:
             await trio.lowlevel.checkpoint()
             data, self._unread = self._unread, b""
             return data
-        return bytes(await self._stream.receive_some(max_bytes))
+        return bytes(await self._stream.receive_some())
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: bytes) -> None:
         """Send all of it."""
         await self._stream.send_all(data)
 
@@ -209,12 +208,10 @@ class World:
         self.server = HttpServer(
             Api(methods, COOKIES, self._authenticate),
             Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
-            Admission(
-                OriginPolicy(self.settings.allowed_origins, loopback_only=self.settings.loopback_only),
-                self.limits,
-                self.settings.trusted_proxies,
-                lambda: self.has_room,
-            ),
+            OriginPolicy(self.settings.allowed_origins, loopback_only=self.settings.loopback_only),
+            self.limits,
+            trusted_proxies=self.settings.trusted_proxies,
+            has_room=lambda: self.has_room,
             upgrade=self._upgrade,
             announce=self._announce,
             nursery=self.nursery,
@@ -235,8 +232,8 @@ class World:
         await self.server.serve(stream)
         self.ended.append(stream)
 
-    async def _authenticate(self, address: str, authorization: str | None, cookies: Mapping[str, str]) -> Client:
-        if authorization == "Bearer bug":
+    async def _authenticate(self, address: str, token: str | None, cookies: Mapping[str, str]) -> Client:
+        if token == "bug":
             raise RuntimeError("the authenticator is broken")
         self.addresses.append(address)
         visitor = COOKIES.visitor(cookies)

@@ -1,17 +1,19 @@
 """Where frames go in tests that have no sockets."""
 
-from typing import NoReturn, Self
+from typing import cast
+
+from seatsync.core.net.stream import Stream
 
 
 class FakeOutlet:
-    """An `Outlet`, and the `outlet` of the sink that it is: all that is sent comes to `push`, to be written there."""
+    """The part of a `Stream` that takes frames, and the sink it belongs to; all frames come to `push`."""
 
     is_clear = False
 
     @property
-    def outlet(self) -> Self:
+    def outlet(self) -> Stream:
         """Frames go here."""
-        return self
+        return cast("Stream", self)
 
     def push(self, frame: bytes) -> bool:
         """Take one whole frame; ``False`` when there is no room for more."""
@@ -21,11 +23,3 @@ class FakeOutlet:
         """Keep a whole frame: an outlet that is not clear has sent none of it."""
         assert sent == 0
         return self.push(frame)
-
-    def send_now(self, _: bytes) -> NoReturn:
-        """Only called on an outlet that is clear."""
-        raise AssertionError
-
-    def lose(self) -> NoReturn:
-        """Only called on an outlet that is clear."""
-        raise AssertionError

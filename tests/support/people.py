@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.cookies import Cookies
+from seatsync.core.http.request import Request
 from seatsync.core.postgres.pool import Database, Row, open_loop
 from seatsync.core.postgres.queries import Query
 from seatsync.core.protocol.call import Call, Client, Reply
@@ -117,7 +118,9 @@ class Browser:
 
     async def client(self, authorization: str | None = None) -> Client:
         """The client that the server finds for it."""
-        return await self.house.authenticator.client(self.address, authorization, self.cookies)
+        headers = {} if authorization is None else {b"authorization": authorization.encode()}
+        token = Request("POST", "/", "", b"1.1", headers).bearer()
+        return await self.house.authenticator.client(self.address, token, self.cookies)
 
     async def __call__(self, name: str, /, **data: Any) -> Any:
         """The answer of a method."""

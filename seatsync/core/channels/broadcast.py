@@ -10,7 +10,7 @@ from typing import Protocol
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.net.stream import Outlet, push_each
+from seatsync.core.net.stream import Stream, push_each
 from seatsync.core.protocol.envelope import encode_eid, envelope, envelope_around_eid
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.websocket.frames import frame_head, text_frame
@@ -24,7 +24,7 @@ class Sink(Protocol):
         """The send buffer is below its high-water mark."""
 
     @property
-    def outlet(self) -> Outlet:
+    def outlet(self) -> Stream:
         """Takes the frames."""
 
 
@@ -67,7 +67,7 @@ class Broadcast:
     method: str
     """The subscribing method: the ``type`` of every frame."""
     metrics: Metrics
-    _groups: dict[bytes, dict[Outlet, Subscription]] = field(factory=dict)
+    _groups: dict[bytes, dict[Stream, Subscription]] = field(factory=dict)
     """By eid, as JSON, then by outlet: an eid is unique in a connection."""
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -94,7 +94,7 @@ class Broadcast:
         """Send one frame to all; returns the subscribers whose send buffer is full now. They have the frame, too."""
         return push_each(self._frames(status, data))
 
-    def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Outlet, Subscription]]]:
+    def _frames(self, status: bytes, data: bytes) -> Iterator[tuple[bytes, dict[Stream, Subscription]]]:
         """Each eid's frame and subscribers. Frames whose eids have the same length differ in the eid alone."""
         head, tail = envelope_around_eid(self.method, status, data)
         starts: dict[int, bytes] = {}

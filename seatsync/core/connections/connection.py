@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
-from seatsync.core.net.stream import Outlet
+from seatsync.core.net.stream import Stream
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry, encode
@@ -61,7 +61,7 @@ class Connection:
     _failures: FailureLog
     _timing: Timing = field(default=Timing(), kw_only=True)
     id: int = field(factory=count(1).__next__, init=False)
-    outlet: Outlet = field(init=False)
+    outlet: Stream = field(init=False)
     behind_since: float | None = field(default=None, init=False)
     """Since when its send buffer has been full, on trio's clock; ``None`` while it has room."""
     _subscriptions: dict[tuple[str, str], Subscription] = field(factory=dict, init=False)

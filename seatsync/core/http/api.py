@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
-from attrs import evolve
+from attrs import define, evolve
 
 from seatsync import errors
 from seatsync.core.http.cookies import Cookies
@@ -14,20 +14,20 @@ from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.envelope import make_eid
 from seatsync.core.protocol.registry import Method, Registry, encode
 
-#: Finds the client behind an address, an ``Authorization`` field and cookies; a bad token makes a guest.
+#: Finds the client behind an address, a bearer token and cookies; a bad token makes a guest.
 Authenticate = Callable[[str, str | None, Mapping[str, str]], Awaitable[Client]]
 
 PREFIX = "/api/"
 ALLOW = b"POST, OPTIONS"
 
 
+@define(eq=False)
 class Api:
     """Runs methods for HTTP requests."""
 
-    def __init__(self, registry: Registry, cookies: Cookies, authenticate: Authenticate) -> None:
-        self._registry = registry
-        self._cookies = cookies
-        self._authenticate = authenticate
+    _registry: Registry
+    _cookies: Cookies
+    _authenticate: Authenticate
 
     def find(self, path: str) -> Method:
         """The method of a path; raises `RouteNotFound`, also for subscriptions."""
@@ -42,11 +42,11 @@ class Api:
 
     async def client(self, request: Request, address: str) -> Client:
         """The client that sent a request."""
-        return await self._authenticate(address, request.header(b"authorization"), request.cookies())
+        return await self._authenticate(address, request.bearer(), request.cookies())
 
     def visitor_cookie(self, client: Client) -> HeaderList:
         """The visitor cookie for a client that came without one."""
-        return [_set_cookie(self._cookies.visitor_cookie(client.visitor))] if client.visitor_is_new else []
+        return _set(self._cookies.visitor_cookie(client.visitor)) if client.visitor_is_new else []
 
     async def answer(self, request: Request, body: bytes, address: str) -> Response:
         """Run the request's method and wait for its outcome. A cancellation leaves a write queued.
@@ -55,19 +55,16 @@ class Api:
         """
         client = await self.client(request, address)
         try:
-            return await self._run(request, body, client)
+            method = self.find(request.path)
+            if request.method != "POST":
+                raise errors.MethodNotAllowed
+            call = Call(client, method.name, make_eid(), "http")
+            reply = await self._registry.run(method, call, parse_object(body))
         except errors.InternalServerError:
             raise
         except errors.SeatSyncError as error:
             allow = [(b"Allow", ALLOW)] if isinstance(error, errors.MethodNotAllowed) else []
             return failure(error, *allow, *self._first_cookie(request, client))
-
-    async def _run(self, request: Request, body: bytes, client: Client) -> Response:
-        method = self.find(request.path)
-        if request.method != "POST":
-            raise errors.MethodNotAllowed
-        call = Call(client, method.name, make_eid(), "http")
-        reply = await self._registry.run(method, call, parse_object(body))
         return evolve(
             success(encode(reply.data)),
             headers=self._login_cookies(reply, client) or self._first_cookie(request, client),
@@ -76,13 +73,10 @@ class Api:
 
     def _login_cookies(self, reply: Reply, client: Client) -> HeaderList:
         if reply.login is not None:
-            cookies = (
-                self._cookies.session_cookie(reply.login.token),
-                self._cookies.visitor_cookie(reply.login.visitor),
-            )
-            return [_set_cookie(cookie) for cookie in cookies]
+            cookies, login = self._cookies, reply.login
+            return _set(cookies.session_cookie(login.token), cookies.visitor_cookie(login.visitor))
         if reply.logged_out:
-            return [_set_cookie(self._cookies.clear_session_cookie()), *self.visitor_cookie(client)]
+            return _set(self._cookies.clear_session_cookie()) + self.visitor_cookie(client)
         return []
 
     def _first_cookie(self, request: Request, client: Client) -> HeaderList:
@@ -94,10 +88,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
     Raises `BadRequest`, also for bad UTF-8, lone surrogates and deep nesting, which orjson refuses.
     """
-    if not body:
-        return {}
     try:
-        data = orjson.loads(body)
+        data = orjson.loads(body or b"null")
     except orjson.JSONDecodeError as error:
         raise errors.BadRequest(f"The body is not JSON: {error.msg}.") from None
     if data is None:
@@ -107,5 +99,5 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _set_cookie(value: str) -> tuple[bytes, bytes]:
-    return (b"Set-Cookie", value.encode("ascii"))
+def _set(*cookies: str) -> HeaderList:
+    return [(b"Set-Cookie", cookie.encode("ascii")) for cookie in cookies]

@@ -1,15 +1,16 @@
 """h11 over a stream: one request in, one response out, and the next, each part with a limit and a deadline.
 
-h11 implements the grammar and the framing. The rules it leaves to its user are here: how long and how large each part
-may be, and that lines end in CRLF alone. Heads are cut out of the stream first, so h11 sees exactly one at a time (and
-its expressions, quadratic on a long run of blanks before a control character, never see such a character).
+h11 implements the grammar and the framing. Heads are cut out of the stream and checked first: h11's expressions are
+quadratic on a long run of blanks before a control character.
 """
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import cast
 
 import h11
 import trio
+from attrs import define, field
 
 from seatsync.core.http.faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
 from seatsync.core.http.request import Request, read_handshake, read_request
@@ -23,13 +24,10 @@ MAX_HEAD_BYTES = 16 * 1024
 
 #: Bodies go to h11 in pieces of this size; no line between two chunks may be longer.
 _PIECE_BYTES = 512
-_RECEIVE_BYTES = 16 * 1024
-
 _END = b"\r\n\r\n"
-#: Line ends before a request are ignored (RFC 9112, 2.2).
-_BLANK = b"\r\n"
 
 
+@define(eq=False)
 class Exchange:
     """The requests and responses of one connection, one at a time.
 
@@ -37,26 +35,23 @@ class Exchange:
     the first two is answered with `respond`, which then ends the connection, for the request was not read to its end.
     """
 
-    def __init__(self, stream: Stream, max_body_bytes: int, timing: Timing) -> None:
-        self.is_open = True
-        """Another request may come."""
-        self._stream = stream
-        self._max_body_bytes = max_body_bytes
-        self._timing = timing
-        self.began_at = trio.current_time()
-        """When the first byte of the request came, on trio's clock."""
-        self._is_head = False
-        self._was_read = False
-        self._is_first = True
-        self._is_last = False
-        self._is_idle = False
-        self._deadline: trio.CancelScope | None = None
-        self._declared_bytes = 0
-        self._rest = b""
-        """Received and not used: the next request of a pipeline, or the first frames after a handshake."""
-        self._unparsed = b""
-        """The head of a handshake that h11 has not seen."""
-        self._parser: h11.Connection | None = None
+    _stream: Stream
+    _max_body_bytes: int
+    _timing: Timing
+    is_open: bool = True
+    """Another request may come."""
+    began_at: float = field(factory=trio.current_time)
+    """When the first byte of the request came, on trio's clock."""
+    _is_head: bool = False
+    _is_last: bool = False
+    _is_idle: bool = False
+    _deadline: trio.CancelScope | None = None
+    _declared_bytes: int = 0
+    rest: bytes = b""
+    """Received and not used: the next request of a pipeline, or the first frames after a handshake."""
+    _unparsed: bytes = b""
+    """The head of a handshake that h11 has not seen."""
+    _parser: h11.Connection | None = None
 
     def finish(self) -> None:
         """Have no request follow the one in flight, or the first one if that is still to come."""
@@ -73,17 +68,15 @@ class Exchange:
         self._unparsed = b""
         self._parser = None
         self._is_head = False
-        self._was_read = False
-        head = await self._receive_head()
-        if head is None:
+        if (head := await self._receive_head()) is None:
             self.is_open = False
             return None
         _check_head(head)
         request = read_handshake(head)
-        if request is not None:
-            self._unparsed = head
-        else:
+        if request is None:
             request = read_request(self._parse(head))
+        else:
+            self._unparsed = head
         self._declared_bytes = int(request.headers.get(b"content-length", b"0"))
         return request
 
@@ -103,9 +96,9 @@ class Exchange:
         return request
 
     async def _receive_head(self) -> bytes | None:
-        data = self._rest.lstrip(_BLANK)
+        data = self.rest.lstrip(b"\r\n")  # before a request they are ignored (RFC 9112, 2.2)
         self.began_at = trio.current_time()
-        self._is_idle = not (data or self._is_first)
+        self._is_idle = not data and self._deadline is not None
         head_s = self._timing.last_head_s if self._is_last else self._timing.head_s
         with trio.move_on_after(self._timing.keep_alive_s if self._is_idle else head_s) as deadline:
             self._deadline = deadline
@@ -114,7 +107,7 @@ class Exchange:
                 more = await self._receive_some()
                 if not more:
                     return None
-                if not data and (more := more.lstrip(_BLANK)):
+                if not data and (more := more.lstrip(b"\r\n")):
                     self.began_at = trio.current_time()
                     deadline.deadline = self.began_at + head_s
                     self._is_idle = False
@@ -123,9 +116,8 @@ class Exchange:
             if data:
                 raise RequestTimeout
             return None
-        self._is_first = False
         end += len(_END)
-        self._rest = data[end:]
+        self.rest = data[end:]
         return data[:end]
 
     async def read_body(self) -> bytes:
@@ -149,21 +141,16 @@ class Exchange:
                 if len(body) > self._max_body_bytes:
                     raise MessageTooLarge
             else:
-                self._h11.receive_data(await self._piece())
-        self._was_read = True
-        self._rest = self._h11.trailing_data[0] + self._rest
+                self.rest = self.rest or await self._receive_some()
+                piece, self.rest = self.rest[:_PIECE_BYTES], self.rest[_PIECE_BYTES:]
+                self._h11.receive_data(piece)
+        self.rest = self._h11.trailing_data[0] + self.rest
         return bytes(body)
 
-    async def _piece(self) -> bytes:
-        if not self._rest:
-            self._rest = await self._receive_some(_RECEIVE_BYTES)
-        piece, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
-        return piece
-
-    async def _receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def _receive_some(self) -> bytes:
         """Return the next bytes, ``b""`` also when the connection is lost."""
         try:
-            return await self._stream.receive_some(max_bytes)
+            return await self._stream.receive_some()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
@@ -180,15 +167,10 @@ class Exchange:
         not read ends the connection; nothing is raised.
         """
         fields = response.fields()
-        if self._is_last or not self._was_read:
+        if self._is_last or self._h11.their_state in {h11.IDLE, h11.SEND_BODY, h11.ERROR}:
             fields.append((b"Connection", b"close"))
-        data = self._h11.send(
-            h11.Response(
-                status_code=response.status,
-                headers=fields,
-                reason=HTTPStatus(response.status).phrase.encode(),
-            )
-        )
+        reason = HTTPStatus(response.status).phrase.encode()
+        data = self._h11.send(h11.Response(status_code=response.status, headers=fields, reason=reason))
         if response.body and not self._is_head:
             data += self._h11.send(h11.Data(response.body))
         data += self._h11.send(h11.EndOfMessage())
@@ -197,16 +179,10 @@ class Exchange:
 
     async def _send(self, data: bytes) -> bool:
         with trio.move_on_after(self._timing.response_s):
-            try:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return False
-            return True
+                return True
         return False
-
-    def hand_over(self) -> None:
-        """Give the bytes after the head back to the stream, for another protocol."""
-        self._stream.unread(self._rest)
 
 
 def _check_beginning(data: bytes) -> None:

@@ -6,31 +6,21 @@
 from seatsync.errors import BadInput
 
 
-class MalformedRequest(BadInput):
+class MalformedRequest(BadInput, code="BadRequest"):
     """The request does not follow HTTP/1.1."""
 
-    code = "BadRequest"
 
-
-class RequestTimeout(BadInput, status=408):
+class RequestTimeout(BadInput, status=408, code="BadRequest"):
     """The request took too long to arrive."""
 
-    code = "BadRequest"
 
-
-class TargetTooLong(BadInput, status=414):
+class TargetTooLong(BadInput, status=414, code="BadRequest"):
     """The address of the request is too long."""
 
-    code = "BadRequest"
 
-
-class UpgradeRequired(BadInput, status=426):
+class UpgradeRequired(BadInput, status=426, code="BadRequest"):
     """This address speaks the WebSocket protocol, version 13, only."""
 
-    code = "BadRequest"
 
-
-class HeadTooLarge(BadInput, status=431):
+class HeadTooLarge(BadInput, status=431, code="BadRequest"):
     """The header fields of the request are too large."""
-
-    code = "BadRequest"

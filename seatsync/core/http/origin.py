@@ -13,28 +13,27 @@ A browser lets any page on the web send requests to any address, this machine's 
 import re
 from collections.abc import Collection
 
+from attrs import frozen
+
 from seatsync import errors
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList
 from seatsync.core.net.networks import is_loopback
 
-#: How long a browser may cache the answer to a preflight, in seconds.
-PREFLIGHT_MAX_AGE_S = 600
-
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
 _VARY = (b"Vary", b"Origin")
 
 
+@frozen
 class OriginPolicy:
     """The rules for one set of listeners.
 
-    ``allowed`` are origins as browsers write them. If there is none, a server bound to loopback allows every loopback
-    origin. The origin of the request's own host is always allowed.
+    Allowed are the origin of the request's own host and those in ``allowed``, as browsers write them; without any, a
+    server bound to loopback allows every loopback origin.
     """
 
-    def __init__(self, allowed: Collection[str], *, loopback_only: bool) -> None:
-        self._allowed = frozenset(allowed)
-        self._loopback_only = loopback_only
+    _allowed: Collection[str]
+    _loopback_only: bool
 
     def check_host(self, request: Request) -> None:
         """Raises `Forbidden` for a host that is not served."""
@@ -62,8 +61,7 @@ class OriginPolicy:
     def _allows(self, origin: str, host: str) -> bool:
         if origin in self._allowed:
             return True
-        match = _ORIGIN.fullmatch(origin)
-        if match is None:
+        if (match := _ORIGIN.fullmatch(origin)) is None:
             return False
         name = match[1]
         return name == host or (self._loopback_only and not self._allowed and _is_loopback_name(name))
@@ -75,7 +73,7 @@ def preflight(allow: bytes) -> HeaderList:
         (b"Allow", allow),
         (b"Access-Control-Allow-Methods", allow),
         (b"Access-Control-Allow-Headers", b"content-type, authorization"),
-        (b"Access-Control-Max-Age", b"%d" % PREFLIGHT_MAX_AGE_S),
+        (b"Access-Control-Max-Age", b"600"),
     ]
 
 

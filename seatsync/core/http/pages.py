@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
+from attrs import define
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from seatsync import errors
@@ -17,63 +18,50 @@ from seatsync.core.protocol.registry import Registry
 ALLOW = b"GET, HEAD, OPTIONS"
 
 #: Served by a full server, too: they report it.
-ALWAYS_SERVED = frozenset({"/healthz", "/readyz", "/metrics"})
+HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 
-_Page = Callable[[Request, str], Awaitable[Response]]
+PATHS = HEALTH | {"/", "/ws"}
 
 
+@define(eq=False)
 class Pages:
     """The pages by path."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        *,
-        health: Callable[[], Mapping[str, Any]],
-        metrics: Callable[[], Awaitable[bytes]],
-        metrics_token: str | None,
-    ) -> None:
-        self._health = health
-        self._metrics = metrics
-        self._metrics_token = metrics_token
-        self._pages: dict[str, Response | _Page] = {
-            "/": Response(200, _index_text(registry), TEXT),
-            "/ws": failure(UpgradeRequired()),
-            "/healthz": Response(200, b'{"alive":true}'),
-            "/readyz": self._readyz,
-            "/metrics": self._metrics_text,
-        }
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._pages
+    _registry: Registry
+    _health: Callable[[], Mapping[str, Any]]
+    _metrics: Callable[[], Awaitable[bytes]]
+    _metrics_token: str | None
 
     async def answer(self, request: Request, address: str) -> Response:
-        """Return the page at the request's path, which has to be one of these; raises `Forbidden` for ``/metrics``."""
+        """Return the page at the request's path, one of `PATHS`; raises `Forbidden` for ``/metrics``."""
         if request.method not in {"GET", "HEAD"}:
             return failure(errors.MethodNotAllowed(), (b"Allow", ALLOW))
-        page = self._pages[request.path]
-        return page if isinstance(page, Response) else await page(request, address)
+        match request.path:
+            case "/":
+                return Response(200, self._index(), TEXT)
+            case "/ws":
+                return failure(UpgradeRequired())
+            case "/healthz":
+                return Response(200, b'{"alive":true}')
+            case "/readyz":
+                return self._readiness()
+        return await self._exposition(request, address)
 
-    async def _readyz(self, _request: Request, _address: str) -> Response:
+    def _readiness(self) -> Response:
         health = self._health()
         if health["ready"]:
             return Response(200, orjson.dumps(health))
         return Response(503, orjson.dumps(health), outcome=errors.ServiceUnavailable.code)
 
-    async def _metrics_text(self, request: Request, address: str) -> Response:
-        if not is_loopback(address) and not self._is_token_given(request):
+    async def _exposition(self, request: Request, address: str) -> Response:
+        token, given = self._metrics_token, request.bearer()
+        is_given = token and given and hmac.compare_digest(given.encode("latin-1"), token.encode())
+        if not is_given and not is_loopback(address):
             raise errors.Forbidden("Metrics are for loopback peers, or with METRICS_TOKEN as a bearer token.")
         return Response(200, await self._metrics(), CONTENT_TYPE_PLAIN_0_0_4.encode())
 
-    def _is_token_given(self, request: Request) -> bool:
-        scheme, _, given = (request.header(b"authorization") or "").partition(" ")
-        if self._metrics_token is None or scheme.lower() != "bearer":
-            return False
-        return hmac.compare_digest(given.strip().encode("latin-1"), self._metrics_token.encode())
-
-
-def _index_text(registry: Registry) -> bytes:
-    """The endpoints, one a line."""
-    lines = ["Seats Sync", "", "GET /ws (WebSocket)", "GET /healthz", "GET /readyz", "GET /metrics"]
-    lines += [f"POST /api/{method.name.replace('.', '/', 1)}" for method in registry if method.over_http]
-    return ("\n".join(lines) + "\n").encode()
+    def _index(self) -> bytes:
+        """The endpoints, one a line."""
+        lines = ["Seats Sync", "", "GET /ws (WebSocket)", "GET /healthz", "GET /readyz", "GET /metrics"]
+        lines += [f"POST /api/{method.name.replace('.', '/', 1)}" for method in self._registry if method.over_http]
+        return ("\n".join(lines) + "\n").encode()

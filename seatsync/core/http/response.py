@@ -12,11 +12,7 @@ from seatsync.errors import SeatSyncError
 
 HeaderList = list[tuple[bytes, bytes]]
 
-JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
-
-#: Retry advice of an error that has none of its own, in seconds.
-RETRY_AFTER_S = 1
 
 _NO_CONTENT, _TOO_MANY, _UNAVAILABLE = 204, 429, 503
 
@@ -33,7 +29,7 @@ class Response:
 
     status: int
     body: bytes = b""
-    content_type: bytes = JSON
+    content_type: bytes = b"application/json"
     headers: HeaderList = field(factory=list)
     outcome: str = "success"
     """For logs and metrics: ``success``, or the code of the error."""
@@ -61,22 +57,11 @@ def success(data: Json) -> Response:
 
 def failure(error: SeatSyncError, *headers: tuple[bytes, bytes]) -> Response:
     """The answer to a request that failed."""
+    status, wait_s = error.http_status, error.retry_after
     answer: dict[str, Any] = {"data": None, "status": "error", "error": error.code, "message": error.message}
-    if error.retry_after is not None:
-        answer["retry_after"] = error.retry_after
-    return Response(
-        error.http_status,
-        orjson.dumps(answer),
-        headers=[*headers, *_FIELDS_OF_STATUS.get(error.http_status, ()), *_retry_after(error)],
-        outcome=error.code,
-    )
-
-
-def _retry_after(error: SeatSyncError) -> HeaderList:
-    """``Retry-After`` in whole seconds, rounded up (RFC 9110, 10.2.3): always with 429 and 503."""
-    wait_s = error.retry_after
-    if wait_s is None:
-        if error.http_status not in {_TOO_MANY, _UNAVAILABLE}:
-            return []
-        wait_s = RETRY_AFTER_S
-    return [(b"Retry-After", b"%d" % max(0, math.ceil(wait_s)))]
+    if wait_s is not None:
+        answer["retry_after"] = wait_s
+    fields = [*headers, *_FIELDS_OF_STATUS.get(status, ())]
+    if wait_s is not None or status in {_TOO_MANY, _UNAVAILABLE}:  # in whole seconds (RFC 9110, 10.2.3)
+        fields.append((b"Retry-After", b"%d" % max(0, math.ceil(1 if wait_s is None else wait_s))))
+    return Response(status, orjson.dumps(answer), headers=fields, outcome=error.code)

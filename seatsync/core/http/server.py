@@ -1,26 +1,23 @@
-"""The HTTP server: serves a connection from its first byte on.
+"""The HTTP server: serves a connection from its first byte on, until a handshake makes it a WebSocket."""
 
-A handshake on ``/ws`` or ``/`` makes it a WebSocket. Every other request is answered here: the methods under ``/api``
-(`seatsync.core.http.api`) and a few pages (`seatsync.core.http.pages`).
-"""
-
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 import trio
-from attrs import evolve
+from attrs import define, evolve, field
 
 from seatsync import errors
 from seatsync.core.http import api, pages
-from seatsync.core.http.admission import Admission
 from seatsync.core.http.api import Api
 from seatsync.core.http.exchange import Exchange
-from seatsync.core.http.origin import preflight
+from seatsync.core.http.origin import OriginPolicy, preflight
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import Response, failure
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
+from seatsync.core.net.limits import ClientLimits
+from seatsync.core.net.networks import Network, client_address
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.sampling import FailureLog
@@ -29,40 +26,30 @@ from seatsync.core.timing import Timing
 logger = structlog.get_logger(__name__)
 
 
+@define(eq=False)
 class HttpServer:
     """Serves connections; one object for all listeners.
 
-    ``nursery`` runs the announcements of logins, which outlive their connection. ``observe`` is called with the type,
-    the outcome (``success`` or an error code) and the seconds of every HTTP request, and of handshakes that fail; the
-    type is a method, a page, or ``""`` for a request for anything else.
+    ``nursery`` runs the announcements of logins, which outlive their connection. ``observe`` is called with the type (a
+    method, a page or ``""``), the outcome and the seconds of every HTTP request, and of handshakes that fail.
     """
 
-    def __init__(
-        self,
-        api: Api,
-        pages: Pages,
-        admission: Admission,
-        *,
-        upgrade: Callable[[Stream, Handshake], Awaitable[None]],
-        announce: Callable[[str, dict[str, Any]], Awaitable[None]],
-        nursery: trio.Nursery,
-        failures: FailureLog,
-        observe: Callable[[str, str, float], None],
-        max_body_bytes: int,
-        timing: Timing = Timing(),
-    ) -> None:
-        self._api = api
-        self._pages = pages
-        self._admission = admission
-        self._upgrade = upgrade
-        self._announce = announce
-        self._nursery = nursery
-        self._failures = failures
-        self._observe = observe
-        self._max_body_bytes = max_body_bytes
-        self._timing = timing
-        self._exchanges: set[Exchange] = set()
-        self._is_finishing = False
+    _api: Api
+    _pages: Pages
+    _origins: OriginPolicy
+    _limits: ClientLimits
+    _trusted_proxies: Sequence[Network]
+    _has_room: Callable[[], bool]
+    """Another connection may be accepted."""
+    _upgrade: Callable[[Stream, Handshake], Awaitable[None]]
+    _announce: Callable[[str, dict[str, Any]], Awaitable[None]]
+    _nursery: trio.Nursery
+    _failures: FailureLog
+    _observe: Callable[[str, str, float], None]
+    _max_body_bytes: int
+    _timing: Timing = Timing()
+    _exchanges: set[Exchange] = field(factory=set)
+    _is_finishing: bool = False
 
     def finish(self) -> None:
         """Have every connection that is no WebSocket close once the request in flight is answered, or at once."""
@@ -73,16 +60,14 @@ class HttpServer:
     async def serve(self, stream: Stream) -> None:
         """Serve one accepted connection to its end, and close it. Raises nothing but `trio.Cancelled`."""
         try:
-            handshake = await self._converse(stream)
-            if handshake is not None:
+            if (handshake := await self._converse(stream)) is not None:
                 await self._upgrade(stream, handshake)
-        except BaseException as error:  # noqa: BLE001 - raised again unless it is a fault of this connection
-            _absorb(error, stream.peer)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("connection_lost", address=stream.peer)
+        except* Exception as faults:
+            logger.exception("connection_fault", address=stream.peer, exc_info=faults)
         finally:
-            try:
-                await stream.aclose()
-            except BaseException as error:  # noqa: BLE001 - as above
-                _absorb(error, stream.peer)
+            await stream.aclose()
 
     async def _converse(self, stream: Stream) -> Handshake | None:
         """Answer requests until either side ends the connection, or one of them is a handshake."""
@@ -92,9 +77,8 @@ class HttpServer:
             exchange.finish()
         try:
             while exchange.is_open:
-                handshake = await self._serve_next(exchange, stream.peer)
-                if handshake is not None:
-                    exchange.hand_over()
+                if (handshake := await self._serve_next(exchange, stream.peer)) is not None:
+                    stream.unread(exchange.rest)
                     return handshake
         finally:
             self._exchanges.discard(exchange)
@@ -106,60 +90,60 @@ class HttpServer:
             request = await exchange.receive()
             if request is None:
                 return None
-            address = self._admission.address(request, peer)
-            self._admission.origins.check_host(request)
+            address = client_address(peer, request.header(b"x-forwarded-for"), self._trusted_proxies)
+            self._origins.check_host(request)
             if is_upgrade(request):
                 return await self._handshake(request, address)
             response = await self._answer(exchange, request, address)
-        except Exception as error:  # noqa: BLE001 - one request's fault ends neither the others nor the server
-            response = self._failure(error, request)
+        except Exception as error:
+            if not isinstance(error, errors.SeatSyncError) or isinstance(error, errors.InternalServerError):
+                logger.exception("method_fault", type=self._type_of(request.path if request else ""), exc_info=error)
+                error = errors.InternalServerError()
+            response = failure(error)
         await self._finish(exchange, request, response, address)
         return None
 
     async def _handshake(self, request: Request, address: str) -> Handshake:
         key = check_upgrade(request)
-        self._admission.check_handshake(request, address)
-        if not self._admission.has_room():  # the WebSocket is closed with advice; nothing is looked up for it
+        self._origins.check_origin(request)
+        self._limits.request(address)
+        self._limits.check_connections(address)
+        if not self._has_room():  # the WebSocket is closed with advice; nothing is looked up for it
             return Handshake(Client(address, ""), key, request.path, [])
         client = await self._api.client(request, address)
         return Handshake(client, key, request.path, self._api.visitor_cookie(client))
 
     async def _answer(self, exchange: Exchange, request: Request, address: str) -> Response:
         path = request.path
-        self._admission.check(request, address, is_page=path in pages.ALWAYS_SERVED)
+        reports_health = path in pages.HEALTH
+        self._limits.request(address, is_page=reports_health)
+        if not reports_health and not self._has_room():
+            raise errors.TooManyConnections(retry_after=5.0)
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
+            self._origins.check_origin(request)
         body = await exchange.read_body()
         is_api = path.startswith(api.PREFIX)
-        if not is_api and path not in self._pages:
+        if not is_api and path not in pages.PATHS:
             raise errors.NotFound
         if request.method == "OPTIONS":
             return Response(204, headers=preflight(api.ALLOW if is_api else pages.ALLOW))
         answering = self._api.answer(request, body, address) if is_api else self._pages.answer(request, address)
         return await answering
 
-    def _failure(self, error: Exception, request: Request | None) -> Response:
-        """The answer to a failed request. A fault of the server's is logged and not described to the client."""
-        if isinstance(error, errors.SeatSyncError) and not isinstance(error, errors.InternalServerError):
-            return failure(error)
-        logger.error("method_fault", type=self._type_of(request), exc_info=error)
-        return failure(errors.InternalServerError())
-
     async def _finish(self, exchange: Exchange, request: Request | None, response: Response, address: str) -> None:
         """Send the response, then announce, count and log what it did."""
         seconds = trio.current_time() - exchange.began_at
+        path = "" if request is None else request.path
         if request is not None:
-            response = evolve(response, headers=response.headers + self._admission.origins.cors(request))
+            response = evolve(response, headers=response.headers + self._origins.cors(request))
         await exchange.respond(response)
         if response.announcement is not None:
             self._nursery.start_soon(self._announce_later, *response.announcement)
-        type_ = self._type_of(request)
+        type_ = self._type_of(path)
         self._observe(type_, response.outcome, seconds)
         if response.outcome != "success":
-            self._failures.write(
-                response.outcome,
-                address=address,
-                type=type_ or ("" if request is None else request.path[:64]),
-                ms=round(seconds * 1000, 2),
-            )
+            ms = round(seconds * 1000, 2)
+            self._failures.write(response.outcome, address=address, type=type_ or path[:64], ms=ms)
 
     async def _announce_later(self, visitor: str, data: dict[str, Any]) -> None:
         await trio.sleep(self._timing.announce_delay_s)
@@ -168,29 +152,11 @@ class HttpServer:
         except Exception:
             logger.exception("login_not_announced")
 
-    def _type_of(self, request: Request | None) -> str:
+    def _type_of(self, path: str) -> str:
         """A request's name in logs and metrics: one of a fixed set, whatever clients send."""
-        if request is None:
-            return ""
-        if request.path in self._pages:
-            return request.path
+        if path in pages.PATHS:
+            return path
         try:
-            return self._api.find(request.path).name
+            return self._api.find(path).name
         except errors.RouteNotFound:
             return ""
-
-
-def _absorb(error: BaseException, peer: str) -> None:
-    """Log a fault of one connection; raise a cancellation or Ctrl-C again, out of a group too."""
-    if isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
-        logger.debug("connection_lost", address=peer)
-    elif isinstance(error, Exception):
-        logger.error("connection_fault", address=peer, exc_info=error)
-    elif isinstance(error, BaseExceptionGroup):
-        faults, others = error.split(Exception)
-        if faults is not None:
-            logger.error("connection_fault", address=peer, exc_info=faults)
-        if others is not None:
-            raise others from None
-    else:
-        raise error

@@ -1,5 +1,7 @@
-"""The client's half of a WebSocket opening handshake (RFC 6455, 4.2.1)."""
+"""The opening handshake of a WebSocket (RFC 6455, 4.2)."""
 
+import base64
+import hashlib
 import re
 
 from attrs import frozen
@@ -13,12 +15,13 @@ PATHS = frozenset({"/ws", "/"})
 
 #: 16 bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OWN_FIELDS = (b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol")
 
 
 @frozen
 class Handshake:
-    """A handshake that was accepted, to be answered with 101."""
+    """A valid opening handshake."""
 
     client: Client
     key: str
@@ -26,6 +29,13 @@ class Handshake:
     path: str
     headers: list[tuple[bytes, bytes]]
     """Further header fields for the 101."""
+
+    def accept(self) -> bytes:
+        """The 101 that answers it (RFC 6455, 4.2.2)."""
+        accept = base64.b64encode(hashlib.sha1(self.key.encode() + _GUID).digest())  # noqa: S324 - what the RFC prescribes
+        fields = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept)]
+        lines = [name + b": " + value for name, value in fields + self.headers]
+        return b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"\r\n"])
 
 
 def is_upgrade(request: Request) -> bool:

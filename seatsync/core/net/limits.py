@@ -1,11 +1,8 @@
 """Admission: limits on sockets, requests, connections and messages, in total and per client network.
 
-Sockets are counted where they are accepted, by the peer's address and whatever is spoken on them: a connection that
-never sends a byte holds a descriptor, too, and an answer that refuses costs as much as any other. What a request or a
-message may cost is limited by the client's address, as proxies report it.
-
-Loopback is exempt: load tests come from there, and so does every client of a local proxy that TRUSTED_PROXIES does not
-name.
+Sockets are counted by the peer's address when they are accepted: a silent one holds a descriptor, too. Everything else
+is counted by the client's address, as proxies report it. Loopback is exempt: load tests come from there, and so does
+every client of a local proxy that TRUSTED_PROXIES does not name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,21 +26,15 @@ SOCKETS_PER_REQUEST = 2
 #: One network may send as many messages as this many connections.
 BUSY_CONNECTIONS = 10
 
-#: From this many known networks on, those that use nothing are forgotten.
-MANY_NETWORKS = 10_000
-
-#: Retry advice to a client whose network has too many connections, in seconds.
-_CONNECTIONS_RETRY_S = 10.0
-
 logger = structlog.get_logger(__name__)
 
 
+@define(eq=False)
 class Share:
-    """The use of one network: its open sockets or connections, and its buckets by name."""
+    """The use of one network: its buckets by name, and its open sockets or connections."""
 
-    def __init__(self, rates: Mapping[str, float]) -> None:
-        self.open = 0
-        self.buckets = {name: Bucket(rate) for name, rate in rates.items()}
+    buckets: Mapping[str, Bucket]
+    open: int = 0
 
     @property
     def is_unused(self) -> bool:
@@ -58,28 +49,27 @@ class Shares:
     ``many``, and then not before there are twice as many as were left.
     """
 
-    def __init__(
-        self, rates: Mapping[str, float], *, exempt: Sequence[Network] = (), many: int = MANY_NETWORKS
-    ) -> None:
+    def __init__(self, rates: Mapping[str, float], exempt: Sequence[Network] = (), many: int = 10_000) -> None:
         self._rates = rates
         self._exempt = exempt
         self._many = self._forget_at = many
         self._shares: dict[str, Share] = {}
         self._network = lru_cache(maxsize=4096)(self._find_network)
 
-    def __len__(self) -> int:
-        return len(self._shares)
-
     def of(self, address: str) -> Share | None:
         """The share of the address's network; ``None`` if it is exempt."""
         network = self._network(address)
         if network is None:
             return None
-        share = self._shares.get(network)
-        if share is None:
+        if (share := self._shares.get(network)) is None:
             self._forget_unused()
-            share = self._shares[network] = Share(self._rates)
+            share = self._shares[network] = Share({name: Bucket(rate) for name, rate in self._rates.items()})
         return share
+
+    def close(self, address: str) -> None:
+        """Count one that was open as closed."""
+        if (share := self.of(address)) is not None:
+            share.open -= 1
 
     def _find_network(self, address: str) -> str | None:
         return None if is_loopback(address) or is_in(address, self._exempt) else client_network(address)
@@ -100,13 +90,12 @@ class SocketLimits:
         connections_per_address: int,
         requests_per_s: float,
         trusted_proxies: Sequence[Network],
-        many: int = MANY_NETWORKS,
     ) -> None:
         self.open = 0
         """Sockets that were admitted and not released."""
         self._most = connections + SPARE_SOCKETS
         self._most_per_peer = connections_per_address + SPARE_SOCKETS_PER_PEER
-        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, exempt=trusted_proxies, many=many)
+        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, trusted_proxies)
         self._lines = {reason: Lines(*REFUSALS) for reason in ("server full", "address full", "address too fast")}
 
     def admit(self, peer: str) -> bool:
@@ -126,13 +115,10 @@ class SocketLimits:
     def release(self, peer: str) -> None:
         """Count an admitted socket as closed."""
         self.open -= 1
-        share = self._shares.of(peer)
-        if share is not None:
-            share.open -= 1
+        self._shares.close(peer)
 
     def _refuse(self, peer: str, reason: str) -> bool:
-        left_out = self._lines[reason].next()
-        if left_out is not None:
+        if (left_out := self._lines[reason].next()) is not None:
             logger.warning("sockets_refused", reason=reason, address=peer, open=self.open, **left_out)
         return False
 
@@ -164,14 +150,11 @@ class Budget:
 class ClientLimits:
     """Requests, connections and messages of each client network."""
 
-    def __init__(
-        self, *, requests_per_s: float, messages_per_s: float, connections: int, many: int = MANY_NETWORKS
-    ) -> None:
+    def __init__(self, *, requests_per_s: float, messages_per_s: float, connections: int) -> None:
         self._messages_per_s = messages_per_s
         self._max_connections = connections
         self._shares = Shares(
-            {"requests": requests_per_s, "pages": requests_per_s, "messages": messages_per_s * BUSY_CONNECTIONS},
-            many=many,
+            {"requests": requests_per_s, "pages": requests_per_s, "messages": messages_per_s * BUSY_CONNECTIONS}
         )
 
     def request(self, address: str, *, is_page: bool = False) -> None:
@@ -188,7 +171,7 @@ class ClientLimits:
         share = self._shares.of(address)
         if share is not None and share.open >= self._max_connections:
             raise errors.TooManyConnections(
-                f"One address may have {self._max_connections} connections.", retry_after=_CONNECTIONS_RETRY_S
+                f"One address may have {self._max_connections} connections.", retry_after=10.0
             )
 
     def opened(self, address: str) -> Budget | None:
@@ -201,6 +184,4 @@ class ClientLimits:
 
     def closed(self, address: str) -> None:
         """Count a connection that was `opened` as closed."""
-        share = self._shares.of(address)
-        if share is not None:
-            share.open -= 1
+        self._shares.close(address)

@@ -4,7 +4,7 @@ import errno
 import resource
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import structlog
 
@@ -21,9 +21,6 @@ UNSENT_BYTES = 64 * 1024
 #: Descriptors that are not connections: listening sockets, the database, logs, libraries.
 _OTHER_DESCRIPTORS = 128
 
-#: Attempts to find a port that is free on every address.
-_TRIES = 5
-
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 logger = structlog.get_logger(__name__)
@@ -39,40 +36,32 @@ def bind(hosts: Iterable[str], port: int) -> list[socket.socket]:
     Raises `BindError` if the port is taken or not permitted, or none of the addresses exists here.
     """
     hosts = tuple(hosts)
-    if port == 0:
-        for _ in range(_TRIES):  # a port that is free on the first address may be taken on the next
-            with suppress(BindError):
-                return _bind_all(hosts, port)
+    for _ in range(0 if port else 5):  # a port that is free on the first address may be taken on the next
+        with suppress(BindError):
+            return _bind_all(hosts, port)
     return _bind_all(hosts, port)
 
 
-def _bind_all(hosts: Iterable[str], port: int) -> list[socket.socket]:
+def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
-    missing: list[str] = []
-    try:
+    with ExitStack() as opened:
         for host in hosts:
             try:
-                listening = _bind_one(host, port)
+                bound.append(opened.enter_context(_bind_one(host, port)))
+                port = bound[-1].getsockname()[1]
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
                     raise BindError(_sentence(host, port, error)) from error
-                missing.append(host)
-                continue
-            bound.append(listening)
-            port = listening.getsockname()[1]
-    except BaseException:
-        for listening in bound:
-            listening.close()
-        raise
+        opened.pop_all()
     if not bound:
-        raise BindError(f"This machine has no address {' or '.join(missing)}: set HOST to one it has.")
+        raise BindError(f"This machine has no address {' or '.join(hosts)}: set HOST to one it has.")
     return bound
 
 
 def _bind_one(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as opened:
+        listening = opened.enter_context(socket.socket(family))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and host != "::":
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -82,9 +71,7 @@ def _bind_one(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
         listening.listen(BACKLOG)
         listening.setblocking(False)
-    except BaseException:
-        listening.close()
-        raise
+        opened.pop_all()
     return listening
 
 
@@ -108,12 +95,11 @@ def make_room(connections: int) -> int:
         return connections
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed == wanted:
-        return connections
     room = max(1, allowed - others)
-    sentence = (
-        f"This process may open {allowed} files, which is room for {room} connections, "
-        f"not the {connections} of MAX_CONNECTIONS: raise the limit (ulimit -n, LimitNOFILE)."
-    )
-    logger.warning("descriptors", message=sentence)
+    if room < connections:
+        sentence = (
+            f"This process may open {allowed} files, which is room for {room} connections, "
+            f"not the {connections} of MAX_CONNECTIONS: raise the limit (ulimit -n, LimitNOFILE)."
+        )
+        logger.warning("descriptors", message=sentence)
     return room

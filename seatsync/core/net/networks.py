@@ -10,9 +10,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: One customer has a whole IPv6 network of this prefix length.
-_IPV6_PREFIX = 64
-
 
 def parse_address(text: str) -> Address | None:
     """The address in a text; ``None`` for anything else, host names included."""
@@ -47,7 +44,7 @@ def client_network(address: str) -> str:
     """The network that a client is counted as: its IPv4 address, or the /64 of its IPv6 address, as text."""
     parsed = parse_address(address)
     if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, _IPV6_PREFIX), strict=False))
+        return str(ip_network((parsed, 64), strict=False))
     return str(parsed or address)
 
 

@@ -1,4 +1,4 @@
-"""A trio stream over a socket, with synchronous writes.
+"""A stream over a socket, with synchronous writes.
 
 A write goes to the kernel at once. Only what the kernel refuses is kept, as whole frames in order, and one flusher
 waits for room. So a broadcast is a loop of plain ``send`` calls that never waits.
@@ -8,9 +8,10 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import trio
+from attrs import define, field
 
 from seatsync.core.timing import Timing
 
@@ -20,118 +21,44 @@ SLOW_BYTES = 64 * 1024
 
 _RECEIVE_BYTES = 16 * 1024
 
-
-class Outlet(Protocol):
-    """The part of a stream that takes frames."""
-
-    @property
-    def is_clear(self) -> bool:
-        """A frame may go straight to the kernel: no earlier one waits, and the stream is neither sealed nor lost."""
-
-    @property
-    def send_now(self) -> Callable[[bytes], int]:
-        """The socket's own ``send``: returns how many bytes the kernel took; raises `OSError`."""
-
-    def push(self, frame: bytes) -> bool:
-        """Send one frame, as `push_each` does; ``False`` when this is full now."""
-
-    def keep(self, frame: bytes, sent: int) -> bool:
-        """Keep the rest of a frame of which the kernel took ``sent`` bytes; ``False`` when this is full now."""
-
-    def lose(self) -> None:
-        """Drop what is kept, and take no more: the peer is gone."""
-
-
 _T = TypeVar("_T")
 
 
-def push_each(batches: Iterable[tuple[bytes, Mapping[Outlet, _T]]]) -> list[_T]:
-    """Send each frame whole to all of its outlets now, or keep what the kernel refuses; never waits, never raises.
-
-    Returns the values of the outlets that are full now: the caller holds back until `Stream.on_drained`. A sealed or
-    lost stream drops the frame.
-
-    Everything that is sent goes through this loop. Of most outlets it calls nothing but ``send``: a method call for
-    each outlet would add a sixth to the cost of a frame.
-    """
-    full: list[_T] = []
-    for frame, outlets in batches:
-        size = len(frame)
-        for outlet in outlets:
-            sent = 0
-            if outlet.is_clear:
-                try:
-                    sent = outlet.send_now(frame)
-                    if sent == size:
-                        continue
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    outlet.lose()
-            if not outlet.keep(frame, sent):
-                full.append(outlets[outlet])
-    return full
-
-
-class Stream(trio.abc.Stream):
-    """A connected, non-blocking TCP socket; an `Outlet`.
+@define(eq=False, repr=False, weakref_slot=False)
+class Stream:
+    """A connected, non-blocking TCP socket.
 
     One task may receive at a time; any may `push`. ``spawn`` starts the flusher when the kernel's buffer is full, and
     has to outlive the stream.
     """
 
-    __slots__ = (
-        "_close_s",
-        "_closed",
-        "_drained",
-        "_is_new",
-        "_lost",
-        "_sealed",
-        "_slow_bytes",
-        "_socket",
-        "_spawn",
-        "_unread",
-        "_unsent",
-        "_waiting_since",
-        "is_clear",
-        "on_drained",
-        "on_full",
-        "peer",
-        "send_now",
-        "unsent_bytes",
-    )
+    _socket: socket.socket
+    peer: str
+    """The peer's IP address, as text."""
+    _spawn: Callable[..., object]
+    _timing: Timing = Timing()
+    _slow_bytes: int = SLOW_BYTES
+    on_full: Callable[[], None] | None = None
+    """Called, synchronously, whenever a push leaves the stream full."""
+    on_drained: Callable[[], None] | None = None
+    """Called, synchronously, when everything unsent has gone to the kernel."""
+    send_now: Callable[[bytes | memoryview], int] = field(init=False)
+    """The socket's own ``send``."""
+    is_clear: bool = True
+    """A frame may go straight to the kernel: no earlier one waits, and the stream is neither sealed nor lost."""
+    unsent_bytes: int = 0
+    """Bytes that the kernel has not taken yet."""
+    _is_new: bool = True
+    _unread: bytes = b""
+    _waiting_since: float | None = None
+    _unsent: deque[bytes | memoryview] | None = None
+    _drained: trio.Event | None = None
+    _sealed: bool = False
+    _lost: bool = False
+    _closed: bool = False
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        peer: str,
-        spawn: Callable[..., object],
-        *,
-        timing: Timing = Timing(),
-        slow_bytes: int = SLOW_BYTES,
-    ) -> None:
-        self.peer = peer
-        """The peer's IP address, as text."""
-        self.on_full: Callable[[], None] | None = None
-        """Called, synchronously, whenever a push leaves the stream full."""
-        self.on_drained: Callable[[], None] | None = None
-        """Called, synchronously, when everything unsent has gone to the kernel."""
-        self._close_s = timing.close_s
-        self._slow_bytes = slow_bytes
-        self.is_clear = True
-        self.send_now: Callable[[bytes | memoryview], int] = sock.send
-        self._socket = sock
-        self._spawn = spawn
-        self._is_new = True
-        self._unread = b""
-        self._waiting_since: float | None = None
-        self._unsent: deque[bytes | memoryview] | None = None
-        self.unsent_bytes = 0
-        """Bytes that the kernel has not taken yet."""
-        self._drained: trio.Event | None = None
-        self._sealed = False
-        self._lost = False
-        self._closed = False
+    def __attrs_post_init__(self) -> None:
+        self.send_now = self._socket.send
 
     @property
     def is_full(self) -> bool:
@@ -147,7 +74,7 @@ class Stream(trio.abc.Stream):
         """Put bytes back: the next `receive_some` returns them first."""
         self._unread = data + self._unread
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self) -> bytes:
         """Return the next bytes, ``b""`` at the end of the stream.
 
         Raises `trio.BrokenResourceError` when the peer is gone, `trio.ClosedResourceError` when this side closed. A
@@ -160,16 +87,15 @@ class Stream(trio.abc.Stream):
             return data
         self._waiting_since = trio.current_time()
         try:
-            while True:  # until bytes, the end or an error come
-                if self._closed:
-                    raise trio.ClosedResourceError
+            while not self._closed:
                 if not self._is_new:
                     await trio.lowlevel.wait_readable(self._socket)
                 self._is_new = False
                 try:
-                    return self._socket.recv(max_bytes or _RECEIVE_BYTES)
+                    return self._socket.recv(_RECEIVE_BYTES)
                 except BlockingIOError:
                     continue
+            raise trio.ClosedResourceError
         except OSError as error:
             raise trio.BrokenResourceError from error
         finally:
@@ -180,10 +106,7 @@ class Stream(trio.abc.Stream):
         return not push_each([(frame, {self: self})])
 
     def keep(self, frame: bytes, sent: int) -> bool:
-        """Keep the rest of a frame of which the kernel took ``sent`` bytes; ``False`` when the stream is full now.
-
-        Keeps nothing once the stream is sealed or lost.
-        """
+        """Keep the rest of a frame of which the kernel took ``sent`` bytes; ``False`` when this is full now."""
         if not (self._sealed or self._lost):
             if self._unsent is None:
                 self.is_clear = False
@@ -208,7 +131,15 @@ class Stream(trio.abc.Stream):
         try:
             while self._unsent:
                 await trio.lowlevel.wait_writable(self._socket)
-                self._write_kept(self._unsent)
+                with suppress(BlockingIOError):
+                    while self._unsent:
+                        head = self._unsent[0]
+                        sent = self.send_now(head)
+                        self.unsent_bytes -= sent
+                        if sent < len(head):
+                            self._unsent[0] = memoryview(head)[sent:]
+                            break
+                        self._unsent.popleft()
             self._unsent = None
             self.is_clear = not (self._sealed or self._lost)
         except (OSError, trio.ClosedResourceError):
@@ -227,25 +158,12 @@ class Stream(trio.abc.Stream):
         self._unsent = None
         self.unsent_bytes = 0
 
-    def _write_kept(self, unsent: deque[bytes | memoryview]) -> None:
-        while unsent:
-            head = unsent[0]
-            try:
-                sent = self.send_now(head)
-            except BlockingIOError:
-                return
-            self.unsent_bytes -= sent
-            if sent < len(head):
-                unsent[0] = memoryview(head)[sent:]
-                return
-            unsent.popleft()
-
     async def drained(self) -> None:
         """Wait until nothing is unsent, or the peer is gone."""
         if self._drained is not None:
             await self._drained.wait()
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: bytes) -> None:
         """Send bytes after everything pushed before, and wait until the kernel has all of them.
 
         Raises `trio.BrokenResourceError` when the peer is gone, `trio.ClosedResourceError` after `seal`. A
@@ -253,16 +171,11 @@ class Stream(trio.abc.Stream):
         """
         if self._sealed:
             raise trio.ClosedResourceError
-        self.push(bytes(data))
+        self.push(data)
         await trio.lowlevel.checkpoint()
         await self.drained()
         if self._lost:
             raise trio.BrokenResourceError
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until nothing is unsent."""
-        await trio.lowlevel.checkpoint()
-        await self.drained()
 
     async def aclose(self) -> None:
         """Flush and shut down writing, read until the peer closes, too, each within `Timing.close_s`; then close.
@@ -275,12 +188,16 @@ class Stream(trio.abc.Stream):
         self._closed = True
         self.seal()
         try:
-            with trio.move_on_after(self._close_s):
+            with trio.move_on_after(self._timing.close_s):
                 await self.drained()
                 self._socket.shutdown(socket.SHUT_WR)
             trio.lowlevel.notify_closing(self._socket)  # wakes a task that reads
-            with trio.move_on_after(self._close_s):
-                await self._read_out()
+            with trio.move_on_after(self._timing.close_s):
+                data = b"?"
+                while data:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    with suppress(BlockingIOError):
+                        data = self._socket.recv(_RECEIVE_BYTES)
         except OSError:
             pass
         finally:
@@ -288,9 +205,30 @@ class Stream(trio.abc.Stream):
             self._socket.close()
             self.lose()  # ends a flusher that has not started yet, too
 
-    async def _read_out(self) -> None:
-        while True:  # until the peer's end of the stream
-            await trio.lowlevel.wait_readable(self._socket)
-            with suppress(BlockingIOError):
-                if not self._socket.recv(_RECEIVE_BYTES):
-                    return
+
+def push_each(batches: Iterable[tuple[bytes, Mapping[Stream, _T]]]) -> list[_T]:
+    """Send each frame whole to all of its streams now, or keep what the kernel refuses; never waits, never raises.
+
+    Returns the values of the streams that are full now: the caller holds back until `Stream.on_drained`. A sealed or
+    lost stream drops the frame.
+
+    Everything that is sent goes through this loop. Of most streams it calls nothing but ``send``: a method call for
+    each stream would add a sixth to the cost of a frame.
+    """
+    full: list[_T] = []
+    for frame, streams in batches:
+        size = len(frame)
+        for stream in streams:
+            sent = 0
+            if stream.is_clear:
+                try:
+                    sent = stream.send_now(frame)
+                    if sent == size:
+                        continue
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    stream.lose()
+            if not stream.keep(frame, sent):
+                full.append(streams[stream])
+    return full

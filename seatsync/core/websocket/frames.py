@@ -1,21 +1,20 @@
-"""WebSocket frames (RFC 6455, chapter 5), sans-I/O: built as bytes, and read out of the bytes that a client sends.
+"""WebSocket frames (RFC 6455, chapter 5), sans-I/O.
 
-Text messages in one frame, which is what clients send, are read here. wsproto reads every other frame, and holds the
-peer to the rules; it starts after the handshake.
+Text messages in one frame, which is what clients send, are read here; wsproto reads all other frames.
 """
 
 from enum import IntEnum
 
-from attrs import frozen
+from attrs import define, field, frozen
 from wsproto.connection import Connection as Protocol
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.events import Event as ProtocolEvent
 
+from seatsync.core.protocol.envelope import close_reason
+
 #: Parts of a fragmented message that are kept apart: a string for each character would take fifty times the memory.
 MAX_PARTS = 256
-
-PING_FRAME = b"\x89\x00"
 
 #: The close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
@@ -54,7 +53,7 @@ class CloseCode(IntEnum):
 
 
 def frame_head(size: int) -> bytes:
-    """The head of one unfragmented, unmasked text frame with a payload of that many bytes (RFC 6455, section 5.2)."""
+    """The head of one unfragmented, unmasked text frame with a payload of that many bytes."""
     if size < _SHORT:
         return b"\x81%c" % size
     if size < _MEDIUM:
@@ -114,55 +113,42 @@ def _utf8_bytes(text: str) -> int:
 
 
 @frozen
-class Reply:
-    """A frame to be answered with ``frame``; ``b""`` for a frame that needs no answer."""
-
-    frame: bytes
-
-
-@frozen
 class Closed:
-    """The peer's close: its code, and the close frame that answers it."""
+    """The peer has closed, or broke a rule: the code, and the close frame to send."""
 
     code: int
     frame: bytes
 
 
-@frozen
-class Fault:
-    """The peer broke a rule: the code and the reason to close with."""
-
-    code: CloseCode
-    reason: str
+def fault(code: int, reason: str) -> Closed:
+    """The close of a connection whose peer broke a rule."""
+    return Closed(int(code), close_frame(code, close_reason(reason)))
 
 
-_NO_REPLY = Reply(b"")
-_TOO_BIG = Fault(CloseCode.TOO_BIG, "message too big")
+TOO_BIG = fault(CloseCode.TOO_BIG, "message too big")
 
-Event = str | Reply | Closed | Fault
-"""The outcome of one frame; a string is the text message that the frame completes."""
+Event = str | bytes | Closed
+"""The outcome of one frame: the text message that it completes, or the frame to answer it with, ``b""`` for none."""
 
 
+@define(eq=False, weakref_slot=False)
 class FrameReader:
     """Reads the frames of one client out of the bytes it is fed, joins fragments, and limits the size of messages."""
 
-    __slots__ = ("_buffer", "_is_within_message", "_max_message_bytes", "_parts", "_size", "_skipped", "_wsproto")
-
-    def __init__(self, max_message_bytes: int) -> None:
-        self._max_message_bytes = max_message_bytes
-        self._buffer = b""
-        self._wsproto: Protocol | None = None
-        self._is_within_message = False
-        self._parts: list[str] = []
-        self._size = 0
-        self._skipped = 0
+    _max_message_bytes: int
+    _buffer: bytes = b""
+    _wsproto: Protocol | None = None
+    _is_within_message: bool = False
+    _parts: list[str] = field(factory=list)
+    _size: int = 0
+    _skipped: int = 0
 
     def feed(self, data: bytes) -> None:
         """Add bytes that were received."""
         self._buffer += data
 
     def next(self) -> Event | None:
-        """Read the next frame; ``None`` while it is incomplete. To be called no more after `Closed` or `Fault`.
+        """Read the next frame; ``None`` while it is incomplete. To be called no more after `Closed`.
 
         A frame goes to wsproto whole, so wsproto is never within a frame when another one bypasses it. A frame whose
         head announces too much is not waited for.
@@ -174,11 +160,11 @@ class FrameReader:
             text, end = plain
             self._buffer = buffer[end:]
             if end > self._max_message_bytes and _utf8_bytes(text) > self._max_message_bytes:
-                return _TOO_BIG
+                return TOO_BIG
             return text
         end = frame_bytes(buffer)
         if end > self._max_message_bytes + _LONGEST_HEAD:
-            return _TOO_BIG
+            return TOO_BIG
         if end > len(buffer):
             return None
         if self._wsproto is None:  # for most connections no frame needs it
@@ -193,27 +179,27 @@ class FrameReader:
             case TextMessage():
                 return self._add_part(event.data, is_last=event.message_finished)
             case Ping():
-                return Reply(wsproto.send(event.response()))
+                return wsproto.send(event.response())
             case BytesMessage():
-                return Fault(CloseCode.UNSUPPORTED, "binary frame")
+                return fault(CloseCode.UNSUPPORTED, "binary frame")
             case CloseConnection() if wsproto.state is ConnectionState.REMOTE_CLOSING:
                 return Closed(int(event.code), wsproto.send(event.response()))
             case CloseConnection():  # not the peer's: wsproto reports a broken rule
-                return Fault(CloseCode(event.code), "protocol fault")
-        return _NO_REPLY
+                return fault(event.code, "protocol fault")
+        return b""
 
     def _add_part(self, text: str, *, is_last: bool) -> Event:
         """Add a fragment to its message; the last one completes it."""
         self._is_within_message = not is_last
         self._size += _utf8_bytes(text)
         if self._size > self._max_message_bytes:
-            return _TOO_BIG
+            return TOO_BIG
         if text:
             self._parts.append(text)
         if is_last or len(self._parts) > MAX_PARTS:
             self._parts[:] = ["".join(self._parts)]
         if not is_last:
-            return _NO_REPLY
+            return b""
         self._size = 0
         return self._parts.pop()
 

@@ -18,7 +18,7 @@ from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
-from seatsync.core.websocket.frames import CloseCode
+from seatsync.core.websocket.frames import CloseCode, FrameReader
 from seatsync.core.websocket.socket import WebSocket
 from tests.support.methods import Domain
 from tests.support.pairs import Peer, tcp_pair
@@ -56,7 +56,7 @@ async def wire(nursery: trio.Nursery, timing: Timing = Timing()) -> AsyncIterato
     domain = Domain()
     with ours, theirs:
         stream = Stream(ours, "127.0.0.1", nursery.start_soon, timing=timing)
-        socket = WebSocket(stream, max_message_bytes=1 << 18, timing=timing)
+        socket = WebSocket(stream, FrameReader(1 << 18), timing)
         client = Client("127.0.0.1", "visitor")
         connection = Connection(socket, client, domain.registry(), Metrics(), FailureLog(), timing=timing)
         wired = Wired(stream, theirs, socket, domain=domain, connection=connection)

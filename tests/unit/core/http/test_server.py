@@ -183,9 +183,8 @@ async def test_peer_lost_while_upgraded_is_no_fault() -> None:
 class ResetStream(MemoryStream):
     """A stream whose peer reset the connection."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self) -> bytes:
         """Never anything."""
-        del max_bytes
         await trio.lowlevel.checkpoint()
         raise trio.BrokenResourceError
 

@@ -4,7 +4,17 @@ import pytest
 import trio.testing
 
 from seatsync.core.http.cookies import new_visitor
+from seatsync.core.http.upgrade import Handshake
+from seatsync.core.protocol.call import Client
 from tests.support.http_front import COOKIES, handshake_bytes, open_world
+
+
+def test_handshake_is_accepted_as_the_rfc_says() -> None:
+    """The example of RFC 6455, section 1.3, and further header fields."""
+    client = Client("127.0.0.1", new_visitor())
+    head = Handshake(client, "dGhlIHNhbXBsZSBub25jZQ==", "/ws", [(b"Set-Cookie", b"a=b")]).accept()
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a=b\r\n\r\n" in head
 
 
 @pytest.mark.parametrize("path", ["/ws", "/", "//ws", "/ws?token=x"])

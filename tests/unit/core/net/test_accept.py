@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, aclosing, suppress
 from functools import partial
 
 import structlog
@@ -61,7 +61,7 @@ async def test_sockets_beyond_the_limits_are_closed() -> None:
     """At once and without an answer; when one has closed, another is admitted."""
 
     async def serve(stream: Stream) -> None:
-        async with stream:
+        async with aclosing(stream):
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(b"hello")
                 await stream.receive_some()

@@ -99,7 +99,7 @@ async def test_unused_shares_are_forgotten(mock_clock: MockClock) -> None:
         used.buckets["second"].take()
         assert shares.of(f"203.0.{number // 256}.{number % 256}") is not None
         mock_clock.jump(1)
-        assert len(shares) <= 20
+        assert len(shares._shares) <= 20
         assert shares.of(HERE) is open_
         assert shares.of(THERE) is used
 
@@ -131,16 +131,13 @@ async def test_exempt_addresses_have_no_share(address: str) -> None:
 # Sockets
 
 
-def socket_limits(
-    *, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000, many: int = 1000
-) -> SocketLimits:
+def socket_limits(*, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000) -> SocketLimits:
     """Limits behind a trusted proxy."""
     return SocketLimits(
         connections=connections,
         connections_per_address=per_address,
         requests_per_s=requests_per_s,
         trusted_proxies=[ip_network("10.0.0.0/8")],
-        many=many,
     )
 
 
@@ -200,13 +197,14 @@ async def test_a_peer_may_not_connect_too_fast(mock_clock: MockClock) -> None:
 
 async def test_peers_that_have_gone_are_forgotten(mock_clock: MockClock) -> None:
     """A million addresses that came once cost nothing for long."""
-    limits = socket_limits(many=10)
+    limits = socket_limits()
+    limits._shares = Shares({"opened": 2000}, many=10)
     for number in range(1000):
         peer = f"203.0.{number // 256}.{number % 256}"
         assert limits.admit(peer)
         limits.release(peer)
         mock_clock.jump(0.1)
-        assert len(limits._shares) <= 10
+        assert len(limits._shares._shares) <= 10
     assert limits.open == 0
 
 

@@ -9,7 +9,7 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 from wsproto.frame_protocol import CloseReason
 
-from seatsync.core.websocket.frames import CloseCode, Fault, FrameReader, Reply, read_plain_text, text_frame
+from seatsync.core.websocket.frames import TOO_BIG, FrameReader, read_plain_text, text_frame
 from tests.support.raw_socket import CONTINUATION, TEXT, frame
 
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
@@ -41,9 +41,9 @@ def test_fragments_are_one_message() -> None:
     reader = FrameReader(max_message_bytes=4)
     for _ in range(2):
         reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cd"))
-        assert [reader.next(), reader.next()] == [Reply(b""), "abcd"]
+        assert [reader.next(), reader.next()] == [b"", "abcd"]
     reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cde"))
-    assert [reader.next(), reader.next()] == [Reply(b""), Fault(CloseCode.TOO_BIG, "message too big")]
+    assert [reader.next(), reader.next()] == [b"", TOO_BIG]
 
 
 @pytest.mark.parametrize(

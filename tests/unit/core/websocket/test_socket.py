@@ -13,7 +13,7 @@ from seatsync.core.bucket import Bucket
 from seatsync.core.net.limits import Budget
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.timing import Timing
-from seatsync.core.websocket.frames import ABNORMAL, CloseCode, text_frame
+from seatsync.core.websocket.frames import ABNORMAL, CloseCode, FrameReader, text_frame
 from seatsync.core.websocket.socket import WebSocket
 from tests.support.pairs import Peer, tcp_pair
 from tests.support.raw_socket import BINARY, CONTINUATION, TEXT, frame
@@ -29,7 +29,7 @@ def open_peer(nursery: trio.Nursery) -> Iterator[Callable[..., Peer]]:
         def make(timing: Timing = Timing()) -> Peer:
             ours, theirs = map(stack.enter_context, tcp_pair())
             stream = Stream(ours, "127.0.0.1", nursery.start_soon, timing=timing)
-            return Peer(stream, theirs, WebSocket(stream, max_message_bytes=LIMIT, timing=timing))
+            return Peer(stream, theirs, WebSocket(stream, FrameReader(LIMIT), timing))
 
         yield make
 
