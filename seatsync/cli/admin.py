@@ -1,24 +1,21 @@
 """The commands that work on the database."""
 
 import argparse
-import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from seatsync import seed
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import find_program
-from seatsync.core.embedded.secret_file import read_or_make_secret
-from seatsync.core.embedded.server import EmbeddedPostgres
+from seatsync.core.embedded.server import resolve_database
 from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
@@ -37,21 +34,7 @@ class Context:
     """The migrations that were missing until now."""
 
 
-@contextmanager
-def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
-    """The settings completed by a running database, and the embedded PostgreSQL if that is it.
-
-    Started here, it is stopped at the end; if another process has started it, it is left running.
-    """
-    if settings.database_url is not None:
-        yield settings, None
-        return
-    with EmbeddedPostgres(settings.data_dir) as postgres:
-        secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
-        yield evolve(settings, database_url=postgres.dsn, jwt_secret=secret), postgres
-
-
-def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], int]:
+def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], None]:
     """Make a command of a function that works on the database."""
 
     async def run(options: argparse.Namespace, settings: Settings) -> None:
@@ -59,10 +42,9 @@ def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpar
         async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
             await work(Context(options, settings, db, await migrate_database(db)))
 
-    def command(options: argparse.Namespace) -> int:
+    def command(options: argparse.Namespace) -> None:
         with resolve_database(load_settings()) as (settings, _):
             trio.run(run, options, settings)
-        return 0
 
     return command
 
@@ -90,11 +72,16 @@ async def seed_hall(context: Context) -> None:
 @_on_database
 async def user_create(context: Context) -> None:
     """Add a user, and print the authenticator's secret and the recovery phrase, this once."""
+    import qrcode  # noqa: PLC0415 - no other command draws
+
     name = context.options.name
     role = context.options.role or context.settings.default_role
     user = await accounts.create_user(context.db, name, role)
-    _print(f"User {name} ({role}). Scan this with an authenticator app:\n\n{_drawing(user.uri)}")
-    _print(f"{user.uri}\n\nRecovery phrase, shown only now:\n{user.phrase}")
+    code = qrcode.QRCode(border=2)
+    code.add_data(user.uri)
+    _print(f"User {name} ({role}). Scan this with an authenticator app:\n")
+    code.print_ascii(invert=True)  # half blocks, light on dark as most terminals are
+    _print(f"\n{user.uri}\n\nRecovery phrase, shown only now:\n{user.phrase}")
 
 
 @_on_database
@@ -126,17 +113,6 @@ def psql(options: argparse.Namespace) -> int:
             return subprocess.call([program, address, *options.arguments], env=environment)  # noqa: S603 -- no shell
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _drawing(text: str) -> str:
-    """A QR code of half blocks, light on dark as most terminals are."""
-    import qrcode  # noqa: PLC0415 - no other command draws
-
-    code = qrcode.QRCode(border=2)
-    code.add_data(text)
-    drawing = io.StringIO()
-    code.print_ascii(out=drawing, invert=True)
-    return drawing.getvalue()
 
 
 def _without_password(dsn: str) -> tuple[str, dict[str, str]]:

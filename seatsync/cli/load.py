@@ -10,17 +10,14 @@ import trio
 from attrs import frozen
 
 from seatsync.cli import load_sql
-from seatsync.cli.admin import resolve_database
 from seatsync.config import Settings, load_settings
+from seatsync.core.embedded.server import resolve_database
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.load import command
 from seatsync.load.processes import Work
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
-
-#: The user that changes seats in load tests.
-USER = "load_test"
 
 
 def load(options: argparse.Namespace) -> int:
@@ -37,13 +34,13 @@ class DatabaseAccess:
     """Instead of the one in the settings."""
 
     def tokens(self, count: int) -> list[str]:
-        """Tokens of new sessions of `USER`, which is added if there is none."""
+        """Tokens of new sessions of the user ``load_test``, who is added if missing."""
 
         async def issue(settings: Settings) -> list[str]:
             configure_logs("warning", settings.log_format)
             tokens = Tokens(settings.jwt_secret or "")
             async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
-                return await accounts.session_tokens(db, tokens, USER, create=True, count=count)
+                return await accounts.session_tokens(db, tokens, "load_test", create=True, count=count)
 
         with resolve_database(self._settings()) as (settings, _):
             return trio.run(issue, settings)

@@ -9,7 +9,7 @@ from collections import deque
 from time import monotonic
 
 import trio
-from attrs import frozen
+from attrs import define, field
 
 from seatsync.core.postgres.pool import Database, open_loop
 from seatsync.core.postgres.queries import load
@@ -30,31 +30,18 @@ AWAKE_S = 0.002
 _QUERIES = load("load")
 
 
-@frozen
-class Writer:
-    """Seats of a hall that are changed one change after the other."""
-
-    number: int
-    """The hall's, in this test."""
-    hall_id: int
-    seats: deque[Seat]
-
-
+@define(eq=False)
 class SqlWriters:
     """Change seats on a schedule."""
 
-    def __init__(self, database: Database, send_times: SendTimes, share: Share, reporter: Reporter) -> None:
-        self._database = database
-        self._send_times = send_times
-        self._halls = share.halls
-        self._bulk = share.plan.bulk
-        self._survive = share.plan.survive
-        self._pace = Pace(share.plan.rate)
-        self._writers: list[Writer] = []
-        self._reporter = reporter
-        self._stats = reporter.stats
-        self._schedule = trio.CancelScope()
-        self._all_done = trio.Event()
+    _database: Database
+    _send_times: SendTimes
+    _share: Share
+    _reporter: Reporter
+    _writers: list[tuple[int, deque[Seat]]] = field(factory=list, init=False)
+    """Seats that are changed one change after the other, with their hall's number in this test."""
+    _schedule: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _all_done: trio.Event = field(factory=trio.Event, init=False)
 
     async def run(self, pipe: Pipe) -> None:
         """Follow the orders. Raises `LoadError`, `SeatSyncError`, and `EOFError` when the parent has ended."""
@@ -66,92 +53,82 @@ class SqlWriters:
                 await self._follow(nursery, *pipe.recv())
 
     async def _follow(self, nursery: trio.Nursery, order: str, patience_s: float, at: float) -> None:
+        reporter = self._reporter
         match order:
             case "prepare":
                 await self._prepare()
-                self._reporter.send("ready")
+                reporter.send("ready")
             case "go":
-                self._reporter.send_stats(next_phase="load")
+                reporter.send_stats(next_phase="load")
                 nursery.start_soon(self._load, at)
             case "stop":
-                self._reporter.send_stats(next_phase="drain")
-                await self._finish(patience_s)
-                self._reporter.send_stats()
-                self._reporter.send("quiet")
+                reporter.send_stats(next_phase="drain")
+                self._schedule.cancel()
+                with trio.move_on_after(patience_s) as scope:
+                    await self._all_done.wait()
+                if scope.cancelled_caught:
+                    reporter.stats.fault(Kind.UNANSWERED, "Changes by SQL did not end.")
+                reporter.send_stats()
+                reporter.send("quiet")
             case "check":
-                self._reporter.send("result")
+                reporter.send("result")
 
     async def _prepare(self) -> None:
-        rows = await self._database.fetch(_QUERIES["seats"], self._halls)
-        for number, hall_id in enumerate(self._halls):
+        halls, bulk = self._share.halls, self._share.plan.bulk
+        rows = await self._database.fetch(_QUERIES["seats"], halls)
+        for number, hall_id in enumerate(halls):
             seats = [Seat(row["id"], row["status"]) for row in rows if row["hall_id"] == hall_id]
-            count = min(max(1, WRITERS // len(self._halls)), len(seats) // self._bulk)
+            count = min(max(1, WRITERS // len(halls)), len(seats) // bulk)
             if not count:
-                raise LoadError(f"Hall {hall_id} has {len(seats)} seats, fewer than the {self._bulk} of one change.")
-            for first in range(count):
-                self._writers.append(Writer(number, hall_id, deque(seats[first::count])))
+                raise LoadError(f"Hall {hall_id} has {len(seats)} seats, fewer than the {bulk} of one change.")
+            self._writers += [(number, deque(seats[first::count])) for first in range(count)]
 
     async def _load(self, at: float) -> None:
-        """Change seats from that time on, until `_finish`."""
+        """Change seats from that time on, until the order to stop; those that were due are changed then."""
+        pace = Pace(self._share.plan.rate)
+        pace.begin(at)
         send, receive = trio.open_memory_channel[float](math.inf)  # a schedule does not wait
         async with trio.open_nursery() as nursery:
-            for writer in self._writers:
-                nursery.start_soon(self._write, writer, receive)
+            for number, free in self._writers:
+                nursery.start_soon(self._write, number, free, receive)
             async with send:
-                self._pace.begin(at)
                 with self._schedule:
                     while True:  # until the order to stop
-                        await _sleep_until(self._pace.next_at)
+                        await trio.sleep(max(0.0, pace.next_at - monotonic() - AWAKE_S))
+                        while monotonic() < pace.next_at:
+                            await trio.lowlevel.checkpoint()
                         now = monotonic()
-                        for due_at in self._pace.due(now):
-                            self._stats.record(Timing.LAG, now - due_at)
+                        for due_at in pace.due(now):
+                            self._reporter.stats.record(Timing.LAG, now - due_at)
                             send.send_nowait(due_at)
         self._all_done.set()
 
-    async def _write(self, writer: Writer, due: trio.MemoryReceiveChannel[float]) -> None:
+    async def _write(self, number: int, free: deque[Seat], due: trio.MemoryReceiveChannel[float]) -> None:
+        """One statement for each change that is due. The query for its revision is not part of the latency."""
+        stats, plan, hall_id = self._reporter.stats, self._share.plan, self._share.halls[number]
         async for due_at in due:
-            await self._change(writer, due_at)
-
-    async def _change(self, writer: Writer, due_at: float) -> None:
-        """One statement. The query for its revision is not part of the latency."""
-        seats = take(writer.seats, self._bulk)
-        status = SALES[seats[0].status]
-        ids = [seat.id for seat in seats]
-        try:
-            await self._database.execute(_QUERIES["change"], ids, status)
-            self._stats.record(Timing.ANSWER, monotonic() - due_at)
-            rev = await self._database.fetchval(_QUERIES["changed_in"], writer.hall_id, ids[0])
-        except SeatSyncError as error:
-            status = UNKNOWN
-            if not self._survive:
-                self._stats.fault(Kind.REFUSED, f"A change by SQL failed: {error.message}")
-        else:
-            self._send_times.note(writer.number, rev, due_at)
-            self._stats.counts[Count.ANSWERED] += 1
-            self._stats.counts[Count.SEATS] += len(ids)
-        for seat in seats:
-            seat.status = status
-        writer.seats.extend(seats)
-
-    async def _finish(self, patience_s: float) -> None:
-        """Start no more changes, and wait for those that were due."""
-        self._schedule.cancel()
-        with trio.move_on_after(patience_s) as scope:
-            await self._all_done.wait()
-        if scope.cancelled_caught:
-            self._stats.fault(Kind.UNANSWERED, "Changes by SQL did not end.")
+            seats = take(free, plan.bulk)
+            status = SALES[seats[0].status]
+            ids = [seat.id for seat in seats]
+            try:
+                await self._database.execute(_QUERIES["change"], ids, status)
+                stats.record(Timing.ANSWER, monotonic() - due_at)
+                rev = await self._database.fetchval(_QUERIES["changed_in"], hall_id, ids[0])
+                self._send_times.note(number, rev, due_at)
+                stats.counts[Count.ANSWERED] += 1
+                stats.counts[Count.SEATS] += len(ids)
+            except SeatSyncError as error:
+                status = UNKNOWN
+                if not plan.survive:
+                    stats.fault(Kind.REFUSED, f"A change by SQL failed: {error.message}")
+            for seat in seats:
+                seat.status = status
+            free.extend(seats)
 
     async def _report_stats(self) -> None:
         while True:  # until cancelled
             await trio.sleep(next_report_at() - monotonic())
             self._reporter.send_stats()
-
-
-async def _sleep_until(at: float) -> None:
-    """Sleep until a time on `time.monotonic`, to a fraction of a millisecond."""
-    await trio.sleep(max(0.0, at - monotonic() - AWAKE_S))
-    while monotonic() < at:
-        await trio.lowlevel.checkpoint()
 
 
 async def _run(dsn: str, pipe: Pipe, share: Share, send_times: SendTimes, reporter: Reporter) -> None:

@@ -3,14 +3,15 @@
 Exit status 0 for success, 1 for failure, 2 for wrong usage. An error that a user can cause is one sentence on standard
 error; a traceback is a bug. Results, and nothing else, go to standard output.
 
-A command's module is imported when the command runs: the parser needs none of them.
+The parser has the name of each command's function, which returns an exit status or ``None`` for 0. Its module is
+imported when the command runs.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Any, NoReturn, TypeAlias, get_args
 
 from seatsync.config import Role
@@ -24,40 +25,24 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 -- ar
 
 ROLES: tuple[str, ...] = get_args(Role)
 
-FAILURE = 1
-INTERRUPTED = 130
-"""The status that a shell reports for a program that SIGINT ended."""
-
-MAX_SEATS = 1_000_000
-MAX_TOKENS = 1_000_000
-MAX_WORKERS = 64
-MAX_ID = 2**63 - 1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; wrong usage raises SystemExit(2) with the usage printed."""
     options = _parser().parse_args(arguments)
-    status = FAILURE
+    status: int = 1
     try:
-        status = find_command(options.command)(options)
+        status = resolve_name(options.command)(options) or 0
         sys.stdout.flush()
     except* BrokenPipeError:
         # The reader of our output has closed it; what is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = FAILURE
+        status = 1
     except* (*EXPECTED, LoadError) as group:
         for line in sentences(group):
             sys.stderr.write(f"seatsync: {line}\n")
     except* KeyboardInterrupt:
-        status = INTERRUPTED
+        status = 130  # as a shell reports a program that SIGINT ended
     return status
-
-
-def find_command(name: str) -> Callable[[argparse.Namespace], int]:
-    """Import the function ``module.function`` of `seatsync.cli` that runs a command and returns its exit status."""
-    module, _, function = name.partition(".")
-    found: Callable[[argparse.Namespace], int] = getattr(import_module(f"seatsync.cli.{module}"), function)
-    return found
 
 
 class _Version(argparse.Action):
@@ -79,48 +64,48 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    serve = _add(commands, "serve", "serve.serve", "run the server until Ctrl-C or SIGTERM")
+    serve = _add(commands, "serve", "serve.process:run", "run the server until Ctrl-C or SIGTERM")
     serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
-    _add_number(serve, "--workers", MAX_WORKERS, "server processes (default: WORKERS)")
+    _add_number(serve, "--workers", 64, "server processes (default: WORKERS)")
 
-    _add(commands, "migrate", "admin.migrate", "migrate the database to this version")
+    _add(commands, "migrate", "cli.admin:migrate", "migrate the database to this version")
 
     seed = _add_group(commands, "seed", "add data")
-    _add(seed, "demo", "admin.seed_demo", "add demo cinemas to an empty database")
-    hall = _add(seed, "hall", "admin.seed_hall", "add a rectangular hall and print its id")
-    _add_number(hall, "--seats", MAX_SEATS, "number of seats", required=True)
+    _add(seed, "demo", "cli.admin:seed_demo", "add demo cinemas to an empty database")
+    hall = _add(seed, "hall", "cli.admin:seed_hall", "add a rectangular hall and print its id")
+    _add_number(hall, "--seats", 1_000_000, "number of seats", required=True)
     hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
 
     user = _add_group(commands, "user", "manage users")
     meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
-    create = _add(user, "create", "admin.user_create", meaning)
+    create = _add(user, "create", "cli.admin:user_create", meaning)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
-    role = _add(user, "role", "admin.user_role", "change a user's role; ends the user's sessions")
+    role = _add(user, "role", "cli.admin:user_role", "change a user's role; ends the user's sessions")
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
 
-    token = _add(commands, "token", "admin.token", "create sessions of a user and print their tokens, one a line")
+    token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
     token.add_argument("name", metavar="NAME")
     token.add_argument("--create", action="store_true", help="add the user if there is none of that name")
-    _add_number(token, "--count", MAX_TOKENS, "number of sessions (default: 1)", default=1)
+    _add_number(token, "--count", 1_000_000, "number of sessions (default: 1)", default=1)
 
     # No character begins an option here: all that follows, options too, is for psql.
     meaning = "open psql on the database in use, or print its address"
-    psql = _add(commands, "psql", "admin.psql", meaning, prefix_chars="\0", add_help=False)
+    psql = _add(commands, "psql", "cli.admin:psql", meaning, prefix_chars="\0", add_help=False)
     psql.add_argument("arguments", nargs=argparse.REMAINDER)
 
-    watch = _add(commands, "watch", "watch.watch", "print a hall's changes as a running server sends them")
-    watch.add_argument("hall", metavar="HALL", type=whole_number(1, MAX_ID), help="the hall's id")
+    watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a running server sends them")
+    watch.add_argument("hall", metavar="HALL", type=whole_number(1, 2**63 - 1), help="the hall's id")
     watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: on this machine, at WS_PORT)")
 
-    add_load_arguments(_add(commands, "load", "load.load", "put a running server under load and check every frame"))
+    add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser
 
 
 def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:
     parser = commands.add_parser(name, help=meaning, description=meaning, **options)
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=f"seatsync.{command}")
     return parser
 
 

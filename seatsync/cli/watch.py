@@ -1,7 +1,6 @@
 """``seatsync watch HALL``: a hall's changes as lines in a terminal, as its subscribers receive them.
 
-A small client of the protocol on trio-websocket. It takes a snapshot, prints each update as it arrives, and after a
-lost connection resumes from the revision it has.
+It takes a snapshot, prints each update as it arrives, and after a lost connection resumes from the revision it has.
 """
 
 import argparse
@@ -16,67 +15,51 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from seatsync.config import load_settings
 from seatsync.errors import Failure
 
-#: Seconds between two heartbeats of the application, and before a reconnect.
-HEARTBEAT_S, RETRY_S = 4.0, 1.0
-
 HEARTBEAT = "1"
-
-#: A hall of 100,000 seats is some 20 MB.
-_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-
-
-class WatchError(Failure):
-    """The hall cannot be watched."""
+HEARTBEAT_S, RETRY_S = 4.0, 1.0
+MAX_MESSAGE_BYTES = 1 << 28  # a hall of 100,000 seats is some 20 MB
 
 
 @define
 class _Hall:
-    """The last revision received, and the position of each seat."""
+    """The data of the subscription, which resumes at the last revision received, and the position of each seat."""
 
-    id: int
-    rev: int = -1
-    epoch: str = ""
+    request: dict[str, Any]
     places: dict[int, str] = field(factory=dict)
 
-    def request(self) -> dict[str, Any]:
-        """The data of the subscription: without a revision it begins with a snapshot."""
-        return {"id": self.id} if self.rev < 0 else {"id": self.id, "since": self.rev, "epoch": self.epoch}
 
-
-def watch(options: argparse.Namespace) -> int:
+def watch(options: argparse.Namespace) -> None:
     """Print a hall's changes until Ctrl-C."""
     url = options.url or f"ws://localhost:{load_settings().ws_port}/ws"
     trio.run(follow, url, options.hall)
-    return 0
 
 
 async def follow(url: str, hall_id: int) -> None:
-    """Print the hall's changes until cancelled. Raises `WatchError` when the server refuses, or was never there."""
-    hall = _Hall(hall_id)
+    """Print the hall's changes until cancelled. Raises `Failure` when the server refuses, or was never there."""
+    hall = _Hall({"id": hall_id})
     while True:
         try:
-            async with open_websocket_url(url, max_message_size=_MAX_MESSAGE_BYTES) as ws:
+            async with open_websocket_url(url, max_message_size=MAX_MESSAGE_BYTES) as ws:
                 await _subscribe(ws, hall)
         except* (ConnectionClosed, HandshakeError, OSError) as group:
-            if hall.rev < 0:
-                raise WatchError(f"There is no server at {url}.") from group
+            if "since" not in hall.request:
+                raise Failure(f"There is no server at {url}.") from group
         _print("connection lost; trying again")
         await trio.sleep(RETRY_S)
 
 
 async def _subscribe(ws: WebSocketConnection, hall: _Hall) -> None:
-    """Subscribe and print what arrives. Raises `WatchError` when the server refuses, `ConnectionClosed` at the end."""
+    """Subscribe and print what arrives. Raises `Failure` when the server refuses, `ConnectionClosed` at the end."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_beat, ws)
-        await ws.send_message(json.dumps({"type": "hall.subscribe", "data": hall.request(), "eid": "watch"}))
+        await ws.send_message(json.dumps({"type": "hall.subscribe", "data": hall.request, "eid": "watch"}))
         while True:
             message = await ws.get_message()
-            if message == HEARTBEAT:
-                continue
-            frame = json.loads(message)
-            if frame["error"] is not None:
-                raise WatchError(frame["message"])
-            _show(frame["status"], frame["data"], hall)
+            if message != HEARTBEAT:
+                frame = json.loads(message)
+                if frame["error"] is not None:
+                    raise Failure(frame["message"])
+                _show(frame["status"], frame["data"], hall)
 
 
 async def _beat(ws: WebSocketConnection) -> None:
@@ -87,15 +70,16 @@ async def _beat(ws: WebSocketConnection) -> None:
 
 def _show(status: str, data: dict[str, Any], hall: _Hall) -> None:
     if status == "snapshot":
-        hall.epoch = data["epoch"]
+        hall.request["epoch"] = data["epoch"]
         hall.places = {seat["id"]: f"row {seat['row']} place {seat['place']}" for seat in data["seats"]}
-        _print(f"hall {hall.id}, {data['name']}: {len(hall.places)} seats at revision {data['rev']}")
+        _print(f"hall {hall.request['id']}, {data['name']}: {len(hall.places)} seats at revision {data['rev']}")
     for seat in data.get("seats", ()) if status == "update" else ():
         note = f"  ({seat['note']})" if seat["note"] else ""
         _print(f"{data['rev']}  seat {seat['id']}, {hall.places[seat['id']]}: {seat['status']}{note}")
     if "stale" in data:
         _print("the server has lost its database" if data["stale"] else "the server has its database again")
-    hall.rev = data.get("rev", hall.rev)
+    if "rev" in data:
+        hall.request["since"] = data["rev"]
 
 
 def _print(line: str) -> None:

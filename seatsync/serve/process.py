@@ -1,6 +1,8 @@
 """``seatsync serve`` as a process: its sockets, its database, its signals, and one server or several workers."""
 
+import argparse
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -14,9 +16,9 @@ import trio
 
 from seatsync import seed
 from seatsync.app import StartError, serve, unless
-from seatsync.config import Settings
+from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import PostgresError
-from seatsync.core.embedded.server import EmbeddedPostgres
+from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
 from seatsync.core.net.listen import bind
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.notifications import address_fault
@@ -25,21 +27,23 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
 
-#: The signals that end the server, cleanly.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: Thresholds of the garbage collector's generations. An open connection is some sixty objects that live long: with
-#: CPython's 700 the collector visits all of them again and again, which costs a quarter of the CPU of a handshake.
-GC_THRESHOLDS = (20_000, 50, 100)
-
 logger = structlog.get_logger(__name__)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run ``seatsync serve``."""
+    override = {} if options.workers is None else {"WORKERS": f"{options.workers}"}
+    with resolve_database(load_settings(os.environ | override)) as (settings, postgres):
+        trio.run(main, settings, postgres, options.demo)
 
 
 async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool) -> None:
     """Run the server until SIGINT or SIGTERM; a second signal ends it at once.
 
-    SIGHUP replaces the workers where there are several, and else ends the server too: its terminal is gone, unless it
-    was started to outlive that. ``settings`` name the database; ``postgres`` is the embedded one, if that is it.
+    SIGHUP replaces the workers where there are several, and else ends the server too, unless nohup(1) has it ignored.
+    ``settings`` name the database; ``postgres`` is the embedded one, if that is it.
     Raises `StartError`, `MigrationError`, `BindError` and `ServiceUnavailable`.
     """
     configure_logs(settings.log_level, settings.log_format)
@@ -49,11 +53,13 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
         listening = open_sockets(settings, sockets)
         started = partial(_welcome, settings, listening)
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_signals, _stop_signals(settings), stop, nursery.cancel_scope)
             supervisor = Supervisor(settings, listening, stop)
             alone = settings.workers == 1
             if not alone:
                 await nursery.start(_replace_on_hangup, supervisor)
+            hangup_stops = alone and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+            numbers = (*STOP_SIGNALS, signal.SIGHUP) if hangup_stops else STOP_SIGNALS
+            await nursery.start(watch_signals, numbers, stop, nursery.cancel_scope)
             if postgres is not None:
                 nursery.start_soon(_keep_running, postgres)
             async with unless(stop):
@@ -64,67 +70,58 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
 
 
 def tune_garbage_collection() -> None:
-    """Collect seldom, and exempt what exists by now (modules, tables) for good."""
+    """Collect seldom, and exempt what exists by now (modules, tables) for good.
+
+    A connection is sixty objects that live long: with CPython's thresholds they cost a quarter of a handshake's CPU.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(20_000, 50, 100)
 
 
 def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
-    """Listening sockets for both ports, those of `PORT` first; the same ones serve both where the ports are equal.
-
-    They are closed with ``sockets``. Raises `BindError`.
-    """
-    listening = [sockets.enter_context(one) for one in bind(settings.hosts, settings.port)]
-    if settings.ws_port != settings.port or settings.port == 0:
-        listening += [sockets.enter_context(one) for one in bind(settings.hosts, settings.ws_port)]
-    return listening
+    """Listening sockets of both ports, those of `PORT` first, closed with ``sockets``. Raises `BindError`."""
+    same = settings.ws_port == settings.port != 0
+    ports = [settings.port] if same else [settings.port, settings.ws_port]
+    return [sockets.enter_context(one) for port in ports for one in bind(settings.hosts, port)]
 
 
 async def _prepare(settings: Settings, *, demo: bool) -> None:
-    """Migrate the database, and add the demo cinemas where they are wanted and missing. Raises `StartError`."""
+    """Check the addresses, migrate the database, and add the demo cinemas if they are wanted and missing.
+
+    Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements.
+    """
     async with open_loop():
         for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
-            if dsn is not None:
-                await _check_address(name, dsn)
+            if dsn is None:
+                continue
+            if (fault := address_fault(dsn)) is not None:
+                raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
+            if await pools_transactions(dsn):
+                raise StartError(
+                    f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = "
+                    "transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own "
+                    "address, or have the pooler keep a connection for a whole session."
+                )
         async with Database.open(settings.database_url or "", size=1) as database:
             await migrate(database)
             if demo and await seed.demo(database):
                 logger.info("demo_added")
 
 
-async def _check_address(name: str, dsn: str) -> None:
-    """Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements."""
-    fault = address_fault(dsn)
-    if fault is not None:
-        raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
-    if await pools_transactions(dsn):
-        raise StartError(
-            f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = transaction), "
-            "where neither LISTEN nor prepared statements last: set it to PostgreSQL's own address, or have the pooler "
-            "keep a connection for a whole session."
-        )
-
-
-def _stop_signals(settings: Settings) -> tuple[signal.Signals, ...]:
-    """The signals that end this server. nohup(1) has SIGHUP ignored, and so it stays."""
-    if settings.workers > 1 or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return STOP_SIGNALS
-    return (*STOP_SIGNALS, signal.SIGHUP)
-
-
 async def watch_signals(
     numbers: Iterable[signal.Signals],
     stop: trio.Event,
-    scope: trio.CancelScope,
+    scope: trio.CancelScope | None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Set ``stop`` at the first of these signals, and cancel ``scope`` at the second, until cancelled."""
+    """Set ``stop`` at the first of these signals and cancel ``scope`` at the second; without one ignore the second."""
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
-            logger.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
-            if stop.is_set():
+            if scope is not None or not stop.is_set():
+                logger.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
+            if scope is not None and stop.is_set():
                 scope.cancel()
             stop.set()
 

@@ -1,12 +1,10 @@
 """One worker of ``serve --workers``: ``python -m seatsync.serve.worker INDEX METRICS_DIRECTORY CONTROL LISTENING…``.
 
-CONTROL and LISTENING are descriptors inherited from `seatsync.serve.worker_process`. The worker drains and ends at a
-signal, and also when the supervisor is gone. Its exit status is 1 when it cannot start; it reports why over CONTROL.
-
-Its settings come from the environment, where the supervisor has put what is decided, and from ``.env`` as it is now.
+CONTROL and LISTENING are inherited descriptors. The worker drains and ends at its first signal, or when the supervisor
+is gone; a service manager and the supervisor may both signal it, so it ignores further signals. Its exit status is 1
+when it cannot start; it reports why over CONTROL.
 """
 
-import os
 import shutil
 import sys
 from contextlib import suppress
@@ -22,12 +20,15 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.serve.failures import EXPECTED, sentences
 from seatsync.serve.process import STOP_SIGNALS, tune_garbage_collection, watch_signals
+from seatsync.serve.supervisor import READY
 from seatsync.serve.worker_metrics import WorkerMetrics
-from seatsync.serve.worker_process import READY
 
 
 async def main(index: int, directory: Path, control_end: socket, listening: list[socket]) -> int:
-    """Serve until a signal arrives or the supervisor is gone; return the exit status."""
+    """Serve until a signal arrives or the supervisor is gone; return the exit status.
+
+    The settings come from the environment, where the supervisor has put its own, and from ``.env`` as it is now.
+    """
     tune_garbage_collection()
     structlog.contextvars.bind_contextvars(worker=index)
     metrics = Metrics()
@@ -41,7 +42,7 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
             nursery.start_soon(shared.run)
             await _report(control, READY)
 
-        await nursery.start(watch_signals, STOP_SIGNALS, stop, nursery.cancel_scope)
+        await nursery.start(watch_signals, STOP_SIGNALS, stop, None)
         nursery.start_soon(_follow_supervisor, control, stop, directory)
         try:
             settings = load_settings()
@@ -67,13 +68,7 @@ async def _report(control: trio.SocketStream, report: bytes) -> None:
         await control.send_all(report)
 
 
-def _inherited(descriptor: str) -> socket:
-    """An inherited socket, which no child of this process inherits."""
-    os.set_inheritable(int(descriptor), False)
-    return socket(fileno=int(descriptor))
-
-
 if __name__ == "__main__":
     _, number, metrics_directory, *descriptors = sys.argv
-    end, *sockets = map(_inherited, descriptors)
+    end, *sockets = (socket(fileno=int(descriptor)) for descriptor in descriptors)
     sys.exit(trio.run(main, int(number), Path(metrics_directory), end, sockets))

@@ -1,7 +1,7 @@
 """Metrics of all workers: each writes its own to a file every second, and the worker that is scraped merges the files.
 
-The directory is the supervisor's and private. A file is replaced as a whole (written aside, then renamed), so a reader
-never sees half of one. A worker that is stuck holds up no scrape: its last file counts until it is stale.
+A file is written aside, then renamed, so a reader never sees half of one. A worker that is stuck holds up no scrape:
+its last file counts until it is stale.
 """
 
 import os
@@ -16,14 +16,12 @@ from attrs import frozen
 
 from seatsync.core.timing import Timing
 
-#: Where Linux keeps files in memory: these are written every second for as long as the server runs.
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory made in it is private
-
 
 @contextmanager
 def metrics_directory() -> Iterator[Path]:
-    """Make a private directory for the length of the block. Raises `OSError`."""
-    parent = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    """Make a private directory for the length of the block, in memory on Linux. Raises `OSError`."""
+    memory = Path("/dev/shm")  # noqa: S108 - the directory made in it is private
+    parent = memory if os.access(memory, os.W_OK) else None
     with TemporaryDirectory(prefix="seatsync-metrics-", dir=parent, ignore_cleanup_errors=True) as directory:
         yield Path(directory)
 
@@ -82,16 +80,12 @@ def merge_metrics(reports: Mapping[int, bytes]) -> bytes:
     for index, report in sorted(reports.items()):
         family: dict[str, None] = families.setdefault("", {})
         for line in report.decode().splitlines():
+            name, brace, rest = line.partition("{")
             if line.startswith("#"):
                 family = families.setdefault(line.split(" ")[2], {})
                 family[line] = None
+            elif brace:
+                family[f'{name}{{worker="{index}",{rest}'] = None
             else:
-                family[_label(line, index)] = None
+                family[line.replace(" ", f'{{worker="{index}"}} ', 1)] = None
     return "".join(f"{line}\n" for family in families.values() for line in family).encode()
-
-
-def _label(sample: str, index: int) -> str:
-    name, brace, rest = sample.partition("{")
-    if brace:
-        return f'{name}{{worker="{index}",{rest}'
-    return sample.replace(" ", f'{{worker="{index}"}} ', 1)

@@ -10,13 +10,14 @@ from socket import AF_INET, SOCK_STREAM, socket
 
 import pytest
 import trio
-from attrs import define
+from attrs import define, evolve
 
-from seatsync.serve.worker_process import launch
+from seatsync.serve.supervisor import launch
 from tests.support.client import Answer, http, open_client
 from tests.support.places import scratch_directory
 from tests.support.process import ServerProcess, children, ended, server_process
 from tests.support.raw_socket import RawSocket, raw_websocket
+from tests.support.server import server_settings
 from tests.support.waiting import eventually
 
 
@@ -60,14 +61,20 @@ async def closes_with_advice(raw: RawSocket) -> None:
     assert 0 <= first < last
 
 
-async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
+@pytest.mark.parametrize("group", [False, True], ids=["supervisor", "control group"])
+async def test_sigterm_drains_all_workers(two: ServerProcess, group: bool) -> None:
     """Every connection of each is closed with 1001, the exit status is 0, and no process is left.
 
-    All log lines but the supervisor's own name their worker, from a worker's first line to its last.
+    So too where a service manager signals the workers as well: each receives SIGTERM twice. All log lines but the
+    supervisor's own name their worker, from a worker's first line to its last.
     """
-    pids = [two.pid, *two.workers().values()]
+    pids = [*two.workers().values(), two.pid]
+    signalled = pids if group else [two.pid]
     async with connections(two, 20) as clients:
-        two.send_signal(signal.SIGTERM)
+        for count, pid in enumerate(signalled, 1):
+            os.kill(pid, signal.SIGTERM)
+            await two.logs("stopping", count)
+        await two.logs("stopping", 3)
         async with trio.open_nursery() as nursery:
             for client in clients:
                 nursery.start_soon(closes_with_advice, client)
@@ -268,8 +275,9 @@ async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None
 
 async def test_a_worker_that_cannot_start_reports_why(tmp_path: Path) -> None:
     """To its supervisor, not on standard error, and ends with status 1."""
-    worker = await launch(0, [], tmp_path, {"DATABASE_URL": "nonsense"})
-    with trio.fail_after(10):
-        await worker.run()
-    assert (worker.ready, worker.process.returncode) == (False, 1)
-    assert "DATABASE_URL" in worker.failure
+    worker, control = await launch(0, [], tmp_path, evolve(server_settings("postgresql://"), database_url="nonsense"))
+    async with control:
+        with trio.fail_after(10):
+            report = b"".join([data async for data in control])
+            assert await worker.wait() == 1
+    assert report.startswith(b"DATABASE_URL ")

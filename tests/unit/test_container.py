@@ -12,6 +12,7 @@ import threading
 from configparser import ConfigParser
 from fnmatch import fnmatch
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +20,8 @@ import pytest
 import yaml
 
 from seatsync.cli import main as cli
-from seatsync.cli.serve import serve
 from seatsync.config import SETTINGS, load_settings
+from seatsync.serve import process
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
@@ -62,7 +63,7 @@ def test_the_command_is_one_of_the_command_line() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     assert f"{program} = seatsync.cli.main:main" in setup["options.entry_points"]["console_scripts"]
-    assert cli.find_command(cli._parser().parse_args(arguments).command) is serve
+    assert resolve_name(cli._parser().parse_args(arguments).command) is process.run
 
 
 def test_the_image_listens_where_the_settings_say() -> None:

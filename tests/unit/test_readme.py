@@ -79,6 +79,8 @@ NUMBERS = [
     ("Methods", f"1 to {MAX_SEATS:,} different seats"),
     ("Signing in", f"a session, for {SESSION_LIFETIME_S // 86_400} days"),
     ("Signing in", f"{STEP_S} s, one step of drift"),
+    ("Several servers", f"up to {Timing().metrics_write_s:g} s old"),
+    ("Several servers", f"until they are {Timing().metrics_stale_s:g} s old"),
     ("Behind nginx", f"every {Timing().ping_after_s:g} s"),
     ("The times", f"more than {BUSY:.0%} of a core".replace("%", " %")),
     ("The kernel", f"{BACKLOG:,} at most are used"),

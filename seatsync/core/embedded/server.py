@@ -17,9 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from attrs import evolve
+
+from seatsync.config import Settings
 from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_cluster, parameters
 from seatsync.core.embedded.files import disown_postmaster, read_postmaster, socket_directory
 from seatsync.core.embedded.programs import PostgresError, Programs, find_programs, last_line
+from seatsync.core.embedded.secret_file import read_or_make_secret
 
 START_TIMEOUT_S = 60.0
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
@@ -162,3 +166,17 @@ class EmbeddedPostgres:
             time.sleep(20 * POLL_S)
             return
         raise PostgresError(f"The embedded PostgreSQL ended at once: {reason or self._log_path}")
+
+
+@contextmanager
+def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+    """The settings completed by a running database, and the embedded PostgreSQL if that is it.
+
+    Started here, it is stopped at the end; if another process has started it, it is left running.
+    """
+    if settings.database_url is not None:
+        yield settings, None
+        return
+    with EmbeddedPostgres(settings.data_dir) as postgres:
+        secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
+        yield evolve(settings, database_url=postgres.dsn, jwt_secret=secret), postgres

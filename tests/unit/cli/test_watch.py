@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from seatsync.cli import watch
+from seatsync.errors import Failure
 from tests.support.halls import make_hall
 from tests.support.server import RunningServer
 from tests.support.waiting import eventually
@@ -39,11 +40,11 @@ async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.Mo
 
 async def test_a_hall_that_does_not_exist_is_an_error(server: RunningServer) -> None:
     """The message is the server's."""
-    with pytest.RaisesGroup(watch.WatchError, flatten_subgroups=True):
+    with pytest.RaisesGroup(Failure, flatten_subgroups=True):
         await watch.follow(url(server), 4711)
 
 
 async def test_a_server_that_was_never_there_is_an_error() -> None:
     """Nothing is tried again: the address may be wrong."""
-    with pytest.raises(watch.WatchError, match="There is no server"):
+    with pytest.raises(Failure, match="There is no server"):
         await watch.follow("ws://127.0.0.1:1/ws", 1)
