@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a real PostgreSQL, and a fresh migrated database for every test that asks for one.
+"""Fixtures for all tests: a real PostgreSQL, and a fresh migrated database for every test that requests one.
 
 The server is the embedded one, made for the run in a temporary directory with
 its durability off, unless TEST_DATABASE_URL names a server on which databases
@@ -55,7 +55,7 @@ def database_server() -> Iterator[DatabaseServer]:
 
 @pytest.fixture(scope="session")
 def template_database(database_server: DatabaseServer) -> Iterator[str]:
-    """The name of a migrated database that nobody may connect to."""
+    """The name of a migrated database that accepts no connections."""
 
     async def migrate_template(dsn: str) -> None:
         async with open_loop(), Database.open(dsn, size=1) as db:

@@ -1,6 +1,6 @@
-"""The number of inputs, and their runs: few and always the same ones in `make test`, many new ones in `make fuzz`.
+"""The number of inputs: few and fixed in `make test`, many and new in `make fuzz`.
 
-``FUZZ_INPUTS`` is the number that each test tries its share of.
+Each test runs its share of ``FUZZ_INPUTS``.
 """
 
 import os
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def each(inputs: SearchStrategy[Sequence[T]], check: Callable[[T], None], share: float) -> None:
-    """Check that share of the inputs, which come several at a time; the first that fails is made smaller and raised."""
+    """Check that share of the inputs, several at a time; the first failing one is shrunk and raised."""
     wanted = round(int(os.environ.get("FUZZ_INPUTS", _FEW)) * share)
     is_fixed = "FUZZ_INPUTS" not in os.environ
     tried = batches = 0

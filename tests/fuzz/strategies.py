@@ -58,7 +58,7 @@ VALUES = st.recursive(
 
 @st.composite
 def params(draw: st.DrawFn) -> Any:
-    """The data of a request: most fields are there, and most are what they should be."""
+    """The data of a request: most fields are present and valid."""
     method = draw(st.sampled_from(METHODS))
     good = {
         "id": st.integers(1, 2),
@@ -83,7 +83,7 @@ _DEEP = ("[" * 5000, '{"eid":' * 2000, '{"eid":' + "9" * 5000 + "}")
 
 @st.composite
 def messages(draw: st.DrawFn) -> str:
-    """Text of a message: a good one, one with odd parts, or none at all."""
+    """Text of a message: valid, with odd parts, or no message at all."""
     name, data = draw(params())
     message: dict[str, Any] = {"type": name, "data": data, "eid": draw(st.one_of(_WORDS, st.integers(1, 5)))}
     for odd in draw(st.lists(st.sampled_from(["type", "data", "eid", "ts"]), max_size=2)):

@@ -1,4 +1,4 @@
-"""Any text is a request or an error with an answer; any data is taken by a method or refused with the fault."""
+"""Any text decodes to a request or an answerable error; any data is accepted by a method or refused by field."""
 
 import json
 from contextlib import suppress
@@ -14,7 +14,7 @@ from tests.fuzz.strategies import REGISTRY, messages, variants
 
 
 def check_message(text: str) -> None:
-    """Nothing is raised that has no answer, and every answer can be read."""
+    """Every error has an answer, and every answer is valid."""
     try:
         request = protocol.decode(text)
     except protocol.Undecodable as fault:

@@ -14,7 +14,7 @@ TEXTS = st.one_of(st.text(max_size=200), st.text("ab\u00e9\u20ac", min_size=100,
 
 
 def outcomes(pieces: list[bytes]) -> list[Event]:
-    """The outcomes of all frames in these pieces that need something done, up to a close or a fault."""
+    """The outcomes of all frames in these pieces that require an action, up to a close or a fault."""
     reader, found = FrameReader(MAX_MESSAGE_BYTES), list[Event]()
     for piece in pieces:
         reader.feed(piece)
@@ -27,7 +27,7 @@ def outcomes(pieces: list[bytes]) -> list[Event]:
 
 
 def outcomes_of_wsproto(data: bytes) -> list[Event]:
-    """The same by wsproto alone; it finds some faults before the frame is complete."""
+    """The same by wsproto alone, which detects some faults before the frame is complete."""
     server, text, found = Connection(ConnectionType.SERVER), "", list[Event]()
     server.receive_data(data)
     for event in server.events():

@@ -1,4 +1,4 @@
-"""Whatever bytes come, a connection ends in responses or a close, none of them the server's fault."""
+"""Any bytes on a connection lead to responses or a close, and to no error of the server (5xx)."""
 
 import re
 
@@ -15,7 +15,7 @@ HALL = b'{"data":%b,"status":"success","error":null}' % HALL_JSON
 
 
 def talk(sent: list[bytes]) -> bytes:
-    """Send these pieces and the end of the stream; returns what comes until the server closes."""
+    """Send these pieces and the end of the stream; returns all bytes until the server closes."""
 
     async def main() -> bytes:
         async with open_world() as world:
@@ -47,7 +47,7 @@ def check_noise(sent: bytes) -> None:
 
 
 def check_request(sent: bytes) -> None:
-    """No fault is the server's."""
+    """No response is a server error."""
     received = talk(cut(sent, len(sent)))
     assert all(status < 500 for status in statuses(received))
     assert b"InternalServerError" not in received

@@ -1,4 +1,4 @@
-"""A real server takes whatever bytes come on its ports, and is as good as new afterwards."""
+"""A real server survives any bytes on its ports without errors or leaks."""
 
 import json
 import os
@@ -33,7 +33,7 @@ HANDSHAKE = (
 
 @contextmanager
 def no_faults() -> Iterator[None]:
-    """Write no log in the block, and fail if it would have had an error."""
+    """Capture the log of the block; fail if it has an error."""
     found: list[EventDict] = []
 
     def keep(_: WrappedLogger, level: str, event: EventDict) -> EventDict:
@@ -73,7 +73,7 @@ def read_frames(data: bytes) -> list[Frame]:
 
 
 def check_frames(received: list[Frame]) -> None:
-    """Messages are envelopes, no fault is the server's, and nothing follows a close."""
+    """Messages are envelopes, none is a server error, and nothing follows a close."""
     for number, one in enumerate(received):
         if one.opcode == TEXT and one.payload != b"1":
             message = json.loads(one.payload)
@@ -100,14 +100,14 @@ def converse(port: int, sent: bytes) -> bytes:
 
 
 async def is_as_before(server: RunningServer, tasks: int, descriptors: int) -> None:
-    """No connection, subscription, task or descriptor is left, and requests are answered."""
+    """No connection, subscription, task or descriptor is leaked, and requests are answered."""
     await metric_is(server.port, "connections", 0)
     await metric_is(server.port, "subscriptions", 0)
 
-    async def ask() -> bool:
+    async def check() -> bool:
         return _tasks() <= tasks and _descriptors() <= descriptors
 
-    await eventually(ask)
+    await eventually(check)
     assert (await http(server.port, "GET", "/readyz")).status == 200
     assert b"InternalServerError" not in (await http(server.port, "GET", "/metrics")).body
 
@@ -120,8 +120,8 @@ def _descriptors() -> int:
     return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
 
 
-async def test_a_server_survives_it(database_url: str) -> None:
-    """Messages of a signed-in operator, requests, and noise."""
+async def test_server_survives_any_bytes(database_url: str) -> None:
+    """Messages of a signed-in operator, HTTP requests and noise."""
     async with running_server(database_url) as server:
         for name in ("Blue", "Red"):
             await make_hall(server, places=3, name=name)

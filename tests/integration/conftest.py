@@ -8,7 +8,7 @@ import pytest
 from seatsync import app
 from seatsync.core.channels.channels import Channels
 from seatsync.core.postgres.pool import Database, open_loop
-from tests.support.people import House, open_house
+from tests.support.people import Users, open_users
 from tests.support.pool import SIZE
 from tests.support.sql import User, World, open_world
 
@@ -20,10 +20,10 @@ def short_history(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
+async def users(database_url: str) -> AsyncIterator[Users]:
     """The user domain of a server, without sockets, on a fresh database."""
-    async with open_house(database_url) as house:
-        yield house
+    async with open_users(database_url) as users:
+        yield users
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def world(database_url: str) -> Iterator[World]:
 
 @pytest.fixture
 def hall(world: World) -> int:
-    """A hall of two rows of three vacant seats, announced already."""
+    """A hall of two rows of three vacant seats; its notifications have been received."""
     hall = world.hall()
     world.notifications()
     return hall
@@ -56,6 +56,6 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def other(database_url: str) -> AsyncIterator[Database]:
-    """Somebody else's connection to the same database."""
+    """A second pool on the same database."""
     async with open_loop(), Database.open(database_url, size=1) as other:
         yield other

@@ -19,7 +19,7 @@ def counts(vacant: int, reserved: int = 0, occupied: int = 0, maintenance: int =
 
 async def watch(client: Client) -> Any:
     """Subscribe under the eid ``c``; the snapshot's data."""
-    answer = await client.ask("cinemas.subscribe", eid="c")
+    answer = await client.call("cinemas.subscribe", eid="c")
     assert answer["status"] == "snapshot"
     return answer["data"]
 
@@ -86,7 +86,7 @@ async def test_changed_seats_update_the_totals(server: RunningServer) -> None:
 
 
 async def test_updates_are_merged(server: RunningServer) -> None:
-    """However often a hall changes, at most one update of it comes in 100 ms, and the last one has the last word."""
+    """However often a hall changes, it has at most one update in 100 ms, and the last one has the final counts."""
     hall = await make_hall(server)
     async with server.client() as client:
         await watch(client)
@@ -113,7 +113,7 @@ async def test_new_seats_update_the_totals(server: RunningServer) -> None:
 
 
 async def test_added_and_renamed_halls_are_updates(server: RunningServer) -> None:
-    """A new or renamed hall and a renamed or recoloured cinema are updates: a snapshot would move the user."""
+    """A new or renamed hall and a renamed or recoloured cinema are updates: a snapshot would reset the user's view."""
     hall = await make_hall(server, name="Old")
     entry = {"id": hall.id, "name": "Old", "rows": 1, "places": 4, "seats_count": counts(4)}
     async with server.client() as client:
@@ -144,7 +144,7 @@ async def test_added_and_renamed_halls_are_updates(server: RunningServer) -> Non
 
 
 async def test_new_and_removed_cinemas_are_snapshots(server: RunningServer) -> None:
-    """A new cinema, and a cinema or a hall removed, cannot be told by an update: the whole list comes."""
+    """An update cannot express a new cinema or a removed cinema or hall: the whole list is sent."""
     hall = await make_hall(server)
     await server.sql(f"insert into hall (cinema_id, name, rows, places) values ({hall.cinema_id}, 'Second', 2, 2)")
     async with server.client() as client:
@@ -163,8 +163,8 @@ async def test_new_and_removed_cinemas_are_snapshots(server: RunningServer) -> N
             assert len(frame["data"][0]["halls"]) == halls
 
 
-async def test_totals_add_up_whenever_one_subscribes(server: RunningServer) -> None:
-    """Whoever subscribes while seats change ends up with the totals of the database."""
+async def test_totals_are_exact_for_a_subscription_amid_changes(server: RunningServer) -> None:
+    """A client that subscribes while seats change ends with the totals of the database."""
     hall = await make_hall(server, places=10)
     async with server.client() as one, server.client() as two, server.client() as three:
         for client, seats in ((one, hall.seats[:3]), (two, hall.seats[3:6]), (three, hall.seats[6:9])):

@@ -1,4 +1,4 @@
-"""How connections end: with which code, cleanly, and without harm to others."""
+"""Ends of connections: close codes, clean shutdowns, and no effect on other connections."""
 
 import json
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ async def ends_with(raw: RawSocket, code: int, sent: str = "") -> None:
 
 
 async def answers(raw: RawSocket) -> None:
-    """The connection lives."""
+    """The connection still answers."""
     await raw.send_frame(TEXT, b"1")
     while (received := await raw.receive()).payload != b"1":
         assert received.opcode != CLOSE
@@ -119,8 +119,8 @@ async def test_message_too_big(server: RunningServer, frames: list[bytes]) -> No
     assert close.close_code == 1009
 
 
-async def test_message_as_big_as_may_be(server: RunningServer) -> None:
-    """MAX_MESSAGE_BYTES bytes are not too many, in one frame or in fragments."""
+async def test_message_of_the_maximum_size(server: RunningServer) -> None:
+    """A message of exactly MAX_MESSAGE_BYTES bytes is accepted, in one frame or in fragments."""
     start, end = b'{"type":"user.status","eid":"big","data":{"pad":"', b'"}}'
     message = start + b"x" * (MAX_BYTES - len(start) - len(end)) + end
     async with raw_websocket(server.ws_port) as raw:
@@ -151,7 +151,7 @@ async def test_fragments_with_a_ping_in_between(server: RunningServer) -> None:
 
 
 async def test_character_cut_by_fragments(server: RunningServer) -> None:
-    """A character may be cut by the border of two frames, and by the border of two TCP segments."""
+    """A UTF-8 character may span two frames or two TCP segments."""
     message = '{"type":"user.status","eid":"é€🎬"}'.encode()
     async with raw_websocket(server.ws_port) as raw:
         for size in (1, 2, 3):
@@ -182,7 +182,7 @@ async def test_close_of_the_client_is_answered(server: RunningServer) -> None:
 
 
 async def test_requests_before_a_close_are_answered(server: RunningServer) -> None:
-    """Requests before a close are done, and none that come after."""
+    """Requests before a close are executed, requests after it are not."""
     hall = await make_hall(server)
     async with raw_websocket(server.ws_port, {"Authorization": f"Bearer {await server.token('anna')}"}) as raw:
         for seat in hall.seats[:2]:
@@ -196,7 +196,7 @@ async def test_requests_before_a_close_are_answered(server: RunningServer) -> No
 
 @pytest.mark.parametrize("timing", [Timing(close_s=0.2)], ids=[""])
 async def test_peer_that_does_not_answer_a_close(server: RunningServer) -> None:
-    """A peer that neither answers the close nor goes away is waited for, but not for long."""
+    """The wait for a peer that does not answer the close is bounded."""
     async with raw_websocket(server.ws_port) as raw:
         await raw.send_frame(BINARY)
         assert (await raw.receive_close()).close_code == 1003
@@ -205,7 +205,7 @@ async def test_peer_that_does_not_answer_a_close(server: RunningServer) -> None:
 
 
 async def test_peer_that_vanishes_while_it_subscribes(server: RunningServer) -> None:
-    """A peer that is gone before its snapshot was read leaves nothing behind."""
+    """A peer that disconnects before its snapshot is read leaves no subscription."""
     hall = await make_hall(server)
     request = json.dumps({"type": "hall.subscribe", "eid": "h", "data": {"id": hall.id}}).encode()
     async with raw_websocket(server.ws_port) as raw:
@@ -219,10 +219,10 @@ async def test_peer_that_vanishes_while_it_subscribes(server: RunningServer) -> 
 
 @pytest.mark.parametrize("way", ["reset", "end of stream", "in the middle of a frame"])
 async def test_peer_that_vanishes(server: RunningServer, way: str) -> None:
-    """A peer that is gone without a close is forgotten with all its subscriptions; others notice nothing."""
+    """A peer that disconnects without a close is removed with its subscriptions; other connections are not affected."""
     hall = await make_hall(server)
     async with server.client() as other:
-        await other.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await other.call("hall.subscribe", {"id": hall.id}, eid="h")
         async with raw_websocket(server.ws_port) as raw:
             request = {"type": "hall.subscribe", "eid": "h", "data": {"id": hall.id}}
             await raw.send_frame(TEXT, json.dumps(request).encode())
@@ -242,11 +242,11 @@ async def test_peer_that_vanishes(server: RunningServer, way: str) -> None:
 
 
 async def test_peer_that_vanishes_amid_updates(server: RunningServer) -> None:
-    """Peers that reset while they are being sent to disturb no others."""
+    """Peers that reset during a broadcast do not affect other subscribers."""
     hall = await make_hall(server)
     subscribe = json.dumps({"type": "hall.subscribe", "eid": "h", "data": {"id": hall.id}}).encode()
     async with server.client() as other:
-        await other.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await other.call("hall.subscribe", {"id": hall.id}, eid="h")
         for number in range(10):
             async with raw_websocket(server.ws_port) as raw:
                 await raw.send_frame(TEXT, subscribe)
@@ -258,8 +258,8 @@ async def test_peer_that_vanishes_amid_updates(server: RunningServer) -> None:
         await metric_is(server.port, "connections", 1)
 
 
-async def test_one_connections_end_is_its_own(server: RunningServer) -> None:
-    """A connection that breaks the protocol leaves every other one alone."""
+async def test_protocol_error_closes_one_connection(server: RunningServer) -> None:
+    """A protocol error closes its own connection only."""
     async with raw_websocket(server.ws_port) as good:
         for data in (frame(BINARY), frame(3), frame(TEXT, b"\xff"), frame(TEXT, b"x" * (MAX_BYTES + 1))):
             async with raw_websocket(server.ws_port) as bad:

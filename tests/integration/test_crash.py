@@ -28,18 +28,18 @@ AT_ONCE = 32
 
 @define
 class Witness:
-    """The answers to a client's writes, of one seat or `BULK` seats each, no seat twice."""
+    """A client's writes, of one seat or `BULK` seats each, and their answers; no seat is written twice."""
 
     hall: Hall
     answered: set[int] = field(factory=set)
     """Seats whose write was answered."""
 
     async def has_answers(self) -> bool:
-        """Some hundred seats are done, and many more are not."""
+        """Some hundred seats are written, and many more are not."""
         return len(self.answered) > 300
 
     async def write(self, client: Client, seats: list[int], together: int) -> None:
-        """Write these seats, so many in a request and many requests at a time, until the server is gone."""
+        """Write these seats in requests of that size, many at a time, until the server is gone."""
         groups = [seats[start : start + together] for start in range(0, len(seats), together)]
         with suppress(ConnectionClosed):
             for number, group in enumerate(groups):
@@ -58,7 +58,7 @@ class Witness:
 
 @pytest.fixture
 async def elsewhere(database_url: str) -> AsyncIterator[RunningServer]:
-    """A server in this process on the same database: for what a test has to do there."""
+    """A server in this process on the same database, for changes by the test."""
     async with running_server(database_url) as elsewhere:
         yield elsewhere
 
@@ -106,7 +106,7 @@ async def test_signal_ends_it_cleanly(database_url: str, tmp_path: Path, number:
     async with server_process(tmp_path, database_url) as server:
         assert children(server.pid) == []
         async with server.client() as client:
-            await client.ask("cinemas.subscribe")
+            await client.call("cinemas.subscribe")
             server.send_signal(number)
             code, reason = await client.closed()
         advice = json.loads(reason or "")
@@ -116,7 +116,7 @@ async def test_signal_ends_it_cleanly(database_url: str, tmp_path: Path, number:
 
 
 async def test_embedded_database_survives_a_kill() -> None:
-    """kill -9 of a server with its own PostgreSQL: the next start finds everything that was answered."""
+    """kill -9 of a server with its own PostgreSQL: the next start finds every answered write."""
     with scratch_directory() as directory:
         async with server_process(directory, "") as server:
             async with server.client() as client:
@@ -126,7 +126,7 @@ async def test_embedded_database_survives_a_kill() -> None:
             await server.wait()
         async with server_process(directory, "") as server:
             async with server.client() as client:
-                again = await client.ask("user.auth_start", {"username": "anna"})
+                again = await client.call("user.auth_start", {"username": "anna"})
             assert again["error"] == "RegistrationInProgress"
             assert (await http(server.port, "GET", "/readyz")).status == 200
             server.send_signal(signal.SIGTERM)

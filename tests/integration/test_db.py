@@ -38,7 +38,7 @@ async def test_types_are_python_s_own(db: Database) -> None:
 
 
 async def test_rejected_statement_keeps_its_sqlstate_and_its_connection(db: Database) -> None:
-    """It is not an outage: the connection is used again."""
+    """A rejected statement is no outage: the connection is reused."""
     pid = await db.fetchval(MY_PID)
     for sql, sqlstate, about_data in (
         ("select * from nothing", "42P01", False),
@@ -54,7 +54,7 @@ async def test_rejected_statement_keeps_its_sqlstate_and_its_connection(db: Data
 
 
 async def test_argument_that_does_not_fit_is_rejected(db: Database) -> None:
-    """A value that the driver refuses to send is a fault of the statement, not of the connection."""
+    """A value that the driver refuses to encode rejects the statement and keeps the connection."""
     pid = await db.fetchval(MY_PID)
     with pytest.raises(DatabaseRejected):
         await db.fetchval(query("select $1::bigint"), 2**70)
@@ -74,7 +74,7 @@ async def test_pool_opens_no_more_than_its_size(db: Database, other: Database) -
 
 
 async def test_wait_for_a_slot_counts(db: Database) -> None:
-    """The deadline covers it, and an abandoned wait uses no slot."""
+    """The deadline includes the wait for a slot, and an abandoned wait uses no slot."""
     async with trio.open_nursery() as nursery:
         for _ in range(SIZE):
             nursery.start_soon(db.fetchval, query("select pg_sleep(0.5)"))
@@ -84,7 +84,7 @@ async def test_wait_for_a_slot_counts(db: Database) -> None:
 
 
 async def test_deadline_ends_a_query(db: Database, other: Database) -> None:
-    """In time, and on the server too; the next query works."""
+    """A query ends at its deadline, on the server too; the next query works."""
     assert await unavailable(db.fetchval(SLEEP, timeout=0.1)) < 1
     assert not db.reachable
     assert await db.fetchval(ONE) == 1
@@ -97,7 +97,7 @@ async def test_deadline_ends_a_query(db: Database, other: Database) -> None:
 
 
 async def test_closed_pool_leaves_no_connection(database_url: str, other: Database) -> None:
-    """All are closed at the end."""
+    """Closing the pool closes all its connections."""
     async with open_loop(), Database.open(database_url, size=SIZE) as db:
         await works(db)
 
@@ -108,7 +108,7 @@ async def test_closed_pool_leaves_no_connection(database_url: str, other: Databa
 
 
 async def test_storm_of_cancellations_leaks_nothing(db: Database, other: Database) -> None:
-    """Whether it was waiting, connecting, querying or committing."""
+    """A cancellation during the wait, the connect, a query or a commit leaks no slot and no connection."""
 
     async def use(after_s: float, number: int) -> None:
         with trio.move_on_after(after_s):
@@ -145,7 +145,7 @@ ADD = query("insert into seat_type (name) values ('x')")
 
 
 async def test_transaction_commits_at_its_end(db: Database) -> None:
-    """All of the block, and it is invisible before."""
+    """The whole block is committed at its end and invisible before."""
     async with db.transaction() as session:
         await session.execute(ADD)
         assert await count(db) == 0
@@ -154,7 +154,7 @@ async def test_transaction_commits_at_its_end(db: Database) -> None:
 
 @pytest.mark.parametrize("fault", [errors.SeatConflict(), RuntimeError("a bug")])
 async def test_error_in_a_transaction_rolls_it_back(db: Database, fault: Exception) -> None:
-    """The error passes through."""
+    """The error is raised to the caller, and the transaction is rolled back."""
 
     async def fail() -> None:
         async with db.transaction() as session:
@@ -168,7 +168,7 @@ async def test_error_in_a_transaction_rolls_it_back(db: Database, fault: Excepti
 
 
 async def test_rejected_statement_rolls_the_transaction_back(db: Database) -> None:
-    """And the connection is used again."""
+    """The transaction is rolled back, and the connection is reused."""
     pid = await db.fetchval(MY_PID)
 
     async def fail() -> None:
@@ -194,7 +194,7 @@ async def test_commit_that_is_rejected_is_an_error(db: Database) -> None:
 
 
 async def test_cancelled_transaction_is_rolled_back(db: Database, other: Database) -> None:
-    """Also in the middle of a statement; no session is left idle in a transaction."""
+    """A cancellation rolls back, in the middle of a statement too; no session is left idle in a transaction."""
     for statement in (None, SLEEP):
         with trio.move_on_after(0.1) as scope:
             async with db.transaction() as session:

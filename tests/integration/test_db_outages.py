@@ -35,7 +35,7 @@ async def own(server: Postgres) -> AsyncIterator[Database]:
 
 
 async def test_ended_connections_are_not_used(db: Database, other: Database) -> None:
-    """After a restart of PostgreSQL the first query already works."""
+    """After a restart of PostgreSQL the first query works."""
     await works(db)
     await other.fetchval(KILL)
 
@@ -53,7 +53,7 @@ async def test_ended_connections_are_not_used(db: Database, other: Database) -> 
 async def test_connection_that_is_ended_in_use_is_an_outage(
     db: Database, other: Database, in_transaction: bool
 ) -> None:
-    """The query raises `ServiceUnavailable` at once, and the program goes on."""
+    """The query raises `ServiceUnavailable` at once, and the pool stays usable."""
     async with trio.open_nursery() as nursery:
 
         async def use() -> None:
@@ -79,7 +79,7 @@ async def test_server_that_became_read_only_is_an_outage(db: Database, other: Da
 
 
 async def test_refused_connection_is_an_outage() -> None:
-    """The caller knows at once, not after the deadline."""
+    """A refused connection raises at once, not at the deadline."""
     async with open_loop(), Database.open("postgresql://localhost:1/nothing", size=1) as db:
         assert await unavailable(db.fetchval(ONE)) < 1
         assert not db.reachable
@@ -87,7 +87,7 @@ async def test_refused_connection_is_an_outage() -> None:
 
 
 async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio.Nursery) -> None:
-    """Without a query of a client: a load balancer waits for readiness before it sends one."""
+    """The pool detects recovery without client queries: a load balancer sends none before the server is ready."""
     async with proxy_to(database_url) as proxy, open_loop(), Database.open(proxy.url, size=SIZE) as db:
         nursery.start_soon(db.recheck)
         assert await db.fetchval(ONE) == 1

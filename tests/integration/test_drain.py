@@ -21,7 +21,7 @@ POST = b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\
 
 @asynccontextmanager
 async def ends_within(seconds: float, database_url: str, drain_timeout: str = "10") -> AsyncIterator[RunningServer]:
-    """A server that has to end this soon after its stop, or after the block."""
+    """A server that has to end within that time after its stop, or after the block."""
     async with running_server(database_url, DRAIN_TIMEOUT=drain_timeout) as server:
         yield server
         started = trio.current_time()
@@ -53,13 +53,13 @@ async def stopped(server: RunningServer) -> None:
 
 
 async def test_an_idle_server_ends_at_once(database_url: str) -> None:
-    """There is no connection to wait for."""
+    """Without connections the drain ends at once."""
     async with ends_within(1, database_url):
         pass
 
 
 async def test_connections_are_closed_with_advice(database_url: str) -> None:
-    """Each is closed with 1001, and the server does not wait for those that have gone."""
+    """Each is closed with 1001; the server does not wait for connections that have ended."""
     async with (
         ends_within(1, database_url) as server,
         raw_websocket(server.ws_port) as one,
@@ -74,12 +74,12 @@ async def test_connections_are_closed_with_advice(database_url: str) -> None:
     ("connections", "window_ms"), [(0, 1000), (1, 1000), (2000, 1000), (5000, 2500), (20000, 10000)]
 )
 def test_the_window_grows_with_the_connections(connections: int, window_ms: int) -> None:
-    """2,000 come back in a second, and never all in an instant."""
+    """The reconnect window spreads clients over time: 2,000 a second, and one second at least."""
     assert spread_ms(connections) == window_ms
 
 
 async def test_readiness_fails_first(database_url: str) -> None:
-    """A load balancer that probes on an open connection reads that the server stops, and closes the connection."""
+    """A probe on an open connection is answered as not ready, and the connection is closed."""
     async with running_server(database_url) as server, raw_websocket(server.ws_port), raw_tcp(server.port) as balancer:
         await stopped(server)
         await balancer.send(REQUEST)
@@ -89,7 +89,7 @@ async def test_readiness_fails_first(database_url: str) -> None:
 
 
 async def test_idle_http_connections_are_closed(database_url: str) -> None:
-    """One kept alive is closed at once; one without a request yet may still send one for a second."""
+    """A kept-alive connection is closed at once; a new one may still send its first request for a second."""
     async with (
         ends_within(2, database_url) as server,
         raw_tcp(server.port) as kept_alive,
@@ -117,7 +117,7 @@ async def test_requests_in_flight_are_answered(database_url: str) -> None:
 
 
 async def test_handshakes_in_flight_succeed(database_url: str) -> None:
-    """A client that has connected gets a WebSocket, and on it the advice that a refused handshake could not give."""
+    """A connected client completes its handshake and is then closed with reconnect advice."""
     async with ends_within(1, database_url) as server, raw_tcp(server.ws_port) as raw:
         await stopped(server)
         assert await raw.handshake() == 101
@@ -141,8 +141,8 @@ async def test_writes_in_flight_are_answered(database_url: str) -> None:
         assert await status_of(server, hall.seats[0]) == "OCCUPIED"
 
 
-async def test_no_client_holds_up_the_end(database_url: str) -> None:
-    """DRAIN_TIMEOUT holds against clients that do not answer the close, and requests that do not come to their end."""
+async def test_drain_timeout_bounds_the_end(database_url: str) -> None:
+    """DRAIN_TIMEOUT bounds the wait for clients that do not answer the close and for unfinished requests."""
     async with (
         ends_within(2, database_url, drain_timeout="1") as server,
         raw_websocket(server.ws_port) as deaf,
@@ -157,8 +157,8 @@ async def test_no_client_holds_up_the_end(database_url: str) -> None:
             await slow.stream.receive_some()
 
 
-async def test_messages_after_the_end_began_are_not_begun(database_url: str) -> None:
-    """Messages after the close are skipped: the client sends them again elsewhere."""
+async def test_messages_after_the_close_are_skipped(database_url: str) -> None:
+    """Messages after the close are not executed: the client sends them again to another server."""
     async with ends_within(1, database_url) as server, raw_websocket(server.ws_port) as raw:
         server.stop.set()
         close = await raw.receive_close()

@@ -1,4 +1,4 @@
-"""The envelope: what a message is, what an answer is, and what becomes of anything else."""
+"""The envelope: messages, answers, and the errors for anything else."""
 
 import json
 import time
@@ -13,15 +13,15 @@ DEEP = 100_000
 
 
 async def answer_to(client: Client, message: str) -> Frame:
-    """The frame that a message as it stands is answered with; the connection has to live on."""
+    """Send a message as it is; returns the frame that answers it. The connection has to stay open."""
     await client.raw(message)
     frame = await client.frame()
-    assert (await client.ask("user.status", eid="alive"))["status"] == "success"
+    assert (await client.call("user.status", eid="alive"))["status"] == "success"
     return frame
 
 
 def request(**fields: Any) -> str:
-    """A message for a method that anybody may call."""
+    """A message for a method without access rights."""
     return json.dumps({"type": "user.status", "data": {}, "eid": "e", **fields})
 
 
@@ -39,9 +39,9 @@ async def test_answer_has_all_six_fields(server: RunningServer) -> None:
 
 
 async def test_error_has_a_message_besides(server: RunningServer) -> None:
-    """An error carries a code, no data, and one sentence for a person."""
+    """An error has a code, null data and one sentence as message."""
     async with server.client() as client:
-        answer = await client.ask("hall.get", {"id": 4711})
+        answer = await client.call("hall.get", {"id": 4711})
     assert set(answer) == SIX | {"message"}
     assert (answer["status"], answer["error"], answer["data"]) == ("error", "HallNotFound", None)
     assert answer["message"].endswith(".")
@@ -51,7 +51,7 @@ async def test_snapshot_and_update_have_all_six_fields(server: RunningServer) ->
     """Snapshots and updates carry the type of the subscribing method and the subscription's eid, as a string."""
     hall = await make_hall(server)
     async with server.client() as client:
-        snapshot = await client.ask("hall.subscribe", {"id": hall.id}, eid=7)
+        snapshot = await client.call("hall.subscribe", {"id": hall.id}, eid=7)
         await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
         update = await client.frame()
     assert set(snapshot) == set(update) == SIX
@@ -93,7 +93,7 @@ async def test_any_other_eid_is_refused_under_one_the_server_makes(server: Runni
 
 
 async def test_absent_eid_is_made_by_the_server(server: RunningServer) -> None:
-    """A message without eid is answered under one of the server's."""
+    """A message without eid is answered under an eid that the server generates."""
     async with server.client() as client:
         answer = await answer_to(client, '{"type":"user.status"}')
     assert answer["error"] is None
@@ -184,54 +184,54 @@ async def test_huge_numbers(server: RunningServer) -> None:
 async def test_largest_id_is_only_not_found(server: RunningServer) -> None:
     """An id is out of range only past 63 bits."""
     async with server.client() as client:
-        answer = await client.ask("hall.get", {"id": 2**63 - 1})
+        answer = await client.call("hall.get", {"id": 2**63 - 1})
     assert answer["error"] == "HallNotFound"
 
 
 async def test_message_names_the_path_of_the_offending_field(server: RunningServer) -> None:
-    """A fault deep in the data is named by its path."""
+    """A ValidationError deep in the data names the path of the field."""
     seats = [{"seat_id": 1, "status": "VACANT"}, {"seat_id": "2", "status": "VACANT"}]
     async with server.client(await server.token("anna")) as client:
-        answer = await client.ask("hall.update_seats", {"hall_id": 1, "seats": seats})
+        answer = await client.call("hall.update_seats", {"hall_id": 1, "seats": seats})
     assert answer["error"] == "ValidationError"
     assert answer["message"].startswith("seats[1].seat_id: ")
 
 
 async def test_the_last_of_duplicate_keys_counts(server: RunningServer) -> None:
-    """A key that stands twice in an object is no fault; JavaScript takes the last one too."""
+    """Of duplicate keys in an object the last one counts, as in JavaScript."""
     async with server.client() as client:
         answer = await answer_to(client, '{"type":"nothing","eid":"a","type":"user.status","eid":"b"}')
     assert (answer["error"], answer["eid"]) == (None, "b")
 
 
 async def test_nul_in_texts(server: RunningServer) -> None:
-    """PostgreSQL takes no NUL in a text: wherever a client puts one, it gets an ordinary answer."""
+    """PostgreSQL accepts no NUL in text: a NUL in any field gets an ordinary answer."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as client:
         note = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "MAINTENANCE", "note": "a\0b"}
-        assert (await client.ask("hall.update_seat_status", note))["error"] == "ValidationError"
-        epoch = await client.ask("hall.subscribe", {"id": hall.id, "since": 1, "epoch": "a\0b"})
+        assert (await client.call("hall.update_seat_status", note))["error"] == "ValidationError"
+        epoch = await client.call("hall.subscribe", {"id": hall.id, "since": 1, "epoch": "a\0b"})
         assert epoch["status"] == "snapshot"
         for method in ("user.auth_start", "user.auth_reset"):
-            assert (await client.ask(method, {"username": "anna\0"}))["error"] == "InvalidUsername"
+            assert (await client.call(method, {"username": "anna\0"}))["error"] == "InvalidUsername"
         for method in ("user.login", "user.register"):
             named = {"username": "anna\0", "code": "123456"}
-            assert (await client.ask(method, named))["error"] == "InvalidUsername"
-        assert (await client.ask("user.login", {"username": "anna", "code": "12345\0"}))["error"] == "InvalidCode"
-        assert (await client.ask("user.recover", {"username": "anna", "phrase": "a\0b"}))["error"] is not None
+            assert (await client.call(method, named))["error"] == "InvalidUsername"
+        assert (await client.call("user.login", {"username": "anna", "code": "12345\0"}))["error"] == "InvalidCode"
+        assert (await client.call("user.recover", {"username": "anna", "phrase": "a\0b"}))["error"] is not None
 
 
 async def test_alias_is_answered_under_its_own_name(server: RunningServer) -> None:
     """The type of an answer is the request's, also where that was an alias."""
     async with server.client() as client:
-        answer = await client.ask("cinema.get_cinemas")
+        answer = await client.call("cinema.get_cinemas")
     assert (answer["type"], answer["data"]) == ("cinema.get_cinemas", [])
 
 
-async def test_retry_after_says_when_waiting_helps(server: RunningServer) -> None:
-    """Where waiting helps, an error has the seconds to wait."""
+async def test_retry_after_is_set_where_waiting_helps(server: RunningServer) -> None:
+    """An error that passes with time has `retry_after` in seconds."""
     async with server.client() as client:
         for _ in range(31):
-            answer = await client.ask("user.auth_start", {"username": "anna"})
+            answer = await client.call("user.auth_start", {"username": "anna"})
     assert answer["error"] == "TooManyRequests"
     assert answer["retry_after"] > 0

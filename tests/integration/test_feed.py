@@ -1,4 +1,4 @@
-"""The loss of the notification feed: who is told, when, and that nothing is missed."""
+"""The loss of the notification feed: staleness notices, catch-up, and no lost revision."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,18 +22,18 @@ quickly_stale = pytest.mark.parametrize("timing", [Timing(stale_after_s=0.1)], i
 
 @frozen
 class Stage:
-    """A server whose feed can be lost alone: its queries take another way."""
+    """A server whose feed alone can be cut: its queries bypass the proxy."""
 
     server: RunningServer
     proxy: Proxy
 
     async def lose(self) -> None:
-        """The feed is gone and does not come back."""
+        """Cut the feed until `find`."""
         self.proxy.cut()
         await metric_is(self.server.port, "feed_live", 0)
 
     async def find(self) -> None:
-        """The feed is back."""
+        """Restore the feed."""
         self.proxy.restore()
         await metric_is(self.server.port, "feed_live", 1)
 
@@ -59,24 +59,24 @@ async def set_seat(server: RunningServer, hall: Hall, place: int, status: str = 
     await server.sql(f"update seat set status = '{status}' where id = {hall.seats[place]}")
 
 
-async def told(client: Client, eid: str) -> Any:
-    """The next word on staleness under that eid; updates before it fail the test."""
+async def next_update(client: Client, eid: str) -> Any:
+    """The data of the next frame under that eid, which has to be an update."""
     frame = await client.of(eid)
     assert frame["status"] == "update"
     return frame["data"]
 
 
 @asynccontextmanager
-async def told_of_loss(stage: Stage, client: Client, hall: Hall) -> AsyncIterator[None]:
-    """The feed is lost, and the client's subscription ``h`` has been told so, for the length of the block."""
+async def feed_lost(stage: Stage, client: Client, hall: Hall) -> AsyncIterator[None]:
+    """The feed is cut for the length of the block, and subscription ``h`` has been notified."""
     await stage.lose()
-    assert await told(client, "h") == {"id": hall.id, "stale": True}
+    assert await next_update(client, "h") == {"id": hall.id, "stale": True}
     yield
     await stage.find()
 
 
 async def test_terminated_backend_loses_nothing(server: RunningServer) -> None:
-    """However often PostgreSQL ends the feed's connection: every revision arrives, in order, and nobody is told."""
+    """The feed's connection may be terminated repeatedly: every revision arrives, in order, without a stale notice."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -93,12 +93,12 @@ async def test_terminated_backend_loses_nothing(server: RunningServer) -> None:
         assert client.unread == []
 
 
-async def test_loss_is_told_after_a_second(stage: Stage) -> None:
-    """hall and cinemas subscriptions are told of a loss once it has lasted 1 s, and no other."""
+async def test_loss_is_notified_after_a_second(stage: Stage) -> None:
+    """Subscriptions to halls and cinemas are notified of a loss that has lasted 1 s; other subscriptions are not."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         for method in ("user", "cinemas", "hall"):
-            await client.ask(f"{method}.subscribe", {"id": hall.id}, eid=method)
+            await client.call(f"{method}.subscribe", {"id": hall.id}, eid=method)
         lost = trio.current_time()
         await stage.lose()
         frames: list[Frame] = []
@@ -119,8 +119,8 @@ async def test_loss_is_told_after_a_second(stage: Stage) -> None:
     assert {frame["type"] for frame in frames} == {"hall.subscribe", "cinemas.subscribe"}
 
 
-async def test_short_loss_is_not_told(database_url: str) -> None:
-    """A loss that is over before a second is nobody's business; what was missed comes as usual."""
+async def test_short_loss_is_not_notified(database_url: str) -> None:
+    """A loss shorter than a second sends no stale notice; missed changes arrive as usual."""
     async with (
         proxy_to(database_url) as proxy,
         running_server(database_url, timing=Timing(stale_after_s=5.0), LISTEN_URL=proxy.url) as server,
@@ -140,43 +140,43 @@ async def test_short_loss_is_not_told(database_url: str) -> None:
 
 @quickly_stale
 async def test_missed_changes_come_before_the_all_clear(stage: Stage) -> None:
-    """stale:false comes once the hall has caught up: first what was missed, in one frame, then the word."""
+    """stale:false follows the catch-up: first the missed changes, in one frame, then the notice."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         view = await open_view(client, hall.id)
-        async with told_of_loss(stage, client, hall):
+        async with feed_lost(stage, client, hall):
             for place in range(3):
                 await set_seat(stage.server, hall, place)
         view.take(await client.of("h"))
         assert (view.rev, view.merged) == (4, 1)
-        assert await told(client, "h") == {"id": hall.id, "stale": False}
+        assert await next_update(client, "h") == {"id": hall.id, "stale": False}
         await view.is_true(stage.server)
 
 
 @quickly_stale
 async def test_missed_totals_come_before_the_all_clear(stage: Stage) -> None:
-    """For cinemas too: first the totals that were missed, as updates and not as a snapshot, then stale:false."""
+    """For cinemas the missed totals come first, as updates and not as a snapshot, then stale:false."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
-        await client.ask("cinemas.subscribe", eid="c")
+        await client.call("cinemas.subscribe", eid="c")
         await stage.lose()
-        assert await told(client, "c") == {"stale": True}
+        assert await next_update(client, "c") == {"stale": True}
         await set_seat(stage.server, hall, 0)
         await stage.find()
-        totals = await told(client, "c")
+        totals = await next_update(client, "c")
         assert totals["halls"][0]["seats_count"]["OCCUPIED"] == 1
-        while (data := await told(client, "c")) != {"stale": False}:
+        while (data := await next_update(client, "c")) != {"stale": False}:
             assert data["halls"][0]["seats_count"]["OCCUPIED"] == 1
 
 
 @quickly_stale
-async def test_removed_hall_is_missed_by_no_list(stage: Stage) -> None:
-    """A list from which something was removed meanwhile comes as a snapshot."""
+async def test_hall_removed_during_the_loss_leaves_the_list(stage: Stage) -> None:
+    """A list with a removal during the loss is sent as a snapshot."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
-        await client.ask("cinemas.subscribe", eid="c")
+        await client.call("cinemas.subscribe", eid="c")
         await stage.lose()
-        assert await told(client, "c") == {"stale": True}
+        assert await next_update(client, "c") == {"stale": True}
         await stage.server.sql(f"delete from hall where id = {hall.id}")
         await stage.find()
         frame = await client.of("c")
@@ -184,13 +184,13 @@ async def test_removed_hall_is_missed_by_no_list(stage: Stage) -> None:
 
 
 @quickly_stale
-async def test_what_is_served_meanwhile_is_marked(stage: Stage) -> None:
+async def test_halls_served_during_the_loss_are_marked(stage: Stage) -> None:
     """Snapshots, resumed updates and hall.get say stale:true while the feed is down; they are current all the same."""
     server = stage.server
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
-        async with told_of_loss(stage, client, hall):
+        async with feed_lost(stage, client, hall):
             await set_seat(server, hall, 0)
             async with server.client() as late:
                 snapshot = await late.data("hall.subscribe", {"id": hall.id}, eid="s")
@@ -202,31 +202,31 @@ async def test_what_is_served_meanwhile_is_marked(stage: Stage) -> None:
                     assert (data["stale"], data["rev"]) == (True, 2)
                 await stage.find()
                 for eid in ("s", "r"):
-                    assert await told(late, eid) == {"id": hall.id, "stale": False}
+                    assert await next_update(late, eid) == {"id": hall.id, "stale": False}
                 assert "stale" not in await late.data("hall.get", {"id": hall.id})
 
 
 @quickly_stale
-async def test_list_served_meanwhile_is_marked(stage: Stage) -> None:
-    """A list of cinemas cannot carry a mark: who subscribes while the feed is down is told right after."""
+async def test_list_served_during_the_loss_is_marked(stage: Stage) -> None:
+    """The list of cinemas has no field for staleness: a subscriber during the loss is notified right after its list."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client, stage.server.client() as late:
         await open_view(client, hall.id)
-        async with told_of_loss(stage, client, hall):
-            assert (await late.ask("cinemas.subscribe", eid="c"))["status"] == "snapshot"
-            assert await told(late, "c") == {"stale": True}
-        while await told(late, "c") != {"stale": False}:
+        async with feed_lost(stage, client, hall):
+            assert (await late.call("cinemas.subscribe", eid="c"))["status"] == "snapshot"
+            assert await next_update(late, "c") == {"stale": True}
+        while await next_update(late, "c") != {"stale": False}:
             pass
 
 
 @quickly_stale
 async def test_writes_go_on_without_the_feed(stage: Stage) -> None:
-    """Writes are answered, and a read after the answer sees them, while nobody can be notified."""
+    """During the loss writes are answered, and a read after the answer sees them."""
     server = stage.server
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
         view = await open_view(anna, hall.id)
-        async with told_of_loss(stage, anna, hall):
+        async with feed_lost(stage, anna, hall):
             for rev, status in enumerate(("OCCUPIED", "VACANT", "RESERVED"), 2):
                 data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": status}
                 assert (await anna.data("hall.update_seat_status", data))["rev"] == rev
@@ -236,7 +236,7 @@ async def test_writes_go_on_without_the_feed(stage: Stage) -> None:
 
 
 async def test_changed_layout_is_not_missed(stage: Stage) -> None:
-    """A layout that changed meanwhile comes as a snapshot."""
+    """A layout that changes during the loss is sent as a snapshot."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         view = await open_view(client, hall.id)
@@ -250,7 +250,7 @@ async def test_changed_layout_is_not_missed(stage: Stage) -> None:
 
 
 async def test_deleted_hall_is_not_missed(stage: Stage) -> None:
-    """A hall deleted meanwhile ends its subscriptions, and is not served from memory either."""
+    """A hall deleted during the loss ends its subscriptions and is not served from memory."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         await open_view(client, hall.id)
@@ -258,11 +258,11 @@ async def test_deleted_hall_is_not_missed(stage: Stage) -> None:
         await stage.server.sql(f"delete from hall where id = {hall.id}")
         await stage.find()
         assert (await client.of("h"))["error"] == "HallNotFound"
-        assert (await client.ask("hall.get", {"id": hall.id}))["error"] == "HallNotFound"
+        assert (await client.call("hall.get", {"id": hall.id}))["error"] == "HallNotFound"
 
 
 async def test_hall_first_watched_during_the_loss(stage: Stage) -> None:
-    """A hall that somebody begins to watch while the feed is down is as live as any other afterwards."""
+    """A hall first watched during the loss is live afterwards like any other."""
     hall = await make_hall(stage.server, rows=10, places=20)
     async with stage.server.client() as client:
         await stage.lose()
@@ -276,7 +276,7 @@ async def test_hall_first_watched_during_the_loss(stage: Stage) -> None:
 
 
 async def test_hall_first_watched_during_the_return(stage: Stage) -> None:
-    """Nor does it matter when one begins to watch while the server still catches up with another hall."""
+    """A hall first watched while the server resyncs another hall is live like any other."""
     server = stage.server
     hall, late = await make_hall(server), await make_hall(server, rows=10, places=20, name="Late")
     async with server.client() as client:
@@ -296,11 +296,11 @@ async def test_hall_first_watched_during_the_return(stage: Stage) -> None:
 
 
 async def test_database_that_answers_with_errors(stage: Stage) -> None:
-    """While the catching up fails, for whatever reason, the server keeps trying; then nothing is missed."""
+    """A failing catch-up is retried until it succeeds; then no revision is missing."""
     server = stage.server
     hall = await make_hall(server)
     async with server.client() as client:
-        await client.ask("cinemas.subscribe", eid="c")
+        await client.call("cinemas.subscribe", eid="c")
         view = await open_view(client, hall.id)
         await stage.lose()
         await server.sql("alter function wire_epoch(text) rename to wire_epoch_away")
@@ -314,7 +314,7 @@ async def test_database_that_answers_with_errors(stage: Stage) -> None:
 
 @pytest.mark.parametrize("timing", [Timing(beat_s=0.2)], ids=["quick beat"])
 async def test_frozen_feed_is_noticed(stage: Stage) -> None:
-    """A connection on which nothing passes any more counts as lost, though nobody has closed it."""
+    """A frozen connection counts as lost although it is still open."""
     hall = await make_hall(stage.server)
     async with stage.server.client() as client:
         view = await open_view(client, hall.id)
@@ -327,7 +327,7 @@ async def test_frozen_feed_is_noticed(stage: Stage) -> None:
 
 
 async def test_readiness_names_the_feed(stage: Stage) -> None:
-    """/readyz says that the feed is what fails, for as long as it does."""
+    """/readyz names the feed as the failing part for the length of the loss."""
     await stage.lose()
     answer = await http(stage.server.port, "GET", "/readyz")
     assert (answer.status, answer.json()["feed"]) == (503, "lost")
@@ -337,13 +337,13 @@ async def test_readiness_names_the_feed(stage: Stage) -> None:
 
 
 async def test_session_revoked_during_the_loss(stage: Stage) -> None:
-    """A session revoked meanwhile writes nothing from then on, and its sockets are closed once the feed is back."""
+    """A session revoked during the loss loses its rights at once; its sockets are closed when the feed is back."""
     server = stage.server
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
         await stage.lose()
         await server.sql("delete from session")
         data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
-        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.call("hall.update_seat_status", data))["error"] == "SessionExpired"
         await stage.find()
         assert (await anna.closed())[0] == 4001

@@ -1,4 +1,4 @@
-"""Halls: reading, watching and changing them, and who may."""
+"""Halls: reads, subscriptions, changes and access rights."""
 
 import re
 from typing import Any
@@ -24,8 +24,8 @@ def bulk(hall: Hall, *changes: tuple[int, str]) -> dict[str, Any]:
 
 
 async def code_of(client: Client, type_: str, data: Any) -> str | None:
-    """The error that a request ends in."""
-    code: str | None = (await client.ask(type_, data))["error"]
+    """The error code of a request."""
+    code: str | None = (await client.call(type_, data))["error"]
     return code
 
 
@@ -73,17 +73,17 @@ async def test_snapshot_is_the_hall(server: RunningServer) -> None:
     """The snapshot of a subscription is what hall.get answers."""
     hall = await make_hall(server)
     async with server.client() as client:
-        answer = await client.ask("hall.subscribe", {"id": hall.id})
+        answer = await client.call("hall.subscribe", {"id": hall.id})
         assert answer["status"] == "snapshot"
         assert answer["data"] == await client.data("hall.get", {"id": hall.id})
 
 
 async def test_update_from_sql_reaches_every_subscriber(server: RunningServer) -> None:
-    """An UPDATE typed into psql is live: everybody gets the changed seats and the full counts of their types only."""
+    """An UPDATE in psql is live: subscribers get the changed seats and the full counts of their types only."""
     hall = await make_hall(server, rows=2, places=2)
     async with server.client() as one, server.client() as two:
         for client in (one, two):
-            await client.ask("hall.subscribe", {"id": hall.id}, eid="h")
+            await client.call("hall.subscribe", {"id": hall.id}, eid="h")
         await server.sql(f"update seat set status = 'RESERVED' where id in ({hall.seats[0]}, {hall.seats[1]})")
         updates = [await one.update("h"), await two.update("h")]
     assert updates[0] == updates[1]
@@ -102,12 +102,12 @@ async def test_update_from_sql_reaches_every_subscriber(server: RunningServer) -
     }
 
 
-async def test_write_is_answered_and_seen_by_everybody(server: RunningServer) -> None:
-    """A change is answered with the hall's new revision and the seat; everybody, its author too, gets the update."""
+async def test_write_is_answered_and_sent_to_every_subscriber(server: RunningServer) -> None:
+    """A change is answered with the hall's new revision and the seat; every subscriber gets the update."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna, server.client() as guest:
         for client in (anna, guest):
-            await client.ask("hall.subscribe", {"id": hall.id}, eid="h")
+            await client.call("hall.subscribe", {"id": hall.id}, eid="h")
         data = await anna.data("hall.update_seat_status", change(hall, 1, "RESERVED"))
         updates = [await anna.update("h"), await guest.update("h")]
     assert list(data) == ["id", "rev", "seats"]
@@ -121,11 +121,11 @@ async def test_write_is_answered_and_seen_by_everybody(server: RunningServer) ->
 
 
 async def test_write_over_http_is_live_too(server: RunningServer) -> None:
-    """What is changed over HTTP is answered and told the same way."""
+    """A change over HTTP is answered and published like one over a WebSocket."""
     hall = await make_hall(server)
     token = await server.token("anna")
     async with server.client() as guest:
-        await guest.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await guest.call("hall.subscribe", {"id": hall.id}, eid="h")
         headers = {"Authorization": f"Bearer {token}"}
         answer = await http(server.port, "POST", "/api/hall/update_seat_status", change(hall), headers)
         data = answer.json()["data"]
@@ -146,7 +146,7 @@ async def test_bulk_write_is_one_revision(server: RunningServer) -> None:
     """Several seats changed by one request are one revision, answered in the order of the request."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
-        await anna.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await anna.call("hall.subscribe", {"id": hall.id}, eid="h")
         data = await anna.data("hall.update_seats", bulk(hall, (2, "OCCUPIED"), (0, "RESERVED")))
         update = await anna.update("h")
     assert data["rev"] == update["rev"] == 2
@@ -192,8 +192,8 @@ async def test_bulk_write_is_all_or_nothing(server: RunningServer) -> None:
     assert await status_of(server, hall.seats[0]) == "VACANT"
 
 
-async def test_write_finds_its_hall_and_seat(server: RunningServer) -> None:
-    """HallNotFound, SeatNotFound (also for a seat of another hall) and RequiredHallId are told apart."""
+async def test_write_to_a_missing_hall_or_seat_is_refused(server: RunningServer) -> None:
+    """HallNotFound, SeatNotFound (also for a seat of another hall) and RequiredHallId are distinct."""
     hall, other = await make_hall(server), await make_hall(server, name="Other")
     async with server.client(await server.token("anna")) as anna:
         for wrong, code in (
@@ -225,14 +225,14 @@ async def test_status_in_any_case(server: RunningServer) -> None:
     assert data["seats"][0]["status"] == "OCCUPIED"
 
 
-async def test_expected_is_looked_at_first(server: RunningServer) -> None:
+async def test_expected_is_checked_first(server: RunningServer) -> None:
     """Not the expected status: SeatConflict with the current one in the message, whatever the change would be."""
     hall = await make_hall(server)
     await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
     async with server.client(await server.token("anna")) as anna:
         for wanted in ("VACANT", "RESERVED", "OCCUPIED"):
             data = change(hall, 0, wanted, expected="VACANT")
-            answer = await anna.ask("hall.update_seat_status", data)
+            answer = await anna.call("hall.update_seat_status", data)
             assert answer["error"] == "SeatConflict"
             assert "OCCUPIED" in answer["message"]
         await anna.data("hall.update_seat_status", change(hall, 0, "VACANT", expected="OCCUPIED"))
@@ -258,10 +258,10 @@ async def test_note_lives_as_long_as_the_maintenance(server: RunningServer) -> N
 
 
 async def test_same_changes_nothing(server: RunningServer) -> None:
-    """A change to what is so already succeeds with the current revision, and nobody hears of it."""
+    """A change to the current state succeeds with the current revision and is not published."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
-        await anna.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await anna.call("hall.subscribe", {"id": hall.id}, eid="h")
         first = await anna.data("hall.update_seat_status", change(hall))
         again = await anna.data("hall.update_seat_status", change(hall))
         await anna.data("hall.update_seat_status", change(hall, 1))
@@ -270,8 +270,8 @@ async def test_same_changes_nothing(server: RunningServer) -> None:
     assert revs == [2, 3]
 
 
-async def test_seat_set_by_sql_is_nobodys_own(server: RunningServer) -> None:
-    """What plain SQL has taken stays taken, also for who had it before."""
+async def test_seat_set_by_sql_has_no_owner(server: RunningServer) -> None:
+    """A seat occupied by plain SQL cannot be changed by its former owner."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
         await anna.data("hall.update_seat_status", change(hall))
@@ -280,7 +280,7 @@ async def test_seat_set_by_sql_is_nobodys_own(server: RunningServer) -> None:
         assert await code_of(anna, "hall.update_seat_status", change(hall)) == "SeatOccupied"
 
 
-async def test_who_may_change_seats(server: RunningServer) -> None:
+async def test_rights_to_change_seats(server: RunningServer) -> None:
     """A guest gets Unauthorized, a viewer Forbidden; operators and administrators may."""
     hall = await make_hall(server)
     methods = {"hall.update_seat_status": change(hall), "hall.update_seats": bulk(hall, (0, "VACANT"))}
@@ -297,8 +297,8 @@ async def test_who_may_change_seats(server: RunningServer) -> None:
             assert codes == {expected}
 
 
-async def test_who_may_look(database_url: str) -> None:
-    """Without PUBLIC_VIEW a guest may read and watch nothing, and every user may."""
+async def test_rights_to_read(database_url: str) -> None:
+    """Without PUBLIC_VIEW a guest may neither read nor subscribe, and every user may."""
     reads = ("hall.get", "hall.subscribe", "cinemas.get_cinemas", "cinema.get_cinemas", "cinemas.subscribe")
     async with running_server(database_url, PUBLIC_VIEW="false") as server:
         hall = await make_hall(server)

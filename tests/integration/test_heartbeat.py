@@ -1,4 +1,4 @@
-"""The heartbeat and the pings."""
+"""Heartbeats, pings and silent peers."""
 
 import json
 
@@ -45,7 +45,7 @@ async def test_heartbeat_in_fragments(server: RunningServer) -> None:
 
 
 async def test_only_the_exact_text_is_a_heartbeat(server: RunningServer) -> None:
-    """Anything but `1` is a message like any other, and no good one."""
+    """Any text but `1` is an ordinary message, here an invalid one."""
     async with server.client() as client:
         for text in ("1 ", " 1", "01", "1.0", "11", "2", '"1"'):
             await client.raw(text)
@@ -53,7 +53,7 @@ async def test_only_the_exact_text_is_a_heartbeat(server: RunningServer) -> None
 
 
 async def test_heartbeat_overtakes_slow_writes(server: RunningServer) -> None:
-    """With 64 writes waiting behind a locked hall the heartbeat is answered all the same, and ahead of them."""
+    """A heartbeat is answered ahead of 64 writes that wait for a locked hall."""
     hall = await make_hall(server, places=65)
     async with raw_websocket(server.ws_port, {"Authorization": f"Bearer {await server.token('anna')}"}) as raw:
         async with held(server, f"update seat set status = 'OCCUPIED' where id = {hall.seats[-1]}"):
@@ -71,7 +71,7 @@ async def test_heartbeat_overtakes_slow_writes(server: RunningServer) -> None:
 
 @quick
 async def test_silent_connection_is_pinged(server: RunningServer) -> None:
-    """A connection from which nothing comes is pinged; one that answers stays, for as long as it likes."""
+    """A silent connection is pinged, and stays open as long as it answers."""
     async with raw_websocket(server.ws_port) as raw:
         started = trio.current_time()
         while trio.current_time() - started < 2 * DROP_AFTER_S:
@@ -95,13 +95,13 @@ async def test_anything_counts_as_a_sign_of_life(server: RunningServer) -> None:
                 assert received.opcode != CLOSE
 
     async with trio.open_nursery() as nursery:
-        for opcode, payload in ((PONG, b"unasked"), (PING, b"mine"), (TEXT, b"1"), (TEXT, b"{}")):
+        for opcode, payload in ((PONG, b"unsolicited"), (PING, b"mine"), (TEXT, b"1"), (TEXT, b"{}")):
             nursery.start_soon(live_on, opcode, payload)
 
 
 @quick
 async def test_silent_peer_is_dropped(server: RunningServer) -> None:
-    """A peer from which nothing comes, not even pongs, is closed with 1001."""
+    """A peer that sends nothing, not even pongs, is closed with 1001."""
     async with raw_websocket(server.ws_port) as raw:
         started = trio.current_time()
         assert await pinged(raw) == b""
@@ -122,7 +122,7 @@ async def test_browser_that_never_sends_a_heartbeat_stays(server: RunningServer)
 
 @quick
 async def test_peer_that_the_server_does_not_read_is_not_dropped(server: RunningServer) -> None:
-    """While the server itself has stopped reading, because of 64 writes in flight, silence is no reason."""
+    """Silence does not count while the server itself has stopped reading because of 64 writes in flight."""
     hall = await make_hall(server, places=65)
     token = await server.token("anna")
     async with server.client(token) as anna:
@@ -144,7 +144,7 @@ async def test_peer_that_the_server_does_not_read_is_not_dropped(server: Running
 
 @quick
 async def test_vanished_peer_is_dropped(server: RunningServer) -> None:
-    """A peer that vanished, so that its close is not answered either, is forgotten."""
+    """A peer that vanished and does not answer its close either is removed."""
     async with raw_websocket(server.ws_port):
         with trio.fail_after(PATIENCE_S):
             await metric_is(server.port, "connections", 1)

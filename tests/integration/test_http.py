@@ -1,4 +1,4 @@
-"""HTTP and handshakes on a real server: what only real sockets, both ports and a real login can show."""
+"""HTTP and handshakes on a real server, for rules that need real sockets, both ports or a real login."""
 
 import socket
 import struct
@@ -26,7 +26,7 @@ HEARTBEAT_BACK = b"\x81\x011"
 
 @asynccontextmanager
 async def raw(port: int) -> AsyncIterator[trio.SocketStream]:
-    """A connection that sends whatever it likes; a test on it ends in time."""
+    """A bare TCP connection, with a time limit for the test."""
     with trio.fail_after(PATIENCE_S):
         async with await trio.open_tcp_stream("localhost", port) as stream:
             yield stream
@@ -59,7 +59,7 @@ async def test_both_ports_answer_both(server: RunningServer) -> None:
 
 
 async def test_pages(server: RunningServer) -> None:
-    """The server is alive and ready, lists its endpoints and counts what it did."""
+    """The server is alive and ready, lists its endpoints and exposes its metrics."""
     assert (await http(server.port, "GET", "/healthz")).status == 200
     ready = await http(server.port, "GET", "/readyz")
     assert (ready.status, ready.json()["ready"]) == (200, True)
@@ -88,14 +88,14 @@ async def test_first_frame_may_come_with_the_handshake(server: RunningServer) ->
     ids=["version", "not ASCII", "host", "origin"],
 )
 async def test_refused_handshake_is_answered_and_closed(server: RunningServer, head: bytes, status: bytes) -> None:
-    """No fault of a handshake leaves a connection hanging."""
+    """A refused handshake is answered, and its connection closed."""
     async with raw(server.ws_port) as stream:
         await stream.send_all(head + b"\r\n")
         assert (await read_out(stream)).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_refusal_reaches_a_client_that_still_sends(server: RunningServer) -> None:
-    """A 413 is not eaten by the reset that closing on unread input would cause."""
+    """A 413 arrives although input is unread: no TCP reset discards it."""
     size = 8 * server.settings.max_message_bytes
     async with raw(server.port) as stream, trio.open_nursery() as nursery:
 
@@ -110,8 +110,8 @@ async def test_refusal_reaches_a_client_that_still_sends(server: RunningServer) 
     assert answer.endswith(b'"message":"The message is too large."}')
 
 
-async def test_reset_harms_nobody(server: RunningServer) -> None:
-    """Clients that vanish within a head, a body, or their answer leave the server as it was."""
+async def test_resets_do_not_affect_the_server(server: RunningServer) -> None:
+    """Clients that reset within a head, a body or their answer leak nothing."""
     for data in (b"POST /api", STATUS.replace(b"0", b"9") + b"\r\n{", STATUS + b"\r\n"):
         async with raw(server.port) as stream:
             await stream.send_all(data)

@@ -20,7 +20,7 @@ def keyed(hall: Hall, status: str = "OCCUPIED", key: str | None = None, **more: 
 
 
 async def test_key_sent_again_gets_the_first_answer(server: RunningServer) -> None:
-    """A write whose key was used is answered with the first outcome, whatever the seat has become meanwhile."""
+    """A write with a used key is answered with the first outcome, whatever the seat's present status."""
     hall = await make_hall(server)
     data = keyed(hall)
     async with server.client(await server.token("anna")) as anna:
@@ -48,15 +48,15 @@ async def test_key_holds_for_bulk_writes_and_over_http(server: RunningServer) ->
 
 
 async def test_key_keeps_domain_errors(server: RunningServer) -> None:
-    """A refusal is an outcome too: sent again, the write is refused again, though it would go through by now."""
+    """A refusal is an outcome too: sent again, the write is refused again, even if it would succeed now."""
     hall = await make_hall(server)
     data = keyed(hall, "RESERVED")
     await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
     async with server.client(await server.token("anna")) as anna:
-        first = await anna.ask(WRITE, data)
+        first = await anna.call(WRITE, data)
         assert first["error"] == "SeatOccupied"
         await server.sql(f"update seat set status = 'VACANT' where id = {hall.seats[0]}")
-        again = await anna.ask(WRITE, data)
+        again = await anna.call(WRITE, data)
         assert (again["error"], again["message"]) == (first["error"], first["message"])
 
 
@@ -67,7 +67,7 @@ async def test_key_of_other_parameters(server: RunningServer) -> None:
     async with server.client(await server.token("anna")) as anna:
         await anna.data(WRITE, data)
         for other in ({"status": "VACANT"}, {"seat_id": hall.seats[1]}, {"expected": "OCCUPIED"}, {"note": "n"}):
-            assert (await anna.ask(WRITE, data | other))["error"] == "ValidationError", other
+            assert (await anna.call(WRITE, data | other))["error"] == "ValidationError", other
         assert (await anna.data("hall.get", {"id": hall.id}))["rev"] == 2
 
 
@@ -77,7 +77,7 @@ async def test_key_belongs_to_its_user(server: RunningServer) -> None:
     data = keyed(hall)
     async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
         await anna.data(WRITE, data)
-        assert (await bert.ask(WRITE, data))["error"] == "SeatOccupied"
+        assert (await bert.call(WRITE, data))["error"] == "SeatOccupied"
 
 
 async def test_keys_in_flight_together(server: RunningServer) -> None:
@@ -96,20 +96,20 @@ async def test_keys_in_flight_together(server: RunningServer) -> None:
 
 
 async def test_key_never_keeps_service_unavailable(database_url: str) -> None:
-    """ServiceUnavailable means that the outcome is unknown: the same key finds it out, or does the write."""
+    """ServiceUnavailable means an unknown outcome: a retry with the same key returns it or does the write."""
     async with running_server(database_url, timing=QUICK) as server:
         hall = await make_hall(server)
         data = keyed(hall)
         async with server.client(await server.token("anna")) as anna:
             async with held(server, f"select from seat where id = {hall.seats[0]} for update"):
-                assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
+                assert (await anna.call(WRITE, data))["error"] == "ServiceUnavailable"
             first = await anna.data(WRITE, data)
             assert await anna.data(WRITE, data) == first
         assert first["rev"] == 2
 
 
 async def test_key_recovers_a_lost_answer(database_url: str) -> None:
-    """A write that was committed and whose answer got lost is done once; the key gets that answer."""
+    """A committed write whose answer was lost is done once; a retry with its key gets that answer."""
     async with (
         proxy_to(database_url) as proxy,
         running_server(proxy.url, timing=QUICK, LISTEN_URL=database_url) as server,
@@ -119,7 +119,7 @@ async def test_key_recovers_a_lost_answer(database_url: str) -> None:
         async with server.client(await server.token("anna")) as anna:
             await anna.data(WRITE, keyed(hall, "RESERVED"))  # from now on the statement goes out in one piece
             proxy.freeze()
-            assert (await anna.ask(WRITE, data))["error"] == "ServiceUnavailable"
+            assert (await anna.call(WRITE, data))["error"] == "ServiceUnavailable"
             proxy.thaw()
             first = await anna.data(WRITE, data)
             assert first["rev"] == 3
@@ -128,7 +128,7 @@ async def test_key_recovers_a_lost_answer(database_url: str) -> None:
 
 
 async def test_key_is_forgotten_after_ten_minutes(server: RunningServer) -> None:
-    """Ten minutes after its first use a key is as good as new."""
+    """Ten minutes after its first use a key may be used again."""
     hall = await make_hall(server)
     data = keyed(hall)
     async with server.client(await server.token("anna")) as anna:
@@ -142,11 +142,11 @@ async def test_key_is_forgotten_after_ten_minutes(server: RunningServer) -> None
 
 
 async def test_ended_session_uses_no_key(server: RunningServer) -> None:
-    """SessionExpired is no outcome of the write: under a new session the same key does it."""
+    """SessionExpired is not kept as an outcome: under a new session the same key does the write."""
     hall = await make_hall(server)
     data = keyed(hall)
     async with server.client(await server.token("anna")) as anna:
         await server.sql("delete from session")
-        assert (await anna.ask(WRITE, data))["error"] == "SessionExpired"
+        assert (await anna.call(WRITE, data))["error"] == "SessionExpired"
     async with server.client(await server.token("anna")) as anna:
         assert (await anna.data(WRITE, data))["rev"] == 2

@@ -1,4 +1,4 @@
-"""Floods and half-open connections: which are refused, how, and that others do not notice.
+"""Floods and half-open connections: the limits, the refusals, and no effect on other clients.
 
 Clients of these servers come from addresses of their own: the server trusts this machine as a proxy.
 """
@@ -39,15 +39,15 @@ async def strict(database_url: str) -> AsyncIterator[RunningServer]:
 
 
 def come_from(address: str) -> dict[str, str]:
-    """The field that the proxy adds."""
+    """The header field that the proxy adds."""
     return {"X-Forwarded-For": address}
 
 
 async def answers_others(server: RunningServer) -> None:
-    """A client at another address is served as ever."""
+    """A client at another address is served."""
     with trio.fail_after(2):
         async with open_client(server.ws_port, [(b"X-Forwarded-For", THERE.encode())]) as client:
-            assert (await client.ask("user.status"))["error"] is None
+            assert (await client.call("user.status"))["error"] is None
         assert (await http(server.port, "POST", "/api/user/status", {}, come_from(THERE))).status == 200
 
 
@@ -58,7 +58,7 @@ async def next_answer(raw: RawSocket) -> dict[str, object]:
 
 
 async def test_too_many_messages_are_refused(strict: RunningServer) -> None:
-    """Each is answered, with the time to wait; a client that waits so long is served again. The log has one line."""
+    """Each excess message is answered with the time to wait, after which the client is served. The log has one line."""
     async with raw_websocket(strict.ws_port, come_from(HERE)) as raw:
         with structlog.testing.capture_logs() as logs:
             await raw.send(STATUS * (BURST + 10))
@@ -90,7 +90,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
 async def test_a_client_that_ignores_the_limit_is_closed(strict: RunningServer, flood: bytes) -> None:
-    """Whatever the frames are: 1008, after another bucketful. The log has a few lines of it and not one for each."""
+    """Frames of any kind beyond another bucketful end in 1008. The log has a few lines and not one for each frame."""
     async with raw_websocket(strict.ws_port, come_from(HERE)) as raw:
         if flood == FLOODS["empty fragments"]:
             await raw.send(frame(TEXT, b"", last=False))
@@ -104,7 +104,7 @@ async def test_a_client_that_ignores_the_limit_is_closed(strict: RunningServer, 
 
 
 async def test_pings_beyond_the_limit_are_not_answered(strict: RunningServer) -> None:
-    """A flood must not make the server send one as large."""
+    """A flood of pings is not answered with a flood of pongs."""
     async with raw_websocket(strict.ws_port, come_from(HERE)) as raw:
         await raw.send(frame(PING, b"x") * (BURST + 15))
         await raw.send_frame(CLOSE, (1000).to_bytes(2))
@@ -115,7 +115,7 @@ async def test_pings_beyond_the_limit_are_not_answered(strict: RunningServer) ->
 
 
 async def test_too_many_requests_are_429(strict: RunningServer) -> None:
-    """So are too many handshakes, with the time to wait; other addresses and health checks are served."""
+    """Excess requests and handshakes get 429 with the time to wait; other addresses and health checks are served."""
     statuses = []
     with structlog.testing.capture_logs() as logs:
         for _ in range(20):
@@ -133,7 +133,7 @@ async def test_too_many_requests_are_429(strict: RunningServer) -> None:
 
 
 async def test_one_address_has_its_share_of_connections(strict: RunningServer) -> None:
-    """A handshake beyond it is refused with 503; one connection less, and the next is accepted."""
+    """A handshake beyond the share of its address gets 503; when a connection ends, the next is accepted."""
     async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(raw_websocket(strict.ws_port, come_from(HERE))) for _ in range(6)]
         async with raw_tcp(strict.ws_port) as raw:
@@ -148,7 +148,7 @@ async def test_one_address_has_its_share_of_connections(strict: RunningServer) -
 
 
 async def test_this_machine_has_no_limits(strict: RunningServer) -> None:
-    """Load generators run here."""
+    """Loopback has no limits, since load generators run there."""
     async with raw_websocket(strict.ws_port) as raw:
         await raw.send(STATUS * 500)
         for _ in range(500):
@@ -158,7 +158,7 @@ async def test_this_machine_has_no_limits(strict: RunningServer) -> None:
 
 
 async def test_a_flood_of_subscriptions_has_its_bound(database_url: str) -> None:
-    """A connection may have so many; the others of the server are served, and leaving them all leaves nothing."""
+    """The subscriptions of a connection are bounded; others are served, and ending them all leaks nothing."""
 
     async def fill(client: Client) -> set[object]:
         eids = [await client.send("cinemas.subscribe") for _ in range(3 * MAX_SUBSCRIPTIONS)]
@@ -172,8 +172,8 @@ async def test_a_flood_of_subscriptions_has_its_bound(database_url: str) -> None
         await metric_is(server.port, "subscriptions", 0)
 
 
-async def test_half_open_connections_have_their_time(database_url: str) -> None:
-    """A silent one is closed, one whose request trickles in is answered with 408; others connect meanwhile."""
+async def test_half_open_connections_have_a_deadline(database_url: str) -> None:
+    """A silent connection is closed, a trickling request gets 408; others connect meanwhile."""
     async with (
         running_server(database_url, timing=Timing(head_s=0.3)) as server,
         raw_tcp(server.ws_port) as silent,
@@ -187,8 +187,8 @@ async def test_half_open_connections_have_their_time(database_url: str) -> None:
             assert await trickling.response() == 408
 
 
-async def test_sockets_are_bounded_whatever_is_spoken_on_them(database_url: str) -> None:
-    """Beyond MAX_CONNECTIONS and a few more they are closed at once; when the silent ones' time is up there is room."""
+async def test_sockets_of_any_protocol_are_bounded(database_url: str) -> None:
+    """Beyond MAX_CONNECTIONS and a few more sockets are closed at once, until the silent ones reach their deadline."""
     async with running_server(database_url, timing=Timing(head_s=2.0), MAX_CONNECTIONS="10") as server:
         with structlog.testing.capture_logs() as logs:
             async with AsyncExitStack() as stack:
@@ -208,8 +208,8 @@ async def test_sockets_are_bounded_whatever_is_spoken_on_them(database_url: str)
         assert [line["event"] for line in logs] == ["sockets_refused"]
 
 
-async def test_a_full_server_answers_all(database_url: str) -> None:
-    """A crowd that finds no room gets reconnect advice, and open connections do not notice."""
+async def test_a_full_server_answers_every_handshake(database_url: str) -> None:
+    """Clients beyond the capacity get reconnect advice, and open connections are served."""
     codes: list[int] = []
 
     async def try_it(server: RunningServer) -> None:

@@ -37,7 +37,7 @@ class Recorder:
 
     log: list[str] = field(factory=list)
     fault: Exception | None = None
-    """What the next resync raises."""
+    """Raised by the next resync."""
     gate: trio.Event | None = None
 
     def lost(self) -> None:
@@ -66,7 +66,7 @@ class Recorder:
         raise RuntimeError("a bug")
 
     async def wait_for(self, entry: str) -> None:
-        """Until it is recorded."""
+        """Wait until the event is recorded."""
 
         async def recorded() -> bool:
             return entry in self.log
@@ -166,7 +166,7 @@ def feed_of(dsn: str, db: Database, *, channel: str = "seatsync", timing: Timing
 
 
 async def test_feed_is_live_once_everything_is_resynced(feed: Feed, nursery: trio.Nursery) -> None:
-    """Not while the followers still catch up; notifications are delivered to them meanwhile."""
+    """The feed is not live while followers resync; notifications are delivered to them meanwhile."""
     feed.recorder.gate = trio.Event()
     nursery.start_soon(feed.listener.run)
     await feed.recorder.wait_for("resync")
@@ -180,14 +180,14 @@ async def test_feed_is_live_once_everything_is_resynced(feed: Feed, nursery: tri
 
 
 async def test_notifications_are_delivered_in_order(live: Feed) -> None:
-    """All of them, by kind, with what follows the kind."""
+    """Each is delivered once, by kind, with the text after the kind."""
     await live.db.execute(Query("many", "select pg_notify('seatsync', 'note ' || n) from generate_series(1, 5000) n"))
     await live.recorder.wait_for("5000")
     assert live.recorder.log == [str(number) for number in range(1, 5001)]
 
 
 async def test_each_handler_of_a_kind_is_called(live: Feed) -> None:
-    """In order, and also after one that fails."""
+    """Handlers of a kind are called in order, also after one that fails."""
     with capture_logs() as logs:
         await live.notify("both 1")
         await live.recorder.wait_for("1")
@@ -216,7 +216,7 @@ async def test_followers_are_called_in_order(database_url: str, nursery: trio.Nu
 
 @pytest.mark.parametrize("payload", ["", "unknown 1", "fail now", "probe 123", "fail"])
 async def test_odd_notification_harms_nothing(live: Feed, payload: str) -> None:
-    """Unknown kinds, forged probes, and those over which a handler fails: the next is delivered."""
+    """After unknown kinds, forged probes and failing handlers the next notification is delivered."""
     with capture_logs() as logs:
         await live.notify(payload)
         await live.notify("note after")
@@ -235,11 +235,11 @@ async def test_queue_usage_is_measured(live: Feed) -> None:
     await eventually(measured)
 
 
-# Lost and found
+# Loss and return
 
 
 async def test_ended_backend_is_replaced(live: Feed) -> None:
-    """The followers are notified of the loss once, catch up, and get notifications again; a short loss is not stale."""
+    """Followers are notified of the loss once, resync, and get notifications again; a short loss is not stale."""
     await live.kill()
     await live.recorder.wait_for("resync")
     await live.wait_live()
@@ -251,7 +251,7 @@ async def test_ended_backend_is_replaced(live: Feed) -> None:
 
 @pytest.mark.parametrize("timing", [Timing(stale_after_s=0.05)], ids=["quickly stale"])
 async def test_lasting_loss_makes_followers_stale(live: Feed) -> None:
-    """Once, when it has lasted, and until the followers have caught up."""
+    """Followers are stale once the loss has outlasted its grace period, until they have caught up."""
     live.recorder.gate = trio.Event()
     await live.kill()
     await live.recorder.wait_for("stale True")
@@ -265,7 +265,7 @@ async def test_lasting_loss_makes_followers_stale(live: Feed) -> None:
     "fault", [errors.ServiceUnavailable(), DatabaseRejected("42501", "permission denied"), RuntimeError("a bug")]
 )
 async def test_failed_resync_is_tried_again(feed: Feed, nursery: trio.Nursery, fault: Exception) -> None:
-    """Whatever it raises: the feed is not live, the server goes on, and the next attempt may succeed."""
+    """After any error of a resync the feed is not live, and the resync is tried again."""
     feed.recorder.fault = fault
     with capture_logs() as logs:
         nursery.start_soon(feed.listener.run)
@@ -277,7 +277,7 @@ async def test_failed_resync_is_tried_again(feed: Feed, nursery: trio.Nursery, f
 
 @pytest.mark.parametrize("timing", [Timing(probe_s=0.2)], ids=["quick probe"])
 @pytest.mark.parametrize("channel", ["Elsewhere"])
-async def test_probe_that_does_not_come_back_is_no_feed(feed: Feed, nursery: trio.Nursery) -> None:
+async def test_feed_without_its_probe_is_not_live(feed: Feed, nursery: trio.Nursery) -> None:
     """A pooler in transaction mode accepts LISTEN and delivers nothing: the log names the setting that helps.
 
     Here, LISTEN folds the channel's name to lower case, and pg_notify does not.
@@ -295,7 +295,7 @@ async def test_probe_that_does_not_come_back_is_no_feed(feed: Feed, nursery: tri
 
 
 async def test_reconnect_attempts_back_off(nursery: trio.Nursery) -> None:
-    """No busy loop: the delays double."""
+    """Reconnect delays double."""
     async with open_loop():
         recorder = Recorder()
         listener = Listener("postgresql://localhost:1/nothing", {}, [recorder], Metrics())
@@ -306,7 +306,7 @@ async def test_reconnect_attempts_back_off(nursery: trio.Nursery) -> None:
 
 
 async def test_frozen_server_is_noticed(server: Postgres, own: Feed) -> None:
-    """It closes nothing and answers nothing: the beat detects that within two of its periods."""
+    """A server that neither closes nor answers is detected within two periods of the beat."""
     await trio.lowlevel.checkpoint()
     before = trio.current_time()
     try:
@@ -325,7 +325,7 @@ async def test_frozen_server_is_noticed(server: Postgres, own: Feed) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 async def test_restart_is_survived(server: Postgres, own: Feed, how: signal.Signals) -> None:
-    """The feed comes back by itself when PostgreSQL does."""
+    """The feed reconnects when PostgreSQL has restarted."""
     with capture_logs():
         await trio.to_thread.run_sync(server.stop, how)
         await own.wait_lost()
@@ -336,7 +336,7 @@ async def test_restart_is_survived(server: Postgres, own: Feed, how: signal.Sign
 
 
 async def test_cancellation_closes_the_connection(feed: Feed) -> None:
-    """Whenever it comes: while connecting, while the followers catch up, or later."""
+    """A cancellation during the connect, a resync or later closes the connection."""
 
     async def closed() -> bool:
         return not await feed.db.fetch(FEEDS)

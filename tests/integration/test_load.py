@@ -1,4 +1,4 @@
-"""The load generator against a real server: each scenario, short and with few clients, finds nothing wrong.
+"""The load generator against a real server: each scenario, short and with few clients, finds no fault.
 
 The program with its processes runs where a test is about them, or about the program's own access to the database; the
 other tests run the same code in threads.
@@ -26,12 +26,12 @@ async def load(server: RunningServer, *arguments: object) -> dict[str, Any]:
 
 
 async def run(server: RunningServer, *arguments: object) -> Loaded:
-    """A test, however it ends."""
+    """Run a load test; returns its result with any exit status."""
     return await load_here(*arguments, "--url", f"ws://localhost:{server.ws_port}/ws", server=server)
 
 
 async def run_program(server: RunningServer, *arguments: object) -> Loaded:
-    """The program, however it ends; its tokens come from the database."""
+    """Run the program; returns its result with any exit status. Its tokens come from the database."""
     environ = {"DATABASE_URL": server.db.dsn, "JWT_SECRET": SECRET}
     return await run_load(*arguments, "--url", f"ws://localhost:{server.ws_port}/ws", "--quiet", environ=environ)
 
@@ -45,7 +45,7 @@ def without_fault(loaded: Loaded) -> dict[str, Any]:
 
 
 async def changed_seats(server: RunningServer, such_that: str = "true") -> int:
-    """How many changes of a seat's status the history has."""
+    """The number of status changes in the history."""
     query = f"select count(*) from seat_event where kind = 'status' and {such_that}"
     count: int = await server.value(query)
     return count
@@ -107,7 +107,7 @@ async def test_mixed(server: RunningServer, hall: Hall) -> None:
 
 
 async def test_tokens_may_be_given(server: RunningServer, hall: Hall, tmp_path: Path) -> None:
-    """Then the program does not need the database."""
+    """With given tokens the program needs no database."""
     tokens = tmp_path / "tokens"
     tokens.write_text(await server.token("ada") + "\n")
     url = f"ws://localhost:{server.ws_port}/ws"
@@ -118,7 +118,7 @@ async def test_tokens_may_be_given(server: RunningServer, hall: Hall, tmp_path: 
 
 
 async def test_a_bad_token_is_a_fault(server: RunningServer, hall: Hall, tmp_path: Path) -> None:
-    """It makes a guest, who may not change seats."""
+    """An invalid token makes a guest, which may not change seats."""
     tokens = tmp_path / "tokens"
     tokens.write_text("not.a.token\n")
     loaded = await run(server, "watch", "--tokens", tokens, "-n", 2, "-d", 0.2)
@@ -127,7 +127,7 @@ async def test_a_bad_token_is_a_fault(server: RunningServer, hall: Hall, tmp_pat
 
 
 async def test_the_largest_hall_is_chosen(server: RunningServer, hall: Hall) -> None:
-    """Unless one is named, or several."""
+    """Without a hall option the largest hall is chosen."""
     small = await make_hall(server, rows=1, places=4, name="Small")
     assert (await load(server, "idle", "-n", 1, "-d", 0))["halls"] == [hall.id]
     both = await load(server, "watch", "-n", 4, "-d", 0.3, "--writers", 2, "--hall", hall.id, "--hall", small.id)
@@ -145,7 +145,7 @@ async def test_results_can_be_kept(server: RunningServer, hall: Hall, tmp_path: 
 
 
 async def test_too_few_seats_end_the_test(server: RunningServer, hall: Hall) -> None:
-    """With a sentence: there is nothing to measure."""
+    """Too few seats end the program with an error message."""
     loaded = await run(server, "write", "-c", 4, "--bulk", 20)
     assert loaded.status == 1
     assert loaded.errors.startswith(f"Hall {hall.id} has 40 seats, too few for 4 writers")

@@ -13,12 +13,12 @@ SPOILT_REV = 5
 
 
 def missing(update: Data) -> list[Data]:
-    """One revision is not sent."""
+    """Drop one revision."""
     return [] if update["rev"] == SPOILT_REV else [update]
 
 
 def repeated(update: Data) -> list[Data]:
-    """One revision is sent twice."""
+    """Send one revision twice."""
     return [update, update] if update["rev"] == SPOILT_REV else [update]
 
 
@@ -43,7 +43,7 @@ async def watch(*arguments: object, rate: float = 60, **how: Any) -> Loaded:
 
 
 async def test_an_honest_server_has_no_faults() -> None:
-    """The faults below are the servers', not the load generator's."""
+    """A server without faults is reported without faults."""
     loaded = await watch()
     assert (loaded.status, loaded.errors) == (0, "")
     assert "No fault" in loaded.text
@@ -60,7 +60,7 @@ async def test_an_honest_server_has_no_faults() -> None:
     ],
 )
 async def test_every_fault_of_a_stream_is_found(spoil: Any, kind: Kind, words: str) -> None:
-    """By every subscriber, in every process."""
+    """Every subscriber in every process reports the fault."""
     loaded = await watch(spoil=spoil)
     assert loaded.status == 1
     assert f"3 {kind}" in loaded.text
@@ -69,7 +69,7 @@ async def test_every_fault_of_a_stream_is_found(spoil: Any, kind: Kind, words: s
 
 
 async def test_a_lost_write_is_found() -> None:
-    """It was acknowledged, so it has to be there."""
+    """An acknowledged change that is not in the hall is a fault."""
     loaded = await watch(lose=frozenset({SPOILT_REV}))
     assert loaded.status == 1
     assert f"1 {Kind.LOST_WRITE}" in loaded.text
@@ -77,7 +77,7 @@ async def test_a_lost_write_is_found() -> None:
 
 
 async def test_an_unavailable_change_is_sent_again_under_the_same_key() -> None:
-    """Its outcome is unknown; without ``--survive`` that is a fault."""
+    """A change with unknown outcome is sent again; without ``--survive`` it is a fault."""
     async with faulty_server(unavailable=frozenset({SPOILT_REV})) as server:
         url = f"ws://127.0.0.1:{server.port}/ws"
         few = ("-n", 1, "--duration", 0.3, "--rate", 60, "--hall", HALL_ID, "--url", url)
@@ -90,7 +90,7 @@ async def test_an_unavailable_change_is_sent_again_under_the_same_key() -> None:
 
 
 async def test_a_stall_counts_for_every_change_that_was_due_in_it() -> None:
-    """Not just for the one in flight: that would leave out the changes that the stall has delayed."""
+    """Latencies count from intended send times, so a stall delays every change that was due in it."""
     loaded = await watch("--json", "-", "--duration", 0.6, rate=30, stall=(SPOILT_REV, 0.4))
     result = loaded.json()
     assert result["faults"]["total"] == 0
@@ -101,14 +101,14 @@ async def test_a_stall_counts_for_every_change_that_was_due_in_it() -> None:
 
 
 async def test_a_writer_without_rights_is_a_fault_and_gives_up() -> None:
-    """After the first refusal."""
+    """A refused writer is a fault and stops after the first refusal."""
     loaded = await watch(refuse="Forbidden")
     assert loaded.status == 1
     assert "Writer 0 was answered Forbidden: No." in loaded.text
 
 
 async def test_only_the_first_ten_are_printed() -> None:
-    """The others are counted."""
+    """Ten faults are printed in full; the others are counted."""
     loaded = await watch(spoil=lambda update: [update, update])
     assert loaded.status == 1
     assert sum(line.startswith("  +") for line in loaded.text.splitlines()) == 10
@@ -133,5 +133,5 @@ async def test_an_unreachable_server_ends_the_program() -> None:
 
 
 async def test_wrong_usage_exits_with_2() -> None:
-    """As for every command."""
+    """Wrong usage exits with 2, as for every command."""
     assert (await run_load("watch", "--rate", "fast")).status == 2

@@ -11,7 +11,7 @@ from tests.support.waiting import eventually
 
 
 async def changes(server: RunningServer) -> int:
-    """How many changes of seats there are."""
+    """The number of changes in the history."""
     count: int = await server.value("select count(*) from seat_event where kind = 'status'")
     return count
 
@@ -43,7 +43,7 @@ async def _more_than(server: RunningServer, count: int) -> bool:
 
 
 async def test_a_restart_is_survived(database_url: str) -> None:
-    """Every subscriber resumes without a snapshot, every change is answered, and nothing is wrong."""
+    """Every subscriber resumes without a snapshot, every change is answered, and no fault is found."""
     loaded = await watch_through_a_restart(database_url, "--survive", "--json", "-")
     assert (loaded.status, loaded.errors) == (0, "")
     result = loaded.json()

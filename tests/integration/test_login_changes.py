@@ -29,12 +29,12 @@ async def changed(client: Client, expected: Any, eid: str = "u") -> None:
 
 async def watch(client: Client, expected: Any) -> None:
     """Subscribe to the login state under the eid ``u``."""
-    answer = await client.ask("user.subscribe", eid="u")
+    answer = await client.call("user.subscribe", eid="u")
     assert (answer["status"], answer["data"]) == ("snapshot", expected)
 
 
 async def make_anna(server: RunningServer) -> Browser:
-    """A browser in which anna has just registered; she is no administrator."""
+    """A browser in which anna, who is no administrator, has just registered."""
     await server.token("first", "admin")
     browser = Browser(server)
     await browser.register("anna")
@@ -63,7 +63,7 @@ async def test_login_notifies_and_closes_after_a_second(server: RunningServer) -
 
 
 @quick
-async def test_every_way_in_and_out_notifies(server: RunningServer) -> None:
+async def test_every_change_of_the_login_state_notifies(server: RunningServer) -> None:
     """Registering, logging in, recovering and logging out over HTTP each notify the client's sockets."""
     await server.token("first", "admin")
     browser = Browser(server)
@@ -112,7 +112,7 @@ async def test_update_does_not_overtake_the_response(server: RunningServer) -> N
 
 @quick
 async def test_every_socket_of_the_client_and_no_other(server: RunningServer) -> None:
-    """All sockets of that browser are closed, those without user.subscribe without a frame; no other socket is."""
+    """Only the sockets of that browser are closed; those without user.subscribe get no update."""
     browser, other = await make_guest(server), Browser(server)
     bearer = await server.token("anna")
     async with (
@@ -124,7 +124,7 @@ async def test_every_socket_of_the_client_and_no_other(server: RunningServer) ->
     ):
         for client, state in ((one, GUEST), (two, GUEST), (stranger, GUEST), (program, ANNA)):
             await watch(client, state)
-        await plain.ask("cinemas.subscribe", eid="u")
+        await plain.call("cinemas.subscribe", eid="u")
         await browser.log_in("anna")
         await changed(one, ANNA)
         await changed(two, ANNA)

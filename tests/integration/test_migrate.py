@@ -27,7 +27,7 @@ async def test_an_empty_database_gets_everything_once(empty_database_url: str) -
 
 
 async def test_several_servers_may_start_at_once(empty_database_url: str) -> None:
-    """Each migration is applied by one of them; all find the schema complete when they are through."""
+    """Each migration is applied by one server; every server returns with the complete schema."""
     applied: list[str] = []
 
     async def start() -> None:
@@ -56,7 +56,7 @@ async def test_a_newer_database_is_refused(database_url: str) -> None:
 
 
 async def test_a_role_without_rights_is_refused(empty_database_url: str) -> None:
-    """By PostgreSQL's own message."""
+    """Missing rights are reported with PostgreSQL's own message."""
     dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "role=pg_monitor"
     with pytest.raises(
         MigrationError, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"
@@ -71,7 +71,7 @@ async def test_a_role_without_rights_finds_nothing_to_do(database_url: str) -> N
 
 
 async def test_the_schema_is_made_in_public(empty_database_url: str) -> None:
-    """Whatever the role's own search path: the functions look there."""
+    """The schema is created in ``public`` whatever the role's search path."""
     await trio.to_thread.run_sync(execute, empty_database_url, "create schema elsewhere")
     dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "search_path=elsewhere"
     await run(dsn)

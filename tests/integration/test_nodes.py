@@ -1,4 +1,4 @@
-"""Several servers on one database: they share nothing but PostgreSQL, and their clients notice nothing."""
+"""Several servers on one database: they share only PostgreSQL and act as one server."""
 
 from collections.abc import AsyncIterator
 
@@ -31,7 +31,7 @@ async def test_change_reaches_the_clients_of_every_node(server: RunningServer, o
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as here, other.client() as there:
         views = [await open_view(here, hall.id), await open_view(there, hall.id)]
-        await there.ask("cinemas.subscribe", eid="c")
+        await there.call("cinemas.subscribe", eid="c")
         data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
         rev = (await here.data("hall.update_seat_status", data))["rev"]
         for view in views:
@@ -41,7 +41,7 @@ async def test_change_reaches_the_clients_of_every_node(server: RunningServer, o
 
 
 async def test_writers_on_both_nodes(server: RunningServer, other: RunningServer) -> None:
-    """Writes through both nodes at once come to everybody as one sequence of revisions."""
+    """Concurrent writes through both nodes reach every client as one sequence of revisions."""
     hall = await make_hall(server, places=20)
     tokens = [await server.token(name) for name in ("anna", "bert")]
 
@@ -81,7 +81,7 @@ async def test_client_moves_to_another_node(server: RunningServer, other: Runnin
 
 
 async def test_key_holds_on_every_node(server: RunningServer, other: RunningServer) -> None:
-    """A write that was answered by nobody is asked again at another node, and is not done twice."""
+    """An unanswered write that is repeated at another node is not done twice."""
     hall = await make_hall(server)
     data = {
         "hall_id": hall.id,
@@ -99,14 +99,14 @@ async def test_key_holds_on_every_node(server: RunningServer, other: RunningServ
 
 @quick
 async def test_login_reaches_the_sockets_on_every_node(server: RunningServer, other: RunningServer) -> None:
-    """A login over HTTP on one node is told to that client's sockets on another, which are then closed."""
+    """A login over HTTP on one node notifies and closes that client's sockets on another."""
     await server.token("first", "admin")
     here = Browser(server)
     async with here.socket() as near:
         there = Browser(other, cookies=here.cookies)
         async with there.socket() as far, other.client() as stranger:
             for client in (near, far, stranger):
-                await client.ask("user.subscribe", eid="u")
+                await client.call("user.subscribe", eid="u")
             await here.register("anna")
             for client in (near, far):
                 assert await client.update("u") == ANNA
@@ -125,13 +125,13 @@ async def test_revoked_session_is_closed_on_every_node(server: RunningServer, ot
     async with server.client(token) as here, other.client(token) as there:
         await here.data("user.logout")
         data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
-        assert (await there.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await there.call("hall.update_seat_status", data))["error"] == "SessionExpired"
         for client in (here, there):
             assert (await client.closed())[0] == 4001
 
 
 async def test_registration_goes_on_at_another_node(server: RunningServer, other: RunningServer) -> None:
-    """What one node has begun another finishes: behind a load balancer nobody knows which one answers."""
+    """A registration begun on one node can be confirmed on another, as behind a load balancer."""
     await server.token("first", "admin")
     here, there = Browser(server), Browser(other)
     start = await here.call("user.auth_start", username="anna")
@@ -142,7 +142,7 @@ async def test_registration_goes_on_at_another_node(server: RunningServer, other
 
 
 async def test_one_node_stops(server: RunningServer, other: RunningServer) -> None:
-    """The end of a node is its own: the clients of the others notice nothing."""
+    """A stopping node does not affect the clients of the others."""
     hall = await make_hall(server)
     async with server.client() as here, other.client() as there:
         view = await open_view(there, hall.id)

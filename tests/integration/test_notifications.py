@@ -33,7 +33,7 @@ async def test_values_and_notifications_share_a_connection(connection: Notificat
 
 
 async def test_other_tasks_run_between_two_notifications(connection: Notifications, nursery: trio.Nursery) -> None:
-    """A thousand at once delay neither other tasks nor the answer to a query."""
+    """A thousand notifications at once delay neither other tasks nor the answer to a query."""
     received: list[str] = []
     received_by_turn: list[int] = []
 
@@ -52,7 +52,7 @@ async def test_other_tasks_run_between_two_notifications(connection: Notificatio
 
 
 async def test_failed_query_raises(connection: Notifications, nursery: trio.Nursery) -> None:
-    """With PostgreSQL's message."""
+    """A failed query raises with PostgreSQL's message."""
     nursery.start_soon(connection.run, lambda _: None)
     with pytest.raises(Disconnected, match="no_such_table"):
         await connection.value("select * from no_such_table")
@@ -60,7 +60,7 @@ async def test_failed_query_raises(connection: Notifications, nursery: trio.Nurs
 
 
 async def test_ended_connection_ends_its_run(connection: Notifications, database_url: str) -> None:
-    """At once, without a query."""
+    """`run` ends at once when the connection is terminated, without a query."""
     other = await Notifications.connect(database_url, application_name="other")
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -73,7 +73,7 @@ async def test_ended_connection_ends_its_run(connection: Notifications, database
 
 
 async def test_refused_connection_raises() -> None:
-    """With libpq's message."""
+    """A refused connection raises with libpq's message."""
     with pytest.raises(Disconnected, match="refused"):
         await Notifications.connect("postgresql://127.0.0.1:1/nothing", application_name=NAME)
 

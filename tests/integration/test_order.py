@@ -12,7 +12,7 @@ WRITES = 64
 
 
 def lock(hall: Hall) -> str:
-    """A change that holds the hall: to its last seat."""
+    """A statement on the last seat that locks the hall."""
     return f"update seat set status = 'MAINTENANCE' where id = {hall.seats[-1]}"
 
 
@@ -39,7 +39,7 @@ async def test_read_after_an_answer_sees_the_write(server: RunningServer) -> Non
     """A read sent after a write was answered sees it, on any connection."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna, server.client() as guest:
-        await guest.ask("hall.subscribe", {"id": hall.id})
+        await guest.call("hall.subscribe", {"id": hall.id})
         for number in range(20):
             status = ("OCCUPIED", "VACANT")[number % 2]
             data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": status}
@@ -50,7 +50,7 @@ async def test_read_after_an_answer_sees_the_write(server: RunningServer) -> Non
 
 
 async def test_writes_of_a_connection_happen_in_order(server: RunningServer) -> None:
-    """Writes to one seat, sent without waiting, are done in the order they were sent."""
+    """Writes of a connection to one seat are executed in the order sent."""
     hall = await make_hall(server)
     statuses = ["RESERVED", "OCCUPIED", "VACANT"] * 20
     async with server.client(await server.token("anna")) as anna:
@@ -75,7 +75,7 @@ async def test_reads_overtake_waiting_writes(server: RunningServer) -> None:
 
 
 async def test_no_more_is_read_behind_64_writes(server: RunningServer) -> None:
-    """With 64 writes outstanding the server reads no further: what follows waits, without an error, for an answer."""
+    """With 64 writes outstanding the server stops reading: later messages wait without an error."""
     hall = await make_hall(server, places=WRITES + 1)
     async with server.client(await server.token("anna")) as anna:
         async with held(server, lock(hall)):
@@ -91,7 +91,7 @@ async def test_no_more_is_read_behind_64_writes(server: RunningServer) -> None:
 
 
 async def test_flood_behind_64_writes_loses_nothing(server: RunningServer) -> None:
-    """Hundreds of messages behind held-up writes wait, most of them in the peer's own buffers, and all are answered."""
+    """Hundreds of messages behind blocked writes wait, mostly in the peer's buffers, and all are answered."""
     hall = await make_hall(server, places=WRITES + 1)
     sent = [f"r{number}" for number in range(400)]
 
@@ -117,17 +117,17 @@ async def test_locked_hall_ends_in_service_unavailable(database_url: str) -> Non
         async with server.client(await server.token("anna")) as anna:
             async with held(server, lock(hall)):
                 started = trio.current_time()
-                answer = await anna.ask("hall.update_seat_status", data)
+                answer = await anna.call("hall.update_seat_status", data)
                 seconds = trio.current_time() - started
             assert (answer["error"], answer["message"]) == ("ServiceUnavailable", BLOCKED)
             assert answer["retry_after"] > 0
             assert 0.3 < seconds < 2.0
-            assert (await anna.ask("hall.update_seat_status", data))["error"] is None
+            assert (await anna.call("hall.update_seat_status", data))["error"] is None
         assert await status_of(server, hall.seats[0]) == "OCCUPIED"
 
 
 async def test_lock_that_goes_in_time_costs_nothing(server: RunningServer) -> None:
-    """A write that meets a lock is done as soon as the lock is gone, before its deadline."""
+    """A write blocked by a lock is done as soon as the lock is released, before its deadline."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
         async with held(server, lock(hall)):
@@ -137,7 +137,7 @@ async def test_lock_that_goes_in_time_costs_nothing(server: RunningServer) -> No
 
 
 async def test_locked_halls_do_not_stall_others(server: RunningServer) -> None:
-    """However many halls a session has locked, writes to another are answered long before their deadline."""
+    """However many halls are locked, writes to another hall are answered long before their deadline."""
     halls = [await make_hall(server, name=f"Hall {number}") for number in range(9)]
     *locked, free = halls
     async with (
@@ -151,11 +151,11 @@ async def test_locked_halls_do_not_stall_others(server: RunningServer) -> None:
         for seat in free.seats:
             data = {"hall_id": free.id, "seat_id": seat, "status": "OCCUPIED"}
             started = trio.current_time()
-            assert (await bert.ask("hall.update_seat_status", data))["error"] is None
+            assert (await bert.call("hall.update_seat_status", data))["error"] is None
             assert trio.current_time() - started < 1.0
 
 
-async def test_one_bad_change_fails_no_other(server: RunningServer) -> None:
+async def test_rejected_change_fails_alone(server: RunningServer) -> None:
     """A constraint that rejects one of the writes committed together fails that one alone."""
     hall = await make_hall(server, places=12)
     bad = hall.seats[5]

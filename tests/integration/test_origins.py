@@ -1,4 +1,4 @@
-"""Which pages may open a socket: the Origin and Host of a handshake."""
+"""Origin checks of a handshake: its Origin and Host."""
 
 from tests.support.raw_socket import raw_tcp
 from tests.support.server import RunningServer, running_server
@@ -11,11 +11,11 @@ async def handshake(server: RunningServer, origin: str = "", host: str = "localh
 
 
 async def test_programs_send_no_origin(server: RunningServer) -> None:
-    """A handshake without Origin is no page's, and accepted."""
+    """A handshake without Origin comes from a program and is accepted."""
     assert await handshake(server) == 101
 
 
-async def test_bound_to_loopback_any_loopback_origin_may(server: RunningServer) -> None:
+async def test_bound_to_loopback_every_loopback_origin_is_accepted(server: RunningServer) -> None:
     """By default every page from this machine may connect, whatever its port."""
     for origin in (
         *("http://localhost", "http://localhost:5173", "https://localhost:3000", "http://127.0.0.1:8080"),
@@ -25,7 +25,7 @@ async def test_bound_to_loopback_any_loopback_origin_may(server: RunningServer) 
 
 
 async def test_foreign_origin_is_refused(server: RunningServer) -> None:
-    """A page from elsewhere, or from nowhere, gets 403 and no socket."""
+    """A foreign origin, ``null`` included, gets 403."""
     for origin in (
         *("null", "https://seats.example.org", "http://localhost.example.org", "http://example.org#localhost"),
         *("file://", "localhost", "http://127.0.0.1.example.org", "http://localhost@example.org", "chrome://localhost"),
@@ -35,7 +35,7 @@ async def test_foreign_origin_is_refused(server: RunningServer) -> None:
 
 
 async def test_bound_to_loopback_only_loopback_names_are_served(server: RunningServer) -> None:
-    """Another name is a page's trick with its own DNS: 403, even where origin and host agree."""
+    """Any other Host gets 403 (DNS rebinding), even where Origin and Host agree."""
     for host in ("localhost", "LOCALHOST:3001", "127.0.0.1:1", "[::1]:3001", "app.localhost"):
         assert await handshake(server, host=host) == 101, host
     for host in ("seats.example.org", "127.0.0.1.example.org", "localhost.example.org", "10.0.0.1"):
@@ -44,7 +44,7 @@ async def test_bound_to_loopback_only_loopback_names_are_served(server: RunningS
 
 
 async def test_allowed_origins_are_exact(database_url: str) -> None:
-    """ALLOWED_ORIGINS replaces the default; scheme, host and port have to be the same. The own host always may."""
+    """ALLOWED_ORIGINS replaces the default; scheme, host and port have to match. The own host is always accepted."""
     allowed = "https://seats.example.org,http://other.example.org:8080"
     async with running_server(database_url, ALLOWED_ORIGINS=allowed) as server:
         for origin, status in (

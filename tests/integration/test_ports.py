@@ -14,7 +14,7 @@ LOOPBACKS = ["127.0.0.1", "::1"]
 
 
 def exists(host: str) -> bool:
-    """This machine has that address."""
+    """Whether this machine has that address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe, suppress(OSError):
         probe.bind((host, 0))
@@ -48,7 +48,7 @@ async def test_equal_ports_are_one_listener(database_url: str) -> None:
 
 
 async def test_answer_to_a_handshake(server: RunningServer) -> None:
-    """The 101 proves by its accept key that it has understood (RFC 6455, section 4.2.2), and offers no extension."""
+    """The 101 carries the accept key (RFC 6455, section 4.2.2) and no extension."""
     async with raw_tcp(server.ws_port) as raw:
         offer = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "a, b"}
         assert await raw.handshake(headers=offer) == 101
@@ -71,7 +71,7 @@ async def test_handshake_after_requests(server: RunningServer) -> None:
 
 
 async def test_frames_sent_with_the_handshake(server: RunningServer) -> None:
-    """Frames right behind the handshake, in the same segment, are not lost."""
+    """Frames in the same segment as the handshake are not lost."""
     async with raw_tcp(server.ws_port) as raw:
         lines = (
             "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -83,7 +83,7 @@ async def test_frames_sent_with_the_handshake(server: RunningServer) -> None:
 
 
 async def test_malformed_handshake(server: RunningServer) -> None:
-    """An invalid handshake is answered with its fault; the server goes on."""
+    """An invalid handshake is answered with its error, and the server serves others."""
     headers: list[tuple[dict[str, str], int]] = [
         ({"Upgrade": ""}, 426),
         ({"Upgrade": "h2c"}, 426),
@@ -119,8 +119,8 @@ async def test_upgrade_only_by_get_and_only_there(server: RunningServer, method:
     assert answer.status == status
 
 
-async def test_what_is_no_request(server: RunningServer) -> None:
-    """TLS, garbage and endless headers end the connection, with an error where one can be sent, and nothing else."""
+async def test_malformed_requests(server: RunningServer) -> None:
+    """TLS, garbage and endless headers end their connection only, with an error response where possible."""
     for data in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\x00" * 100,

@@ -68,7 +68,7 @@ process.exit();
 
 
 def node_is_missing() -> bool:
-    """Whether there is no Node.js with WebSockets."""
+    """Whether Node.js with WebSockets is missing."""
     if (node := shutil.which("node")) is None:
         return True
     version = subprocess.run([node, "--version"], capture_output=True, check=True, text=True).stdout
@@ -77,7 +77,7 @@ def node_is_missing() -> bool:
 
 @define
 class Page:
-    """The page as it runs: what it reports, and what a person types into it."""
+    """The running page: its reports, and the input typed into it."""
 
     process: trio.Process
     _received: bytes = b""
@@ -93,14 +93,14 @@ class Page:
         return json.loads(text)
 
     async def type(self, text: str) -> None:
-        """A line for the script."""
+        """Send the script a line of input."""
         assert self.process.stdin is not None
         await self.process.stdin.send_all(text.encode() + b"\n")
 
 
 @asynccontextmanager
 async def run_page(port: int) -> AsyncIterator[Page]:
-    """The client of the page, pointed at a server; it has ended after the block."""
+    """Run the page's client against a server until the block ends."""
     script = "\n".join([BROWSER, *read_page(PROTOCOL).code("js"), VISIT])
     with scratch_directory() as directory:
         path = directory / "page.cjs"
@@ -125,7 +125,7 @@ async def run_page(port: int) -> AsyncIterator[Page]:
 
 @pytest.mark.skipif(node_is_missing(), reason="Node.js 20 or newer is not installed here")
 async def test_the_client_watches_signs_in_and_writes(server: RunningServer) -> None:
-    """A guest's picture, an account, the reconnect with its cookie, writes, a conflict, a lost connection, a logout."""
+    """The client watches, registers, reconnects with its cookie, writes, and handles a conflict and a loss."""
     await seed.demo(server.db)
     await server.sql("update seat set status = 'VACANT' where id = 612")
     async with run_page(server.port) as page:

@@ -24,7 +24,7 @@ ENVELOPE = ["type", "status", "data", "error", "eid", "ts"]
 
 @define
 class Reader:
-    """A reader who follows the page from top to bottom."""
+    """A client that sends the page's examples from top to bottom."""
 
     server: RunningServer
     token: str | None = None
@@ -41,7 +41,7 @@ class Reader:
             if name.endswith(".unsubscribe"):
                 for update in self._awaited.pop(request["data"]["sub_eid"], []):
                     assert_like(await client.update(update["eid"]), update["data"])
-            found = await client.ask(name, await self._filled(request.get("data")), request["eid"])
+            found = await client.call(name, await self._filled(request.get("data")), request["eid"])
             assert_answer(found, answer)
             self._awaited[request["eid"]] = updates
             if self._learn(name, found["data"]):
@@ -55,7 +55,7 @@ class Reader:
         return {**data, "phrase": self._phrase} if data and "phrase" in data else data
 
     def _learn(self, name: str, data: Any) -> bool:
-        """Keep what later requests need; whether the reader has to reconnect."""
+        """Keep values for later requests; returns whether the reader has to reconnect."""
         if isinstance(data, dict):
             self._secret = data.get("qr_url", self._secret).rpartition("secret=")[2]
             self._phrase = data.get("phrase", self._phrase)
@@ -69,7 +69,7 @@ class Reader:
 
 
 async def test_every_example_is_answered_as_printed(server: RunningServer) -> None:
-    """Requests are printed in an order in which they work, and answers are printed as they come."""
+    """The printed requests work in their order, and get the printed answers."""
     await seed.demo(server.db)
     reader = Reader(server)
     examples = list(EXAMPLES.items())
@@ -98,7 +98,7 @@ async def test_the_conflict_reads_as_printed(server: RunningServer) -> None:
     await server.sql("update seat set status = 'OCCUPIED' where id = 613")
     async with server.client(await server.token("ada")) as client:
         seat = {"seat_id": 613, "status": "OCCUPIED", "expected": "VACANT"}
-        found = await client.ask("hall.update_seats", {"hall_id": 3, "seats": [seat]})
+        found = await client.call("hall.update_seats", {"hall_id": 3, "seats": [seat]})
     assert [found["message"]] == message
     assert list(found) == re.findall(r'"(\w+)":', printed.text)
 

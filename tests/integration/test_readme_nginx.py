@@ -1,6 +1,6 @@
 """The operators' nginx example, started as printed: a real nginx on a free port before a real server.
 
-Only what a test machine lacks is replaced: the ports, and the lines of TLS.
+Only the ports and the lines of TLS are replaced.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The SQL page: its statements run exactly as printed, and do what it says."""
+"""The SQL page: its statements run exactly as printed, with the described effects."""
 
 import re
 from collections.abc import AsyncIterator
@@ -35,14 +35,14 @@ async def demo(server: RunningServer) -> AsyncIterator[RunningServer]:
 
 
 async def test_every_statement_runs(demo: RunningServer, page: Page) -> None:
-    """All of them, from top to bottom, on the demo data."""
+    """The printed statements run from top to bottom on the demo data."""
     await demo.token("eve")
     for statements in page.code("sql"):
         await demo.sql(statements)
 
 
 async def test_each_statement_is_one_update(demo: RunningServer, page: Page) -> None:
-    """However many seats it changes; every subscriber of the hall gets it."""
+    """A statement is one update for every subscriber, however many seats it changes."""
     (printed,) = page.code("sql", "Change a seat and watch")
     async with demo.client() as client:
         hall = await client.data("hall.subscribe", {"id": HALL}, "h")
@@ -115,7 +115,7 @@ def test_the_table_of_changes_is_that_of_the_schema(world: World) -> None:
 
 
 def test_repeatable_read_fails_beside_others(world: World, hall: int, page: Page) -> None:
-    """With the SQLSTATE that the page names."""
+    """A conflict under REPEATABLE READ fails with the page's SQLSTATE."""
     world.do("begin isolation level repeatable read")
     world.value("select count(*) from seat")
     world.session().do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 1", hall)
@@ -149,14 +149,14 @@ def test_repeatable_read_fails_beside_others(world: World, hall: int, page: Page
 def test_a_statement_of_several_kinds_is_several_revisions(
     world: World, hall: int, statement: str, revisions: int
 ) -> None:
-    """As the table says: one for inserts, one for updates, one for deletes."""
+    """Inserts, updates and deletes of one statement are one revision each, as the table states."""
     before = world.rev(hall)
     world.do(statement.format(hall=hall))
     assert world.rev(hall) - before == revisions
 
 
 def test_on_conflict_needs_the_id(world: World, hall: int) -> None:
-    """The other unique constraint of a seat is deferrable, which PostgreSQL does not take."""
+    """ON CONFLICT needs the id: the other unique constraint is deferrable, which PostgreSQL refuses."""
     insert = "insert into seat (hall_id, seat_type_id, row, place) select $1, id, 1, 1 from seat_type"
     for target in ("(hall_id, row, place) ", ""):
         with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
@@ -192,7 +192,7 @@ def _shape(payload: str) -> str:
 
 
 def test_every_function_has_the_printed_arguments(world: World, page: Page) -> None:
-    """Their names, in order."""
+    """Each function has the printed argument names, in order."""
     for cell, _ in page.rows("Functions"):
         function, _, arguments = names(cell)[0].rstrip(")").partition("(")
         printed = world.value("select proargnames[1:pronargs] from pg_proc where proname = $1", function)
@@ -201,7 +201,7 @@ def test_every_function_has_the_printed_arguments(world: World, page: Page) -> N
 
 
 async def test_every_table_is_named(demo: RunningServer, page: Page) -> None:
-    """With columns that it has, if any are named."""
+    """The page names every table, and only existing columns."""
     columns: dict[str, set[str]] = {}
     query = "select table_name, column_name from information_schema.columns where table_schema = 'public'"
     for row in await demo.rows(query):

@@ -1,4 +1,4 @@
-"""Resuming: `since` and `epoch` get what was missed, all of it, or a snapshot."""
+"""Resume: `since` and `epoch` get all missed revisions, or a snapshot."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ async def set_seat(server: RunningServer, hall: Hall, place: int, status: str) -
 
 
 async def resume(client: Client, view: View, eid: str = "r", **other: Any) -> Frame:
-    """Subscribe from where a view is; the first frame."""
+    """Subscribe from the view's revision; returns the first frame."""
     data = {"id": view.data["id"], "since": view.rev, "epoch": view.data["epoch"]} | other
     await client.send("hall.subscribe", data, eid)
     return await client.of(eid)
 
 
 async def resume_whole(server: RunningServer, client: Client, view: View) -> Any:
-    """Resume where a view is, and bring it up to date; the data of the first frame, which has to be an update."""
+    """Resume from the view's revision and catch up; returns the first frame's data, which has to be an update."""
     frame = await resume(client, view)
     assert (frame["status"], frame["data"]["resumed"]) == ("update", True)
     view.take(frame)
@@ -40,7 +40,7 @@ async def miss(server: RunningServer, hall: Hall) -> None:
         await set_seat(server, hall, place, status)
 
 
-async def test_what_was_missed_comes_merged(server: RunningServer) -> None:
+async def test_missed_revisions_are_merged(server: RunningServer) -> None:
     """From memory: one update with the newest state of each changed seat, `from` since + 1, `rev` the present one."""
     hall = await make_hall(server, rows=2)
     async with server.client() as watcher, server.client() as client:
@@ -54,8 +54,8 @@ async def test_what_was_missed_comes_merged(server: RunningServer) -> None:
         assert [seat_type["id"] for seat_type in data["seat_types"]] == [hall.standard, hall.vip]
 
 
-async def test_what_was_missed_comes_from_the_database(server: RunningServer, database_url: str) -> None:
-    """The same from the database, on a server that has never seen the hall, such as one that was restarted."""
+async def test_missed_revisions_are_read_from_the_database(server: RunningServer, database_url: str) -> None:
+    """A server that has not opened the hall, as after a restart, reads the missed revisions from the database."""
     hall = await make_hall(server, rows=2)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -68,7 +68,7 @@ async def test_what_was_missed_comes_from_the_database(server: RunningServer, da
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["memory", "database"])
 async def test_every_starting_point(server: RunningServer, database_url: str, fresh: bool) -> None:
-    """Whatever revision one resumes from, the missed ones and no others come, and later ones follow."""
+    """A resume from any revision gets exactly the missed ones, followed by later ones."""
     hall = await make_hall(server, rows=2)
     async with server.client() as client:
         views = [await open_view(client, hall.id, f"{n}") for n in range(5)]
@@ -99,17 +99,17 @@ async def test_nothing_missed(server: RunningServer, database_url: str, fresh: b
 
 
 async def test_since_without_epoch_is_a_snapshot(server: RunningServer) -> None:
-    """A revision says nothing without its epoch."""
+    """`since` without `epoch` gets a snapshot: revisions of different epochs do not compare."""
     hall = await make_hall(server)
     async with server.client() as client:
         for more in ({"since": 1}, {"since": 1, "epoch": None}, {"epoch": "x"}, {"since": None, "epoch": None}):
-            frame = await client.ask("hall.subscribe", {"id": hall.id, **more})
+            frame = await client.call("hall.subscribe", {"id": hall.id, **more})
             assert frame["status"] == "snapshot"
             assert "resumed" not in frame["data"]
 
 
 async def test_foreign_epoch_and_future_revision(server: RunningServer) -> None:
-    """An epoch that is not the hall's, or a revision that is still to come, gets a snapshot."""
+    """Another epoch or a future revision gets a snapshot."""
     hall = await make_hall(server)
     others: list[dict[str, Any]] = [{"since": 2}, {"since": 2**63 - 1}]
     others += [{"epoch": epoch} for epoch in ("", "another", "a\0b", "é" * 10_000)]
@@ -122,12 +122,12 @@ async def test_foreign_epoch_and_future_revision(server: RunningServer) -> None:
 
 
 async def test_since_that_is_no_revision(server: RunningServer) -> None:
-    """What cannot be a revision is a ValidationError."""
+    """A `since` that cannot be a revision is a ValidationError."""
     hall = await make_hall(server)
     others: list[Any] = [-1, 2**63, 1.5, "1", True, []]
     async with server.client() as client:
         for field, data in (*(("since", {"since": other, "epoch": "x"}) for other in others), ("epoch", {"epoch": 5})):
-            answer = await client.ask("hall.subscribe", {"id": hall.id, **data})
+            answer = await client.call("hall.subscribe", {"id": hall.id, **data})
             assert (answer["error"], answer["message"].partition(":")[0]) == ("ValidationError", field), data
 
 
@@ -145,7 +145,7 @@ async def test_since_that_is_no_revision(server: RunningServer) -> None:
     ids=lambda statement: statement[:40],
 )
 async def test_no_partial_catch_up(server: RunningServer, database_url: str, statement: str) -> None:
-    """Where the layout or the epoch changed, or a revision in between is not known any more, a snapshot comes."""
+    """A changed layout or epoch, or a pruned revision in between, gets a snapshot."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -161,7 +161,7 @@ async def test_no_partial_catch_up(server: RunningServer, database_url: str, sta
 
 @pytest.mark.usefixtures("short_history")
 async def test_more_than_memory_holds(server: RunningServer) -> None:
-    """What memory no longer has comes from the database."""
+    """Revisions beyond the history in memory come from the database."""
     hall = await make_hall(server, rows=2)
     async with server.client() as watcher, server.client() as client:
         witness, view = await open_view(watcher, hall.id), await open_view(client, hall.id)
@@ -171,7 +171,7 @@ async def test_more_than_memory_holds(server: RunningServer) -> None:
 
 
 async def test_channel_that_was_dropped(database_url: str) -> None:
-    """An idle channel's history is gone from memory, not from the database."""
+    """A resume after an idle channel was dropped is served from the database."""
     timing = Timing(idle_channel_s=0.0, evict_s=0.01)
     async with running_server(database_url, timing=timing) as server, server.client() as client:
         hall = await make_hall(server, rows=2)
@@ -182,7 +182,7 @@ async def test_channel_that_was_dropped(database_url: str) -> None:
 
 
 async def test_database_that_is_slow_to_answer(server: RunningServer) -> None:
-    """Revisions that come while a resume is being read follow it: none is lost, none comes twice."""
+    """Revisions published while a resume is read follow it, none lost and none repeated."""
     database_url, timing = server.settings.database_url or "", Timing(retry_s=0.05)
     hall = await make_hall(server, rows=2)
     async with server.client() as client, server.client() as late:

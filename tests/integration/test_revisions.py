@@ -1,4 +1,4 @@
-"""Revisions: what a subscription is sent loses nothing, repeats nothing and keeps the order."""
+"""Revisions: a subscription receives each exactly once and in order."""
 
 import pytest
 import structlog
@@ -18,7 +18,7 @@ async def set_seat(server: RunningServer, seat_id: int, status: str) -> None:
 
 
 async def unannounced_revision(server: RunningServer, hall: Hall, seat_id: int) -> None:
-    """A revision whose notification got lost: the trigger's work done by hand, but for the NOTIFY."""
+    """Commit a revision without its notification: the trigger's work, but for the NOTIFY."""
     await server.sql(
         f"""
         begin;
@@ -36,7 +36,7 @@ async def unannounced_revision(server: RunningServer, hall: Hall, seat_id: int) 
 
 
 async def test_every_change_is_the_next_revision(server: RunningServer) -> None:
-    """Seats, notes and layout count by whole numbers, one a statement; what changes nothing does not count."""
+    """Each statement that changes seats, notes or layout is one revision; one that changes nothing is none."""
     hall = await make_hall(server, rows=2)
     statements = [
         (f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}", 1),
@@ -71,7 +71,7 @@ async def test_500_seats_are_one_revision(server: RunningServer) -> None:
 
 
 async def test_joining_under_concurrent_writes(server: RunningServer) -> None:
-    """Whenever one joins, the snapshot and the updates after it lose nothing and repeat nothing."""
+    """A subscription at any time gets a snapshot and then each later revision exactly once."""
     hall = await make_hall(server, rows=4, places=10)
     done = trio.Event()
 
@@ -119,8 +119,8 @@ async def test_joining_under_concurrent_writes(server: RunningServer) -> None:
     assert len({view.rev for view in views}) == 1
 
 
-async def test_lost_notification_is_made_up_for(server: RunningServer) -> None:
-    """A gap between revisions is read from the database and sent as one update that says `from`."""
+async def test_lost_notification_is_repaired(server: RunningServer) -> None:
+    """A gap between revisions is read from the database and sent as one update with `from`."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -135,7 +135,7 @@ async def test_lost_notification_is_made_up_for(server: RunningServer) -> None:
 
 
 async def occupied(client: Client, eid: str) -> int:
-    """How many seats of the only hall are taken, by the next frame of a cinemas subscription."""
+    """The occupied seats of the only hall, from the next frame of a cinemas subscription."""
     data = (await client.of(eid))["data"]
     (cinema,) = data if isinstance(data, list) else [data]
     count: int = cinema["halls"][0]["seats_count"]["OCCUPIED"]
@@ -150,7 +150,7 @@ FORGED = (
 
 
 async def test_forged_notifications(database_url: str) -> None:
-    """Whatever a role with a database login notifies, the server goes on, for halls and for cinemas."""
+    """Forged notifications by any database role do not stop later updates, for halls and cinemas."""
     async with running_server(database_url, timing=Timing(retry_s=0.02, gather_s=0.02)) as server:
         hall = await make_hall(server)
         with structlog.testing.capture_logs() as logs:
@@ -159,12 +159,12 @@ async def test_forged_notifications(database_url: str) -> None:
 
 
 async def notify_each(server: RunningServer, hall: Hall) -> None:
-    """After each forged notification a real change has to arrive as ever."""
+    """Notify each payload; a real change after it has to arrive."""
     async with server.client() as client:
         view = await open_view(client, hall.id)
         for number, payload in enumerate(FORGED):
             taken = 1 - number % 2
-            await client.ask("cinemas.subscribe", eid=f"c{number}")
+            await client.call("cinemas.subscribe", eid=f"c{number}")
             await server.sql(f"notify seatsync, '{payload}'")
             await set_seat(server, hall.seats[0], ("VACANT", "OCCUPIED")[taken])
             await view.reach(number + 2)
@@ -211,7 +211,7 @@ async def test_seat_that_moves_between_halls(server: RunningServer) -> None:
 
 
 async def test_new_epoch_is_a_new_snapshot(server: RunningServer) -> None:
-    """A renewed epoch is told by a snapshot that carries it, and revisions go on from there."""
+    """A renewed epoch is sent as a snapshot, and revisions continue from it."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -230,7 +230,7 @@ async def test_new_epoch_is_a_new_snapshot(server: RunningServer) -> None:
     "statement", ["delete from hall where id = {0.id}", "delete from cinema where id = {0.cinema_id}"]
 )
 async def test_deleted_hall_ends_the_subscription(server: RunningServer, statement: str) -> None:
-    """A deleted hall ends every subscription to it with HallNotFound under its eid; then it does not exist any more."""
+    """A deleted hall ends every subscription to it with HallNotFound under its eid, and requests with HallNotFound."""
     hall = await make_hall(server)
     async with server.client() as one, server.client() as two:
         for client in (one, two):
@@ -239,13 +239,13 @@ async def test_deleted_hall_ends_the_subscription(server: RunningServer, stateme
         for client in (one, two):
             frame = await client.of("h")
             assert (frame["type"], frame["status"], frame["error"]) == ("hall.subscribe", "error", "HallNotFound")
-            assert (await client.ask("hall.unsubscribe", {"sub_eid": "h"}))["error"] == "SubscriptionNotFound"
-            assert (await client.ask("hall.subscribe", {"id": hall.id}, eid="h"))["error"] == "HallNotFound"
-            assert (await client.ask("hall.get", {"id": hall.id}))["error"] == "HallNotFound"
+            assert (await client.call("hall.unsubscribe", {"sub_eid": "h"}))["error"] == "SubscriptionNotFound"
+            assert (await client.call("hall.subscribe", {"id": hall.id}, eid="h"))["error"] == "HallNotFound"
+            assert (await client.call("hall.get", {"id": hall.id}))["error"] == "HallNotFound"
             assert client.unread == []
 
 
-async def test_hall_that_comes_back_under_its_old_id(server: RunningServer) -> None:
+async def test_hall_restored_under_its_old_id(server: RunningServer) -> None:
     """A hall restored under the id of a deleted one is another hall: another epoch, its own revisions."""
     hall = await make_hall(server)
     async with server.client() as client:
@@ -264,7 +264,7 @@ async def test_hall_that_comes_back_under_its_old_id(server: RunningServer) -> N
 
 
 async def test_reader_in_between(server: RunningServer) -> None:
-    """hall.get is never older than what a subscription was sent before."""
+    """hall.get is never older than a frame sent to a subscription before it."""
     hall = await make_hall(server)
     async with server.client() as watcher, server.client() as reader:
         view = await open_view(watcher, hall.id)

@@ -1,4 +1,4 @@
-"""Connections that the server ends: when it stops, meets a fault of its own, or is full."""
+"""Closes by the server: at its stop, after an internal fault, and at capacity."""
 
 import json
 
@@ -16,13 +16,13 @@ from tests.support.waiting import eventually
 
 
 async def answers(raw: RawSocket) -> None:
-    """The connection lives."""
+    """The connection still answers."""
     await raw.send_frame(TEXT, b"1")
     assert await raw.receive_text() == "1"
 
 
 async def test_ping_after_the_servers_close(server: RunningServer) -> None:
-    """A client may still send pings and messages until it has seen the server's close: they do no harm."""
+    """Pings and messages that cross the server's close are ignored."""
     with structlog.testing.capture_logs() as logs:
         async with raw_websocket(server.ws_port) as raw:
             server.stop.set()
@@ -37,7 +37,7 @@ async def test_ping_after_the_servers_close(server: RunningServer) -> None:
 
 
 async def test_stop_closes_with_advice(server: RunningServer) -> None:
-    """A server that stops closes every connection with 1001 and says over how long to spread the return."""
+    """A stopping server closes every connection with 1001 and a range of reconnect delays."""
     async with server.client() as one, server.client() as two:
         server.stop.set()
         for client in (one, two):
@@ -48,8 +48,8 @@ async def test_stop_closes_with_advice(server: RunningServer) -> None:
             assert 0 == start < end
 
 
-async def test_stop_answers_what_was_asked(server: RunningServer) -> None:
-    """A server that stops answers the writes under way before it closes."""
+async def test_stop_answers_requests_in_flight(server: RunningServer) -> None:
+    """A stopping server answers the writes in flight before it closes."""
     hall = await make_hall(server)
     async with server.client(await server.token("anna")) as anna:
         async with held(server, f"update seat set status = 'OCCUPIED' where id = {hall.seats[3]}"):
@@ -62,7 +62,7 @@ async def test_stop_answers_what_was_asked(server: RunningServer) -> None:
 
 
 async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug behind a method is an InternalServerError that gives nothing away; the connection lives."""
+    """A bug in a method is an InternalServerError without details; the connection stays open."""
 
     async def broken(_: CinemaStore) -> Json:
         raise RuntimeError("a secret of the inside")
@@ -71,7 +71,7 @@ async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.Monk
     with structlog.testing.capture_logs() as logs:
         async with server.client() as client:
             for method in ("cinemas.get_cinemas", "cinemas.subscribe"):
-                answer = await client.ask(method, eid="e")
+                answer = await client.call(method, eid="e")
                 assert answer["error"] == "InternalServerError"
                 assert "secret" not in json.dumps(answer)
             await client.heartbeat()
@@ -79,7 +79,7 @@ async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.Monk
 
 
 async def test_fault_of_a_connection(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug in the connection itself closes it with 1011, and no other."""
+    """A bug in a connection closes that connection alone with 1011."""
 
     def broken(_: str) -> protocol.Request:
         raise RuntimeError("a secret of the inside")
@@ -95,7 +95,7 @@ async def test_fault_of_a_connection(server: RunningServer, monkeypatch: pytest.
 
 
 async def test_no_room_for_another_connection(database_url: str) -> None:
-    """Beyond MAX_CONNECTIONS a connection is closed with 1013 and advice; a place that is free is given again."""
+    """Beyond MAX_CONNECTIONS a connection is closed with 1013 and advice, until another has ended."""
     async with running_server(database_url, MAX_CONNECTIONS="1") as server:
         async with raw_websocket(server.ws_port) as first:
             async with raw_websocket(server.ws_port) as second:

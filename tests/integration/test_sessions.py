@@ -31,14 +31,14 @@ def user(name: str, role: str = "operator") -> dict[str, str]:
 
 
 async def short_lived_token(server: RunningServer, name: str, seconds: float) -> str:
-    """A token of that user which expires so soon; its session does not."""
+    """A token of that user which expires after that time; its session does not."""
     await server.token(name)
     (row,) = await server.rows("select id, user_id from session order by created_at desc limit 1")
     return Tokens(SECRET).issue(row["user_id"], row["id"], time.time() + seconds)
 
 
-async def test_handshake_says_who_it_is(server: RunningServer) -> None:
-    """A good token makes the connection that user: as a bearer, as a cookie, and the bearer before the cookie."""
+async def test_handshake_authenticates_by_its_token(server: RunningServer) -> None:
+    """A valid token authenticates the connection: as a bearer or a cookie; the bearer takes precedence."""
     anna, bert = await server.token("anna"), await server.token("bert", "viewer")
     for headers, state in (
         ([(b"Authorization", f"Bearer {anna}")], user("anna")),
@@ -53,7 +53,7 @@ async def test_handshake_says_who_it_is(server: RunningServer) -> None:
 
 
 async def test_bad_token_is_a_guest(server: RunningServer) -> None:
-    """Garbage, a forgery, an expired token, one whose session is gone: a guest, and never a refusal."""
+    """A garbled, forged or expired token, or one of an ended session, makes a guest and is not refused."""
     good, expired = await server.token("anna"), await short_lived_token(server, "anna", -1)
     gone = await server.token("anna")
     await server.sql("delete from session where created_at = (select max(created_at) from session)")
@@ -71,7 +71,7 @@ async def test_bad_token_is_a_guest(server: RunningServer) -> None:
 
 
 async def test_handshake_makes_a_visitor(server: RunningServer) -> None:
-    """A handshake without a valid visitor cookie sets one, http-only and for this site; a valid one is kept."""
+    """A handshake without a valid visitor cookie sets one, HttpOnly and SameSite; a valid one is kept."""
     async with raw_websocket(server.ws_port) as raw:
         cookie = raw.header("set-cookie") or ""
     parts = {part.strip() for part in cookie.split(";")}
@@ -86,18 +86,18 @@ async def test_handshake_makes_a_visitor(server: RunningServer) -> None:
 
 
 async def test_revoked_session_is_closed_in_two_seconds(server: RunningServer) -> None:
-    """A deleted session's sockets write nothing from then on, are notified, and are closed with 4001 within 2 s."""
+    """A deleted session's sockets lose their rights at once, are notified, and are closed with 4001 within 2 s."""
     assert Timing().revoked_wait_s + Timing().login_close_s <= 1.5  # half a second is left for the notification
     hall = await make_hall(server)
     data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await server.token("anna")) as anna, server.client(await server.token("bert")) as bert:
-        await anna.ask("user.subscribe", eid="u")
+        await anna.call("user.subscribe", eid="u")
         await server.sql("delete from session where user_id = (select id from app_user where username = 'anna')")
-        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
-        assert (await anna.ask("hall.get", {"id": hall.id}))["error"] is None
+        assert (await anna.call("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.call("hall.get", {"id": hall.id}))["error"] is None
         assert await anna.update("u") == GUEST
         assert await anna.data("user.status") == GUEST
-        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.call("hall.update_seat_status", data))["error"] == "SessionExpired"
         assert (await anna.closed())[0] == REVOKED
         assert await status_of(server, hall.seats[0]) == "VACANT"
         await bert.data("hall.update_seat_status", data)
@@ -116,19 +116,19 @@ async def test_revoked_session_is_closed_in_two_seconds(server: RunningServer) -
     ],
 )
 async def test_every_way_to_revoke(server: RunningServer, statement: str) -> None:
-    """However a session ends in the database, by its own row, its user's role or its user: its sockets are closed."""
+    """A session ended by its own row, its user's role or its user's deletion has its sockets closed."""
     hall = await make_hall(server)
     data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await server.token("anna")) as anna, server.client() as guest:
         await server.sql(statement)
-        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.call("hall.update_seat_status", data))["error"] == "SessionExpired"
         assert (await anna.closed())[0] == REVOKED
         await guest.heartbeat()
 
 
 @quick
 async def test_only_the_sockets_of_that_session(server: RunningServer) -> None:
-    """Another session of the same user lives on."""
+    """Another session of the same user keeps its sockets."""
     one, two = await server.token("anna"), await server.token("anna")
     async with server.client(one) as first, server.client(one) as also_first, server.client(two) as second:
         await server.sql("delete from session where created_at = (select min(created_at) from session)")
@@ -139,7 +139,7 @@ async def test_only_the_sockets_of_that_session(server: RunningServer) -> None:
 
 @quick
 async def test_logout_over_websocket(server: RunningServer) -> None:
-    """user.logout on a socket revokes its session: its sockets are closed, and the token is worth nothing."""
+    """user.logout on a socket revokes its session: its sockets are closed, and its token is invalid."""
     token = await server.token("anna")
     async with server.client(token) as one, server.client(token) as two:
         assert await one.data("user.logout") == {"success": True}
@@ -152,14 +152,14 @@ async def test_logout_over_websocket(server: RunningServer) -> None:
 
 @quick
 async def test_token_that_expires_on_an_open_socket(server: RunningServer) -> None:
-    """A token's expiry ends an open socket like a revoked session: no more writes, an update, and 4001."""
+    """A token's expiry ends an open socket like a revocation: no more writes, an update, and 4001."""
     hall = await make_hall(server)
     data = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await short_lived_token(server, "anna", 1.2)) as anna:
-        await anna.ask("user.subscribe", eid="u")
+        await anna.call("user.subscribe", eid="u")
         await anna.data("hall.update_seat_status", data)
         assert await anna.update("u") == GUEST
-        assert (await anna.ask("hall.update_seat_status", data))["error"] == "SessionExpired"
+        assert (await anna.call("hall.update_seat_status", data))["error"] == "SessionExpired"
         assert (await anna.closed())[0] == REVOKED
 
 
@@ -167,13 +167,13 @@ async def expect_unavailable(client: Client, hall_id: int, seat_id: int) -> None
     """Requests that depend on the user end in ServiceUnavailable."""
     write = {"hall_id": hall_id, "seat_id": seat_id, "status": "OCCUPIED"}
     for method, data in (("user.status", {}), ("user.subscribe", {}), ("hall.update_seat_status", write)):
-        answer = await client.ask(method, data)
+        answer = await client.call(method, data)
         assert answer["error"] == "ServiceUnavailable", method
         assert answer["retry_after"] > 0
 
 
 async def test_handshake_while_the_database_is_away(database_url: str) -> None:
-    """The connection is accepted, what depends on who it is has to wait, and then it is that user in every respect."""
+    """The connection is accepted; requests that depend on its user fail until the database is back."""
     async with (
         proxy_to(database_url) as proxy,
         running_server(proxy.url, timing=QUICK, LISTEN_URL=database_url) as server,
@@ -198,14 +198,14 @@ async def test_database_that_ends_every_connection(server: RunningServer) -> Non
     hall = await make_hall(server)
     write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
     async with server.client(await server.token("anna")) as anna:
-        await anna.ask("hall.subscribe", {"id": hall.id}, eid="h")
+        await anna.call("hall.subscribe", {"id": hall.id}, eid="h")
         await server.sql(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where application_name like 'seatsync%' and datname = current_database() and pid <> pg_backend_pid()"
         )
 
         async def is_written() -> bool:
-            return (await anna.ask("hall.update_seat_status", write))["error"] is None
+            return (await anna.call("hall.update_seat_status", write))["error"] is None
 
         await eventually(is_written)
         assert (await anna.update("h"))["rev"] == 2
@@ -213,7 +213,7 @@ async def test_database_that_ends_every_connection(server: RunningServer) -> Non
 
 
 async def test_database_that_takes_no_connections(server: RunningServer, database_server: DatabaseServer) -> None:
-    """A database that refuses new connections, for whatever reason, is one that is away."""
+    """A database that refuses new connections for any reason counts as unavailable."""
     hall = await make_hall(server)
     name = await server.value("select current_database()")
     refuse = f"alter database {name} with allow_connections false"
@@ -222,13 +222,13 @@ async def test_database_that_takes_no_connections(server: RunningServer, databas
         for statement in (refuse, end):
             await trio.to_thread.run_sync(execute, database_server.dsn, statement)
         await metric_is(server.port, "feed_live", 0)
-        assert (await client.ask("hall.get", {"id": hall.id}))["error"] == "ServiceUnavailable"
+        assert (await client.call("hall.get", {"id": hall.id}))["error"] == "ServiceUnavailable"
         await trio.to_thread.run_sync(execute, database_server.dsn, refuse.replace("false", "true"))
         assert (await client.data("hall.get", {"id": hall.id}))["rev"] == 1
 
 
 async def test_database_away_on_an_open_socket(database_url: str) -> None:
-    """Reads and writes end in ServiceUnavailable while the database is away, the connection lives, and all goes on."""
+    """Reads and writes end in ServiceUnavailable while the database is away; the connection stays open and recovers."""
     async with proxy_to(database_url) as proxy, running_server(proxy.url, LISTEN_URL=database_url) as server:
         hall = await make_hall(server)
         write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
@@ -242,10 +242,10 @@ async def test_database_away_on_an_open_socket(database_url: str) -> None:
                 ("cinemas.subscribe", {}),
                 ("hall.update_seat_status", write),
             ):
-                assert (await anna.ask(method, data, eid="e"))["error"] == "ServiceUnavailable", method
+                assert (await anna.call(method, data, eid="e"))["error"] == "ServiceUnavailable", method
             assert (await browser.post("hall.get", id=hall.id)).status == 503
             proxy.restore()
             for method in ("hall.subscribe", "cinemas.subscribe"):
-                assert (await anna.ask(method, {"id": hall.id}, eid="e"))["status"] == "snapshot"
+                assert (await anna.call(method, {"id": hall.id}, eid="e"))["status"] == "snapshot"
             await anna.data("hall.update_seat_status", write)
             assert (await anna.update("e"))["id"] == hall.id

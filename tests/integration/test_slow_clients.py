@@ -1,4 +1,4 @@
-"""Clients that do not take what they are sent: bounded, merged, and closed in the end."""
+"""Slow clients: bounded memory, coalesced updates, and a close in the end."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.support.waiting import eventually, metric, metric_is
 SMALL_BYTES = 4096
 
 
-async def ask(raw: RawSocket, type_: str, data: Any = None, eid: str = "h") -> Any:
+async def request(raw: RawSocket, type_: str, data: Any = None, eid: str = "h") -> Any:
     """Send a request and read its answer, which is the next frame."""
     await raw.send_frame(TEXT, json.dumps({"type": type_, "data": data, "eid": eid}).encode())
     return json.loads(await raw.receive_text())
@@ -36,7 +36,7 @@ async def slow_client(server: RunningServer) -> AsyncIterator[RawSocket]:
 
 
 async def repaint(server: RunningServer, hall: Hall, times: int) -> None:
-    """Change all seats of the hall that often: as many revisions, each too big to be overlooked."""
+    """Change all seats of the hall that often: as many revisions, each large."""
     for _ in range(times):
         await server.sql(
             f"update seat set status = case when status = 'VACANT' then 'OCCUPIED'::seat_status else 'VACANT' end"
@@ -56,7 +56,7 @@ async def flip(server: RunningServer, hall: Hall, times: int) -> int:
 
 
 async def fall_behind(server: RunningServer, hall: Hall, quick: View | None = None) -> None:
-    """Change the hall until the server counts a client that does not keep up; ``quick`` does."""
+    """Change the hall until the server counts a slow client; ``quick`` keeps up."""
     while await metric(server.port, "clients_behind") == 0:
         await repaint(server, hall, 1)
         if quick is not None:
@@ -65,11 +65,11 @@ async def fall_behind(server: RunningServer, hall: Hall, quick: View | None = No
 
 async def watch(raw: RawSocket, hall: Hall) -> View:
     """Subscribe to the hall under the eid ``h``."""
-    return View((await ask(raw, "hall.subscribe", {"id": hall.id}))["data"])
+    return View((await request(raw, "hall.subscribe", {"id": hall.id}))["data"])
 
 
 async def frame_of(raw: RawSocket, eid: str) -> Frame:
-    """The next frame under that eid; others are passed over."""
+    """The next frame under that eid; others are skipped."""
     while True:
         received: Frame = json.loads(await raw.receive_text())
         if received["eid"] == eid:
@@ -86,7 +86,7 @@ async def catch_up(raw: RawSocket, view: View, rev: int) -> Frame:
 
 
 async def test_merged_catch_up(server: RunningServer) -> None:
-    """A client that fell behind gets, once it reads again, all that it missed as one update; others missed nothing."""
+    """A client that fell behind gets its missed revisions as one update when it reads again; others get each."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         slow, quick = await watch(raw, hall), await open_view(other, hall.id)
@@ -104,7 +104,7 @@ async def test_merged_catch_up(server: RunningServer) -> None:
 
 
 async def test_memory_is_bounded(server: RunningServer) -> None:
-    """Nothing more is kept for a client that is behind, however much happens."""
+    """A client that is behind takes no further memory, however many revisions follow."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         await watch(raw, hall)
@@ -118,7 +118,7 @@ async def test_memory_is_bounded(server: RunningServer) -> None:
 
 @pytest.mark.usefixtures("short_history")
 async def test_snapshot_for_a_client_that_missed_too_much(server: RunningServer) -> None:
-    """A client that missed more than the server remembers gets a snapshot, and updates from there."""
+    """A client that missed more than the history holds gets a snapshot, and then updates."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         slow, quick = await watch(raw, hall), await open_view(other, hall.id)
@@ -133,8 +133,8 @@ async def test_snapshot_for_a_client_that_missed_too_much(server: RunningServer)
 
 
 @pytest.mark.parametrize("statement", ["update hall set epoch = default", "update seat set rotation = 1 where row = 1"])
-async def test_new_layout_for_who_is_behind(server: RunningServer, statement: str) -> None:
-    """A layout or an epoch that changed meanwhile reaches a client that was behind as a snapshot."""
+async def test_new_layout_for_a_slow_client(server: RunningServer, statement: str) -> None:
+    """A changed layout or epoch reaches a slow client as a snapshot."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         slow, quick = await watch(raw, hall), await open_view(other, hall.id)
@@ -148,8 +148,8 @@ async def test_new_layout_for_who_is_behind(server: RunningServer, statement: st
         await slow.is_true(server)
 
 
-async def test_deleted_hall_for_who_is_behind(server: RunningServer) -> None:
-    """A client that was behind is notified that its hall is gone."""
+async def test_deleted_hall_for_a_slow_client(server: RunningServer) -> None:
+    """A slow client is notified that its hall is deleted."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         await watch(raw, hall)
@@ -161,13 +161,13 @@ async def test_deleted_hall_for_who_is_behind(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("removed", [False, True])
-async def test_list_for_who_is_behind(server: RunningServer, removed: bool) -> None:
-    """The list of cinemas reaches a client that was behind as updates; as a snapshot if something was removed."""
+async def test_list_for_a_slow_client(server: RunningServer, removed: bool) -> None:
+    """The list of cinemas reaches a slow client as updates, and as a snapshot after a removal."""
     hall, other_hall = await make_hall(server, rows=10, places=50), await make_hall(server, name="Other")
     async with slow_client(server) as raw, server.client() as other:
         await watch(raw, hall)
-        assert (await ask(raw, "cinemas.subscribe", eid="c"))["status"] == "snapshot"
-        await other.ask("cinemas.subscribe", eid="c")
+        assert (await request(raw, "cinemas.subscribe", eid="c"))["status"] == "snapshot"
+        await other.call("cinemas.subscribe", eid="c")
         await fall_behind(server, hall)
         await server.sql(f"update seat set status = 'RESERVED' where id = {other_hall.seats[0]}")
         while (await other.update("c"))["halls"][0]["id"] != other_hall.id:
@@ -186,8 +186,8 @@ async def test_list_for_who_is_behind(server: RunningServer, removed: bool) -> N
         assert [len(cinema["halls"]) for cinema in received["data"]] == [1, 0]
 
 
-async def test_answers_wait_for_the_client_too(server: RunningServer) -> None:
-    """A client that sends requests and does not read is not read any further; all answers come in the end, in order."""
+async def test_unread_answers_stop_the_reading(server: RunningServer) -> None:
+    """A client that does not read its answers is not read any further; all answers arrive in the end, in order."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other, trio.open_nursery() as nursery:
         requests = [json.dumps({"type": "hall.get", "data": {"id": hall.id}, "eid": n}).encode() for n in range(100)]
@@ -201,7 +201,7 @@ async def test_answers_wait_for_the_client_too(server: RunningServer) -> None:
 
 
 async def test_flood_of_pings(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that pings and reads nothing is not read any further either; every ping is answered in the end."""
+    """A client that pings without reading is not read any further; every ping is answered in the end."""
     push, most = Stream.push, 0
 
     def watched(stream: Stream, data: bytes) -> bool:
@@ -230,7 +230,7 @@ quick = pytest.mark.parametrize("timing", [QUICK], ids=[""])
 
 @quick
 async def test_too_slow_even_for_merged_updates(server: RunningServer) -> None:
-    """A client that goes on taking nothing is closed with 4008, which reaches it if it reads at last."""
+    """A client that does not read for too long is closed with 4008; the close frame arrives if it reads again."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw, server.client() as other:
         await watch(raw, hall)
@@ -245,7 +245,7 @@ async def test_too_slow_even_for_merged_updates(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("timing", [evolve(QUICK, close_s=0.1)], ids=[""])
 async def test_client_that_never_reads_again(server: RunningServer) -> None:
-    """One that does not even take its close is dropped, and nothing of it stays."""
+    """A client that does not read its close frame is dropped without a leak."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         await watch(raw, hall)
@@ -255,8 +255,8 @@ async def test_client_that_never_reads_again(server: RunningServer) -> None:
 
 
 @quick
-async def test_asking_without_reading_is_too_slow_too(server: RunningServer) -> None:
-    """Also a client without subscriptions that requests more than it reads is closed with 4008."""
+async def test_client_without_subscriptions_can_be_too_slow(server: RunningServer) -> None:
+    """A client without subscriptions that does not read its answers is closed with 4008."""
     hall = await make_hall(server, rows=10, places=50)
     async with slow_client(server) as raw:
         request = json.dumps({"type": "hall.get", "data": {"id": hall.id}}).encode()

@@ -17,7 +17,7 @@ CHANGES = load("hall")["changes"].sql
 
 
 def test_a_second_session_counts_what_the_first_has_changed(world: World, hall: int) -> None:
-    """It waits for the hall and only then counts: the second revision has both changes in it."""
+    """A second session waits for the hall's lock and then counts: its revision includes both changes."""
     first, second, *_ = world.seats(hall)
     other = world.session()
     world.do("begin")
@@ -57,7 +57,7 @@ def test_a_held_lock_fails_the_call_in_time(world: World, hall: int, alice: User
 
 
 def test_a_change_is_judged_after_the_wait(world: World, hall: int, alice: User) -> None:
-    """The status that counts is the one another session has just committed, not the one of before the wait."""
+    """A change is checked against the status committed during its wait, not the one before it."""
     seat = world.seats(hall)[0]
     other = world.session()
     world.do("begin")
@@ -70,7 +70,7 @@ def test_a_change_is_judged_after_the_wait(world: World, hall: int, alice: User)
 
 
 def test_a_revocation_waits_for_the_write(world: World, hall: int, alice: User) -> None:
-    """No write of a session commits after the session's end has."""
+    """No write of a session commits after the session's revocation."""
     other = world.session()
     world.do("begin")
     assert write_seat(world, alice, hall, world.seats(hall)[0], "OCCUPIED").code is None
@@ -82,7 +82,7 @@ def test_a_revocation_waits_for_the_write(world: World, hall: int, alice: User) 
 
 
 def test_a_write_waits_for_the_revocation(world: World, hall: int, alice: User) -> None:
-    """One that is under way decides: committed, the write is refused."""
+    """A write waits for a revocation in progress and is refused if that commits."""
     other = world.session()
     world.do("begin")
     world.do("delete from session")
@@ -104,7 +104,7 @@ def test_repeatable_read_fails_beside_other_writers(world: World, hall: int) -> 
 
 
 def test_a_snapshot_is_one_moment(world: World, hall: int) -> None:
-    """Its rev and its seats belong together, however busy the hall is."""
+    """A snapshot's rev and seats are of one moment, however busy the hall is."""
     seats = world.seats(hall)
 
     async def scenario() -> None:
@@ -151,7 +151,7 @@ async def serve(dsn: str, user: User, halls: dict[int, list[int]], choose: rando
 
 
 async def maintain(dsn: str, halls: dict[int, list[int]], choose: random.Random) -> None:
-    """A person in psql: two rows of two halls in one statement."""
+    """A maintainer in psql: two rows of two halls in one statement."""
     connection = await asyncpg.connect(dsn)
     for _ in range(40):
         await retried(

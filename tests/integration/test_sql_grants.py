@@ -27,7 +27,7 @@ def usher(world: World) -> Iterator[Session]:
 
 
 def test_an_usher_may_change_seats(world: World, hall: int, usher: Session) -> None:
-    """The triggers act with the rights of the owner: revision, history and announcement are made as for anybody."""
+    """The triggers act with the rights of the owner: revision, history and notification are as for any role."""
     usher.do("update seat set status = 'MAINTENANCE', note = 'Spring' where hall_id = $1", hall)
     (update,) = updates(world.notifications())
     assert update["rev"] == world.rev(hall) == 2
@@ -53,14 +53,14 @@ def test_an_usher_may_change_seats(world: World, hall: int, usher: Session) -> N
     ],
 )
 def test_an_usher_may_do_nothing_else(world: World, hall: int, usher: Session, statement: str) -> None:
-    """Neither directly nor through the functions of the schema."""
+    """Other changes are refused, directly and through the functions of the schema."""
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         usher.do(statement)
     assert world.rev(hall) == 1
 
 
-def test_a_schema_of_the_usher_misleads_nobody(world: World, hall: int, usher: Session) -> None:
-    """Tables of the same names earlier in the caller's search path are not what the triggers use."""
+def test_a_schema_of_the_usher_is_not_searched(world: World, hall: int, usher: Session) -> None:
+    """Triggers do not use tables of the same names earlier in the caller's search path."""
     usher.do("create temporary table hall (id bigint, rev bigint)")
     usher.do("create temporary table seat_event (hall_id bigint)")
     usher.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)

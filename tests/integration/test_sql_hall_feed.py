@@ -16,8 +16,8 @@ def cinema(world: World, hall: int) -> int:
 @pytest.mark.parametrize(
     "change", ["update hall set name = 'Blue Hall'", "update hall set rows = 7", "update hall set places = 8"]
 )
-def test_a_changed_hall_is_news_for_its_cinema(world: World, hall: int, cinema: int, change: str) -> None:
-    """Its name and size are in the hall and in the list of cinemas: a revision, and an update of the cinema."""
+def test_a_changed_hall_updates_its_cinema(world: World, hall: int, cinema: int, change: str) -> None:
+    """A hall's name and size are in the hall and in the list: a revision, and an update of the cinema."""
     before = world.rev(hall)
     world.do(change)
     assert world.notifications() == [f"hall {hall} {before + 1} layout", f"cinema {cinema}"]
@@ -26,7 +26,7 @@ def test_a_changed_hall_is_news_for_its_cinema(world: World, hall: int, cinema: 
 
 
 def test_a_hall_moved_to_another_cinema(world: World, hall: int) -> None:
-    """One cinema has lost a hall: the list is to be fetched."""
+    """A hall that moves leaves one cinema: servers fetch the list anew."""
     before = world.rev(hall)
     other = world.cinema("Lumen")
     world.notifications()
@@ -35,7 +35,7 @@ def test_a_hall_moved_to_another_cinema(world: World, hall: int) -> None:
 
 
 def test_a_renewed_epoch_makes_clients_begin_anew(world: World, hall: int) -> None:
-    """It is what to do after restoring a dump."""
+    """A renewed epoch, as after restoring a dump, is announced as a new layout."""
     before = world.row("select rev, epoch from hall")
     world.do("update hall set epoch = default")
     after = world.row("select rev, epoch from hall")
@@ -45,7 +45,7 @@ def test_a_renewed_epoch_makes_clients_begin_anew(world: World, hall: int) -> No
 
 
 def test_an_update_of_a_hall_that_changes_nothing(world: World, hall: int) -> None:
-    """No revision and no announcement."""
+    """An update without a change makes no revision and no notification."""
     before = world.rev(hall)
     world.do("update hall set name = name, rows = rows, rev = rev")
     assert world.rev(hall) == before
@@ -57,21 +57,21 @@ def test_an_update_of_a_hall_that_changes_nothing(world: World, hall: int) -> No
     ["update hall set rev = 0", "update hall set rev = rev + 5", "update hall set rev = rev + 1, name = 'Blue Hall'"],
 )
 def test_rev_is_not_for_sql_to_set(world: World, hall: int, change: str) -> None:
-    """Lowered or skipped, clients would take an old revision for a new one, or wait for one that never comes."""
+    """Plain SQL cannot change rev: lowered or skipped, it would break the order for clients."""
     before = world.rev(hall)
     with pytest.raises(asyncpg.RestrictViolationError, match=r"hall\.rev is kept by triggers"):
         world.do(change)
     assert world.rev(hall) == before
 
 
-def test_an_added_hall_is_news_for_its_cinema(world: World, cinema: int) -> None:
+def test_an_added_hall_updates_its_cinema(world: World, cinema: int) -> None:
     """The cinema has an update; the hall has no subscribers yet."""
     world.do("insert into hall (cinema_id, name, rows, places) values ($1, 'New', 1, 1)", cinema)
     assert world.notifications() == [f"cinema {cinema}"]
 
 
 def test_a_deleted_hall_takes_everything_along(world: World, hall: int) -> None:
-    """Seats and history go; servers hear of the hall and of the list, and of no layout of what is not there."""
+    """Seats and history are deleted; servers are notified of the hall and the list, and of no new layout."""
     world.do("update seat set status = 'OCCUPIED'")
     world.notifications()
     world.do("delete from hall where id = $1", hall)
@@ -135,8 +135,8 @@ def test_an_added_or_removed_cinema_changes_the_list(world: World, hall: int) ->
     assert world.notifications() == []
 
 
-def test_what_was_done_with_triggers_disabled(world: World, hall: int) -> None:
-    """It is not announced until the epoch of the halls concerned is renewed."""
+def test_changes_with_triggers_disabled(world: World, hall: int) -> None:
+    """Changes with triggers disabled are announced when the epoch of the halls is renewed."""
     before = world.rev(hall)
     world.do("alter table seat disable trigger user")
     world.do("update seat set status = 'OCCUPIED'")

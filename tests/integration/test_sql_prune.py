@@ -24,14 +24,14 @@ def hall(world: World) -> int:
 
 
 def resumable(world: World, hall: int, since: int) -> bool:
-    """Whether everything after a revision is still known."""
+    """Whether the history after a revision is complete."""
     epoch = world.value("select wire_epoch(epoch) from hall where id = $1", hall)
     whole: bool = world.row(HALL["changes"].sql, hall, since, epoch)["whole"]
     return whole
 
 
 def test_old_events_go_in_whole_revisions(world: World, hall: int) -> None:
-    """A revision of which one event is old goes wholly, so that no resume takes a part of it for the whole."""
+    """A revision with an old event is removed as a whole, so that no resume gets a part of it."""
     world.do("update seat_event set at = now() - interval '31 days' where rev = 1 or rev = 2 and seat_id = 1")
     assert world.value(EVENTS, 30, 1000) == 7
     assert world.values("select distinct rev from seat_event order by rev") == [3, 4, 5]
@@ -40,7 +40,7 @@ def test_old_events_go_in_whole_revisions(world: World, hall: int) -> None:
 
 
 def test_events_go_in_batches(world: World, hall: int) -> None:
-    """Each call removes about the number it was given, until nothing is left to remove."""
+    """Each call removes about the given number, until nothing old is left."""
     world.do("update seat_event set at = now() - interval '31 days'")
     removed = []
     while count := world.value(EVENTS, 30, 4):
@@ -51,7 +51,7 @@ def test_events_go_in_batches(world: World, hall: int) -> None:
 
 
 def test_old_keys_go(world: World, hall: int) -> None:
-    """Ten minutes after their first use."""
+    """Keys are removed ten minutes after their first use."""
     alice = world.user("alice")
     for _ in range(3):
         write(world, Request(alice, hall, [Item(world.seats(hall)[0], "VACANT")], uuid4()))
@@ -62,7 +62,7 @@ def test_old_keys_go(world: World, hall: int) -> None:
 
 @pytest.mark.parametrize(("query", "args"), [(KEYS, [1000]), (EVENTS, [30, 1000])])
 def test_one_server_prunes_at_a_time(world: World, hall: int, query: str, args: list[int]) -> None:
-    """While one is at it, another finds nothing to do and does not wait."""
+    """While one server prunes, another returns at once without removing anything."""
     world.do("insert into write_key (user_id, key, digest, created_at) values (1, gen_random_uuid(), '', '2001-01-01')")
     world.do("update seat_event set at = '2001-01-01'")
     other = world.session()

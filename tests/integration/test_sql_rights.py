@@ -1,4 +1,4 @@
-"""The server needs the rights of its database's owner and no more, for where PostgreSQL is rented no more are given."""
+"""The server needs the rights of its database's owner and no more: managed PostgreSQL gives no superuser."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Changing seats by SQL: the revision, the history, the announcement, and the columns that keep themselves."""
+"""Changing seats by SQL: the revision, the history, the notification, and the maintained columns."""
 
 import asyncpg
 import pytest
@@ -27,7 +27,7 @@ def test_a_changed_status_is_one_revision_with_its_seats(world: World, hall: int
 
 
 def test_only_the_types_of_changed_seats_are_counted(world: World, hall: int) -> None:
-    """An update carries the counts of the types it touched, and of no others."""
+    """An update has the counts of the changed seats' types, and of no others."""
     seats = world.seats(hall)
     vip = world.seat_type("VIP")
     world.value("update seat set seat_type_id = $1 where id = $2", vip, seats[0])
@@ -102,7 +102,7 @@ def test_a_changed_layout_is_a_revision_without_data(world: World, hall: int, ch
 
 
 def test_status_and_layout_in_one_statement(world: World, hall: int) -> None:
-    """It is one revision: a layout to clients, and both in the history."""
+    """Status and layout in one statement are one revision: a layout to clients, both in the history."""
     seat = world.seats(hall)[0]
     before = world.rev(hall)
     world.do("update seat set status = 'OCCUPIED', x = 7 where id = $1", seat)
@@ -158,7 +158,7 @@ def test_copied_seats_are_live(world: World, hall: int) -> None:
 
 
 def test_truncate_is_live(world: World, hall: int) -> None:
-    """Every hall is announced: which had seats is not known any more."""
+    """TRUNCATE announces every hall, since it does not report which had seats."""
     other = world.hall()
     world.notifications()
     world.do("truncate seat")
@@ -166,8 +166,8 @@ def test_truncate_is_live(world: World, hall: int) -> None:
     assert announced == [[str(hall), "layout"], [str(other), "layout"]]
 
 
-def test_the_history_tells_old_and_new(world: World, hall: int) -> None:
-    """Each changed seat of a revision has its line: what it was, what it became, when."""
+def test_the_history_has_old_and_new(world: World, hall: int) -> None:
+    """Each changed seat of a revision has a row: old status, new status, time."""
     seat = world.seats(hall)[0]
     world.do("update seat set status = 'MAINTENANCE' where id = $1", seat)
     world.do("update seat set note = 'Spring broken' where id = $1", seat)
@@ -192,7 +192,7 @@ def test_the_history_outlives_the_seat(world: World, hall: int) -> None:
 
 
 def test_a_note_goes_with_maintenance(world: World, hall: int) -> None:
-    """It is kept while the seat is in MAINTENANCE, cleared by leaving it, and not taken elsewhere."""
+    """A note is kept in MAINTENANCE, cleared on leaving it, and refused in other statuses."""
     seat = world.seats(hall)[0]
     note = "select note from seat where id = $1"
     world.do("update seat set status = 'MAINTENANCE', note = 'Spring broken' where id = $1", seat)
@@ -206,8 +206,8 @@ def test_a_note_goes_with_maintenance(world: World, hall: int) -> None:
     assert world.value(note, seat) is None
 
 
-def test_sql_makes_a_seat_nobodys_own(world: World, hall: int) -> None:
-    """updated_at moves on and updated_by is cleared with every change by plain SQL, whatever it says of them."""
+def test_sql_clears_the_owner_of_a_seat(world: World, hall: int) -> None:
+    """Every change by plain SQL sets updated_at and clears updated_by, whatever values it gives."""
     seat = world.seats(hall)[0]
     world.do("set seatsync.writing = 'on'")
     world.do("update seat set updated_by = 7 where id = $1", seat)
@@ -278,7 +278,7 @@ def test_an_announcement_always_fits(world: World, hall: int, length: int) -> No
 
 @pytest.mark.parametrize("seats", [60, 101, 102, 2000])
 def test_a_change_of_many_seats_is_announced(world: World, seats: int) -> None:
-    """With its data where that fits, without where not, and always."""
+    """Every change is announced, with its data where that fits."""
     hall = world.hall(seats, 1)
     world.notifications()
     world.do("update seat set status = 'MAINTENANCE', note = repeat('ß', 10) where hall_id = $1", hall)
@@ -288,7 +288,7 @@ def test_a_change_of_many_seats_is_announced(world: World, seats: int) -> None:
     assert (announced == f"hall {hall} 2") == (seats > 60)
 
 
-def test_a_rolled_back_change_is_unheard_of(world: World, hall: int) -> None:
+def test_a_rolled_back_change_is_not_announced(world: World, hall: int) -> None:
     """Nothing is announced before the commit, and no revision is used up."""
     before = world.rev(hall)
     world.do("begin; update seat set status = 'OCCUPIED'; rollback")

@@ -1,4 +1,4 @@
-"""Reading a hall: the snapshot, what was missed, and the list of cinemas."""
+"""Reads: the snapshot of a hall, missed revisions, and the list of cinemas."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_a_snapshot_has_every_key_in_order(world: World, hall: int) -> None:
 
 
 def test_seats_are_ordered_by_row_and_place(world: World, hall: int) -> None:
-    """And types by id, whatever the order of the rows in the table."""
+    """Seats are ordered by row and place, types by id, whatever the order in the tables."""
     world.do("update seat set row = 3 - row")
     world.do("update seat set seat_type_id = $1 where row = 1", world.seat_type("Aisle"))
     data = snapshot(world, hall)
@@ -63,7 +63,7 @@ def test_seats_are_ordered_by_row_and_place(world: World, hall: int) -> None:
 
 
 def test_an_empty_hall_has_empty_lists(world: World) -> None:
-    """And a hall that is not there has no row."""
+    """An empty hall has empty lists; an unknown hall has no row."""
     hall = world.hall(0, 0)
     data = snapshot(world, hall)
     assert (data["seats"], data["seat_types"]) == ([], [])
@@ -71,12 +71,12 @@ def test_an_empty_hall_has_empty_lists(world: World) -> None:
 
 
 def test_the_epoch_names_the_timeline(world: World, hall: int) -> None:
-    """A failover to a replica that lagged behind begins a new epoch without anybody doing anything."""
+    """A failover to a replica that lagged behind begins a new epoch without intervention."""
     assert snapshot(world, hall)["epoch"] == "-".join([world.value("select epoch from hall"), "00000001"])
 
 
-def test_revs_are_asked_for_many_halls_at_once(world: World, hall: int) -> None:
-    """Those that there are; the others are left out."""
+def test_revs_of_many_halls(world: World, hall: int) -> None:
+    """Existing halls have a row; unknown ids are left out."""
     other = world.hall()
     rows = world.rows(HALL["revs"].sql, [hall, other, other + 1])
     assert [(row["id"], row["rev"]) for row in rows] == [(hall, 1), (other, 1)]
@@ -114,8 +114,8 @@ def test_several_revisions_are_merged(world: World, hall: int) -> None:
 
 
 @pytest.mark.parametrize("since", [4, 2**40, -1])
-def test_a_revision_that_never_was(world: World, hall: int, since: int) -> None:
-    """It cannot be resumed from."""
+def test_a_future_revision(world: World, hall: int, since: int) -> None:
+    """A future revision cannot be resumed from."""
     assert changes(world, hall, since) is None
 
 
@@ -144,7 +144,7 @@ def test_missing_history(world: World, hall: int) -> None:
 
 
 def test_a_hall_that_is_gone(world: World, hall: int) -> None:
-    """There is no row."""
+    """A deleted hall has no row."""
     assert world.rows(HALL["changes"].sql, hall + 1, 0, "e") == []
 
 

@@ -1,4 +1,4 @@
-"""write_seats: what users may do to seats, and what becomes of requests that share a batch."""
+"""write_seats: the rules for changes by users, and the outcomes of requests that share a batch."""
 
 from itertools import product
 from uuid import uuid4
@@ -10,7 +10,7 @@ from tests.support.writes import Item, Request, write, write_seat
 
 STATUSES = ("VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE")
 
-# What becomes of a change from one status to another: of a user's own, and of anybody else's.
+# The outcome of each change of status: for one's own seat, and for another user's.
 REFUSED = {
     ("RESERVED", "RESERVED"): (None, "SeatReserved"),
     ("OCCUPIED", "RESERVED"): ("SeatOccupied", "SeatOccupied"),
@@ -69,7 +69,7 @@ def test_an_answer_has_the_revision_and_the_seats(world: World, hall: int, alice
     assert announced.startswith(f"hall {hall} {outcome.data['rev']} {{")
 
 
-def test_an_expectation_is_looked_at_first(world: World, hall: int, alice: User) -> None:
+def test_an_expectation_is_checked_first(world: World, hall: int, alice: User) -> None:
     """The message names the present status; an expectation that holds changes nothing else."""
     seat = world.seats(hall)[0]
     outcome = write_seat(world, alice, hall, seat, "VACANT", expected="OCCUPIED")
@@ -93,7 +93,7 @@ def test_an_expectation_is_looked_at_first(world: World, hall: int, alice: User)
 def test_notes(
     world: World, hall: int, alice: User, *, before: str | None, status: str, note: str | None, after: str | None
 ) -> None:
-    """A note is kept while in MAINTENANCE; a new one there is a change, for anybody who may write."""
+    """A note is kept while in MAINTENANCE; a new one there is a change, for every user who may write."""
     seat = world.seats(hall)[0]
     if before is not None:
         world.do("update seat set status = 'MAINTENANCE', note = $1 where id = $2", before, seat)
@@ -167,19 +167,19 @@ def test_neighbours_in_a_batch(world: World, hall: int, alice: User, bob: User) 
     ],
 )
 def test_a_session_that_has_ended(world: World, hall: int, alice: User, end: str) -> None:
-    """From the revoking commit on its writes are refused, whatever ended it; a changed role does."""
+    """Writes are refused from the revoking commit on; a changed role revokes too."""
     world.do(end)
     assert write_seat(world, alice, hall, world.seats(hall)[0], "OCCUPIED").code == "SessionExpired"
 
 
 def test_the_session_of_another_user(world: World, hall: int, alice: User, bob: User) -> None:
-    """A session speaks for its own user alone."""
+    """A session authenticates its own user only."""
     mixed = User(alice.id, bob.session)
     assert write_seat(world, mixed, hall, world.seats(hall)[0], "OCCUPIED").code == "SessionExpired"
 
 
 def test_a_seat_of_another_hall(world: World, hall: int, alice: User) -> None:
-    """It is not found, whatever hall it is in."""
+    """A seat of another hall is SeatNotFound."""
     seat = world.seats(world.hall())[0]
     outcome = write_seat(world, alice, hall, seat, "OCCUPIED")
     assert (outcome.code, outcome.message) == ("SeatNotFound", f"There is no seat {seat} in this hall.")

@@ -1,4 +1,4 @@
-"""write_seats with keys: a request that is sent again is answered again, not done again."""
+"""write_seats with keys: a repeated request is answered from its key, not executed again."""
 
 from uuid import UUID, uuid4
 
@@ -21,7 +21,7 @@ def key() -> UUID:
 
 
 def test_a_success_is_answered_again(world: World, hall: int, alice: User, key: UUID) -> None:
-    """With the first outcome, to the letter, however the seat has changed since."""
+    """A repeated request gets the first outcome, byte for byte, whatever the seat's present status."""
     seat = world.seats(hall)[0]
     request = Request(alice, hall, [Item(seat, "OCCUPIED", expected="VACANT")], key)
     (first,) = write(world, request)
@@ -45,7 +45,7 @@ def test_a_refusal_is_answered_again(world: World, hall: int, alice: User, key: 
 
 
 def test_other_parameters_under_the_same_key(world: World, hall: int, alice: User, key: UUID) -> None:
-    """They are refused, and the first outcome stays."""
+    """A known key with other parameters is refused, and the first outcome stays."""
     seat = world.seats(hall)[0]
     first = Request(alice, hall, [Item(seat, "OCCUPIED")], key, b"one")
     (done,) = write(world, first)
@@ -86,7 +86,7 @@ def test_old_and_new_keys_in_one_batch(world: World, hall: int, alice: User, key
 
 
 def test_a_refusal_of_the_person_is_not_kept(world: World, hall: int, alice: User, key: UUID) -> None:
-    """SessionExpired and Forbidden are not outcomes of the request: signed in anew, it is done."""
+    """SessionExpired and Forbidden are not kept: after a new login the request is executed."""
     seat = world.seats(hall)[0]
     world.do("update app_user set role = 'viewer'")
     session = world.value("insert into session (user_id) values ($1) returning id", alice.id)
@@ -98,7 +98,7 @@ def test_a_refusal_of_the_person_is_not_kept(world: World, hall: int, alice: Use
 
 
 def test_a_request_that_was_rolled_back_is_not_kept(world: World, hall: int, alice: User, key: UUID) -> None:
-    """No outcome is known of it, so it is done when sent again."""
+    """A rolled-back request has no outcome, so it is executed when repeated."""
     request = Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")], key)
     world.do("begin")
     write(world, request)
@@ -109,7 +109,7 @@ def test_a_request_that_was_rolled_back_is_not_kept(world: World, hall: int, ali
 
 
 def test_a_second_in_flight_waits_for_the_first(world: World, hall: int, alice: User, key: UUID) -> None:
-    """The same request through another server: it has the first outcome once that is committed."""
+    """A second request in flight through another server waits and gets the first outcome."""
     request = Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")], key)
     other = world.session()
     world.do("begin")
@@ -134,7 +134,7 @@ def test_a_second_in_flight_is_done_when_the_first_fails(world: World, hall: int
 
 
 def test_a_key_is_remembered_for_ten_minutes(world: World, hall: int, alice: User, key: UUID) -> None:
-    """After that it is as good as new, pruned or not."""
+    """A key may be used again after ten minutes, pruned or not."""
     seat = world.seats(hall)[0]
     write(world, Request(alice, hall, [Item(seat, "OCCUPIED")], key, b"one"))
     world.do("update write_key set created_at = created_at - interval '9 minutes'")

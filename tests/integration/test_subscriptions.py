@@ -13,7 +13,7 @@ METHODS = ("hall.subscribe", "cinemas.subscribe", "user.subscribe")
 
 
 async def nothing_more(client: Client) -> None:
-    """Everything sent so far has been read and was asked for: the next thing that comes is the heartbeat's answer."""
+    """No unread frame is left: the next one is the answer to a heartbeat."""
     await client.heartbeat()
     assert client.unread == []
 
@@ -23,7 +23,7 @@ async def test_unsubscribing_ends_the_updates(server: RunningServer) -> None:
     hall = await make_hall(server)
     async with server.client() as client, server.client() as witness:
         for one in (client, witness):
-            await one.ask("hall.subscribe", {"id": hall.id}, eid="h")
+            await one.call("hall.subscribe", {"id": hall.id}, eid="h")
         assert await client.data("hall.unsubscribe", {"sub_eid": "h"}) == {"success": True}
         await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}")
         await witness.update("h")
@@ -35,7 +35,7 @@ async def test_unsubscribe_and_subscribe_back_to_back(server: RunningServer, met
     """The existing client sends unsubscribe and then subscribe with the same eid without waiting in between."""
     hall = await make_hall(server)
     async with server.client() as client:
-        await client.ask(method, {"id": hall.id}, eid="s")
+        await client.call(method, {"id": hall.id}, eid="s")
         for _ in range(3):
             gone = await client.send(method.replace("subscribe", "unsubscribe"), {"sub_eid": "s"})
             await client.send(method, {"id": hall.id}, eid="s")
@@ -51,7 +51,7 @@ async def test_subscribe_and_unsubscribe_back_to_back(server: RunningServer) -> 
         await client.send("hall.subscribe", {"id": hall.id}, eid="s")
         gone = await client.send("hall.unsubscribe", {"sub_eid": "s"})
         assert [(await client.frame())["eid"] for _ in range(2)] == ["s", gone]
-        await client.ask("hall.subscribe", {"id": hall.id}, eid="t")
+        await client.call("hall.subscribe", {"id": hall.id}, eid="t")
         await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}")
         await client.update("t")
         await nothing_more(client)
@@ -62,8 +62,8 @@ async def test_same_eid_twice_for_the_same_type(server: RunningServer, method: s
     """The second subscription of a type under an eid is refused; the first one lives on."""
     hall, other = await make_hall(server), await make_hall(server)
     async with server.client() as client:
-        await client.ask(method, {"id": hall.id}, eid="s")
-        assert (await client.ask(method, {"id": other.id}, eid="s"))["error"] == "SubscriptionAlreadyExists"
+        await client.call(method, {"id": hall.id}, eid="s")
+        assert (await client.call(method, {"id": other.id}, eid="s"))["error"] == "SubscriptionAlreadyExists"
         data = await client.data(method.replace("subscribe", "unsubscribe"), {"sub_eid": "s"})
         assert data == {"success": True}
 
@@ -73,7 +73,7 @@ async def test_same_eid_for_different_types(server: RunningServer) -> None:
     hall = await make_hall(server)
     async with server.client() as client:
         for method in METHODS:
-            assert (await client.ask(method, {"id": hall.id}, eid="s"))["status"] == "snapshot"
+            assert (await client.call(method, {"id": hall.id}, eid="s"))["status"] == "snapshot"
         await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}")
         types = {(await client.frame())["type"] for _ in range(2)}
     assert types == {"hall.subscribe", "cinemas.subscribe"}
@@ -84,40 +84,40 @@ async def test_several_subscriptions_to_one_hall(server: RunningServer) -> None:
     hall = await make_hall(server)
     async with server.client() as client:
         for eid in ("a", "b"):
-            await client.ask("hall.subscribe", {"id": hall.id}, eid=eid)
+            await client.call("hall.subscribe", {"id": hall.id}, eid=eid)
         await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}")
         assert await client.update("a") == await client.update("b")
 
 
 @pytest.mark.parametrize("module", ["hall", "cinemas", "user"])
-async def test_unsubscribing_from_what_is_not(server: RunningServer, module: str) -> None:
+async def test_unsubscribing_from_an_unknown_subscription(server: RunningServer, module: str) -> None:
     """Without sub_eid, or with one that does not exist (any more), it is SubscriptionNotFound."""
     hall = await make_hall(server)
     async with server.client() as client:
-        await client.ask(f"{module}.subscribe", {"id": hall.id}, eid=5)
-        assert (await client.ask(f"{module}.unsubscribe"))["error"] == "SubscriptionNotFound"
+        await client.call(f"{module}.subscribe", {"id": hall.id}, eid=5)
+        assert (await client.call(f"{module}.unsubscribe"))["error"] == "SubscriptionNotFound"
         others: list[Any] = [None, "x", "", ["5"], {}, 5.5, True]
         for sub_eid in others:
-            answer = await client.ask(f"{module}.unsubscribe", {"sub_eid": sub_eid})
+            answer = await client.call(f"{module}.unsubscribe", {"sub_eid": sub_eid})
             assert answer["error"] == "SubscriptionNotFound", sub_eid
-        assert (await client.ask(f"{module}.unsubscribe", {"sub_eid": 5}))["error"] is None
-        assert (await client.ask(f"{module}.unsubscribe", {"sub_eid": 5}))["error"] == "SubscriptionNotFound"
+        assert (await client.call(f"{module}.unsubscribe", {"sub_eid": 5}))["error"] is None
+        assert (await client.call(f"{module}.unsubscribe", {"sub_eid": 5}))["error"] == "SubscriptionNotFound"
 
 
 async def test_subscription_belongs_to_its_connection(server: RunningServer) -> None:
     """Another connection's subscription cannot be ended."""
     async with server.client() as mine, server.client() as yours:
-        await mine.ask("cinemas.subscribe", eid="s")
-        assert (await yours.ask("cinemas.unsubscribe", {"sub_eid": "s"}))["error"] == "SubscriptionNotFound"
+        await mine.call("cinemas.subscribe", eid="s")
+        assert (await yours.call("cinemas.unsubscribe", {"sub_eid": "s"}))["error"] == "SubscriptionNotFound"
 
 
 async def test_failed_subscription_leaves_its_eid_free(server: RunningServer) -> None:
-    """A subscription that was refused does not exist: its eid can be used, and it cannot be ended."""
+    """A refused subscription does not exist: its eid is free, and it cannot be ended."""
     hall = await make_hall(server)
     async with server.client() as client:
-        assert (await client.ask("hall.subscribe", {"id": 12345}, eid="s"))["error"] == "HallNotFound"
-        assert (await client.ask("hall.unsubscribe", {"sub_eid": "s"}))["error"] == "SubscriptionNotFound"
-        assert (await client.ask("hall.subscribe", {"id": hall.id}, eid="s"))["status"] == "snapshot"
+        assert (await client.call("hall.subscribe", {"id": 12345}, eid="s"))["error"] == "HallNotFound"
+        assert (await client.call("hall.unsubscribe", {"sub_eid": "s"}))["error"] == "SubscriptionNotFound"
+        assert (await client.call("hall.subscribe", {"id": hall.id}, eid="s"))["status"] == "snapshot"
 
 
 async def test_at_most_128_subscriptions(server: RunningServer) -> None:
@@ -126,23 +126,23 @@ async def test_at_most_128_subscriptions(server: RunningServer) -> None:
     async with server.client() as client:
         for number in range(128):
             method = METHODS[number % 2]
-            assert (await client.ask(method, {"id": hall.id}, eid=number))["status"] == "snapshot"
+            assert (await client.call(method, {"id": hall.id}, eid=number))["status"] == "snapshot"
         for method in METHODS:
-            assert (await client.ask(method, {"id": hall.id}, eid="more"))["error"] == "TooManySubscriptions"
-        assert (await client.ask("hall.subscribe", {"id": hall.id}, eid=0))["error"] == "SubscriptionAlreadyExists"
+            assert (await client.call(method, {"id": hall.id}, eid="more"))["error"] == "TooManySubscriptions"
+        assert (await client.call("hall.subscribe", {"id": hall.id}, eid=0))["error"] == "SubscriptionAlreadyExists"
         await client.data("hall.unsubscribe", {"sub_eid": 0})
-        assert (await client.ask("user.subscribe", eid="more"))["status"] == "snapshot"
+        assert (await client.call("user.subscribe", eid="more"))["status"] == "snapshot"
         await server.sql(f"update seat set status = 'OCCUPIED' where hall_id = {hall.id}")
         frames = [await client.frame() for _ in range(63 + 64)]
     assert {frame["eid"] for frame in frames} == {str(number) for number in range(1, 128)}
 
 
 async def test_subscriptions_end_with_their_connection(server: RunningServer) -> None:
-    """Nothing is left of a connection that is gone."""
+    """The end of a connection removes its subscriptions."""
     hall = await make_hall(server)
     async with server.client() as client:
         for number, method in enumerate(METHODS):
-            await client.ask(method, {"id": hall.id}, eid=number)
+            await client.call(method, {"id": hall.id}, eid=number)
         await metric_is(server.port, "subscriptions", 3)
     await metric_is(server.port, "subscriptions", 0)
     await metric_is(server.port, "connections", 0)

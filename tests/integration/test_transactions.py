@@ -61,7 +61,7 @@ async def test_layout_and_seats_in_one_transaction(server: RunningServer) -> Non
 
 
 async def test_rolled_back_changes_are_not_sent(server: RunningServer) -> None:
-    """Neither of a transaction nor of a savepoint; their revisions are used again."""
+    """Changes of a rolled-back transaction or savepoint are not sent; their revisions are reused."""
     hall = await make_hall(server)
     async with server.client() as client:
         view = await open_view(client, hall.id)
@@ -117,7 +117,7 @@ async def test_notes_of_every_kind(server: RunningServer, by: str) -> None:
 
 
 async def test_names_of_every_kind(server: RunningServer) -> None:
-    """The same goes for the names of halls and cinemas."""
+    """Any text in the names of halls and cinemas arrives unchanged."""
     async with server.client() as client:
         for text in TEXTS:
             hall = await make_hall(server, name=text)
@@ -139,11 +139,11 @@ async def test_hall_that_is_emptied(server: RunningServer, statement: str) -> No
 
 
 @pytest.mark.parametrize("statement", ["truncate hall cascade", "truncate cinema cascade"])
-async def test_everything_is_gone(server: RunningServer, statement: str) -> None:
+async def test_truncated_halls(server: RunningServer, statement: str) -> None:
     """Truncated halls are deleted halls."""
     hall = await make_hall(server)
     async with server.client() as client:
-        await client.ask("cinemas.subscribe", eid="c")
+        await client.call("cinemas.subscribe", eid="c")
         await open_view(client, hall.id)
         await server.sql(statement)
         assert (await client.of("h"))["error"] == "HallNotFound"

@@ -5,91 +5,91 @@ import pytest
 
 from seatsync import errors
 from seatsync.user.accounts import create_user, session_tokens, set_role
-from tests.support.people import House
+from tests.support.people import Users
 
 STATUS = {"status": "user", "username": "ada", "role": "admin"}
 
 
-async def test_a_created_user_logs_in_with_the_uri(house: House) -> None:
+async def test_a_created_user_logs_in_with_the_uri(users: Users) -> None:
     """The URI enrols an authenticator; the role is the given one."""
-    created = await create_user(house.db, "ada", "admin")
+    created = await create_user(users.db, "ada", "admin")
     parsed = pyotp.parse_uri(created.uri)
     assert isinstance(parsed, pyotp.TOTP)
-    browser = house.browser()
-    await browser("user.login", username="ada", code=parsed.at(int(house.clock.now)))
+    browser = users.browser()
+    await browser("user.login", username="ada", code=parsed.at(int(users.clock.now)))
     assert await browser("user.status") == STATUS
 
 
-async def test_a_created_users_phrase_is_in_force(house: House) -> None:
-    """It needs no saving."""
-    created = await create_user(house.db, "ada", "admin")
-    answer = await house.browser()("user.recover", username="ada", phrase=created.phrase)
+async def test_a_created_users_phrase_is_in_force(users: Users) -> None:
+    """The printed phrase is in force without being saved."""
+    created = await create_user(users.db, "ada", "admin")
+    answer = await users.browser()("user.recover", username="ada", phrase=created.phrase)
     assert answer["status"] == "candidate"
 
 
-async def test_a_taken_name_is_refused(house: House) -> None:
+async def test_a_taken_name_is_refused(users: Users) -> None:
     """Compared without case; the existing user is not touched."""
-    await create_user(house.db, "ada", "admin")
+    await create_user(users.db, "ada", "admin")
     with pytest.raises(errors.UserAlreadyExists):
-        await create_user(house.db, "ADA", "viewer")
-    assert await house.value("select count(*) from app_user") == 1
+        await create_user(users.db, "ADA", "viewer")
+    assert await users.value("select count(*) from app_user") == 1
 
 
 @pytest.mark.parametrize(("name", "error"), [("", errors.RequiredUsername), ("a b", errors.InvalidUsername)])
-async def test_a_bad_name_is_refused(house: House, name: str, error: type[errors.SeatSyncError]) -> None:
+async def test_a_bad_name_is_refused(users: Users, name: str, error: type[errors.SeatSyncError]) -> None:
     """The sentence describes a valid name, for users and tokens alike."""
     with pytest.raises(error):
-        await create_user(house.db, name, "viewer")
+        await create_user(users.db, name, "viewer")
     with pytest.raises(error):
-        await session_tokens(house.db, house.tokens, name, create=True)
+        await session_tokens(users.db, users.tokens, name, create=True)
 
 
-async def test_a_role_is_set(house: House) -> None:
-    """And the user's sessions end."""
-    browser = house.browser()
-    await house.register("ada", browser)
-    await set_role(house.db, "ADA", "viewer")
-    assert await house.value("select role::text from app_user") == "viewer"
+async def test_a_role_is_set(users: Users) -> None:
+    """A new role ends the user's sessions."""
+    browser = users.browser()
+    await users.register("ada", browser)
+    await set_role(users.db, "ADA", "viewer")
+    assert await users.value("select role::text from app_user") == "viewer"
     assert await browser("user.status") == {"status": "guest"}
 
 
-async def test_the_role_of_nobody_cannot_be_set(house: House) -> None:
+async def test_the_role_of_an_unknown_user_cannot_be_set(users: Users) -> None:
     """`UserNotFound`."""
     with pytest.raises(errors.UserNotFound):
-        await set_role(house.db, "ada", "viewer")
+        await set_role(users.db, "ada", "viewer")
 
 
-async def test_tokens_are_sessions(house: House) -> None:
-    """The given number, each a session of its own."""
-    await create_user(house.db, "ada", "admin")
-    tokens = await session_tokens(house.db, house.tokens, "ada", count=3)
+async def test_tokens_are_sessions(users: Users) -> None:
+    """Tokens are made in the given number, each of its own session."""
+    await create_user(users.db, "ada", "admin")
+    tokens = await session_tokens(users.db, users.tokens, "ada", count=3)
     assert len(set(tokens)) == 3
     for token in tokens:
-        client = await house.browser().client(f"Bearer {token}")
+        client = await users.browser().client(f"Bearer {token}")
         assert client.username == "ada"
 
 
-async def test_tokens_of_nobody_need_create(house: House) -> None:
-    """`UserNotFound` without, an operator with."""
+async def test_tokens_of_an_unknown_user_need_create(users: Users) -> None:
+    """An unknown user is `UserNotFound`, and with ``create`` a new operator."""
     with pytest.raises(errors.UserNotFound):
-        await session_tokens(house.db, house.tokens, "ada")
-    (token,) = await session_tokens(house.db, house.tokens, "ada", create=True)
-    identity = (await house.browser().client(f"Bearer {token}")).identity
+        await session_tokens(users.db, users.tokens, "ada")
+    (token,) = await session_tokens(users.db, users.tokens, "ada", create=True)
+    identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "operator"
 
 
-async def test_create_leaves_an_existing_user_as_it_is(house: House) -> None:
-    """It only makes who is missing."""
-    await create_user(house.db, "ada", "admin")
-    (token,) = await session_tokens(house.db, house.tokens, "ada", create=True, role="viewer")
-    identity = (await house.browser().client(f"Bearer {token}")).identity
+async def test_create_leaves_an_existing_user_as_it_is(users: Users) -> None:
+    """``create`` adds missing users only."""
+    await create_user(users.db, "ada", "admin")
+    (token,) = await session_tokens(users.db, users.tokens, "ada", create=True, role="viewer")
+    identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "admin"
 
 
-async def test_secrets_stay_out_of_reprs(house: House) -> None:
+async def test_secrets_stay_out_of_reprs(users: Users) -> None:
     """A logged result shows neither secret nor phrase."""
-    created = await create_user(house.db, "ada", "admin")
+    created = await create_user(users.db, "ada", "admin")
     assert created.phrase not in repr(created)
     assert "otpauth" not in repr(created)

@@ -1,4 +1,4 @@
-"""While the database is unreachable no client is taken for another: a user is no guest, a known name no new one."""
+"""While the database is unreachable a user is not taken for a guest, nor a known name for a new one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,27 +7,27 @@ from functools import partial
 import pytest
 
 from seatsync import errors
-from tests.support.people import House, outcome
+from tests.support.people import Users, outcome
 
 ADA = {"status": "user", "username": "ada", "role": "operator"}
 
 
 @contextmanager
-def outage(house: House) -> Iterator[None]:
-    """The database cannot be reached in the block."""
-    dsn, house.db.dsn = house.db.dsn, "postgresql://127.0.0.1:1/nobody_listens"
-    house.db.close()
+def outage(users: Users) -> Iterator[None]:
+    """The database is unreachable in the block."""
+    dsn, users.db.dsn = users.db.dsn, "postgresql://127.0.0.1:1/unreachable"
+    users.db.close()
     try:
         yield
     finally:
-        house.db.dsn = dsn
+        users.db.dsn = dsn
 
 
-async def test_a_token_that_cannot_be_checked_makes_no_guest(house: House) -> None:
-    """`ServiceUnavailable`, until it can."""
-    browser = house.browser()
-    await house.register("ada", browser)
-    with outage(house):
+async def test_a_token_that_cannot_be_checked_makes_no_guest(users: Users) -> None:
+    """A token that cannot be verified is `ServiceUnavailable` until the database is back."""
+    browser = users.browser()
+    await users.register("ada", browser)
+    with outage(users):
         client = await browser.client()
         with pytest.raises(errors.ServiceUnavailable) as caught:
             await browser.call("user.status", {}, client)
@@ -35,29 +35,29 @@ async def test_a_token_that_cannot_be_checked_makes_no_guest(house: House) -> No
     assert await browser.call("user.status", {}, client) == ADA
 
 
-async def test_a_session_revoked_meanwhile_makes_a_guest(house: House) -> None:
-    """The outcome in the database counts."""
-    browser = house.browser()
-    await house.register("ada", browser)
-    with outage(house):
+async def test_a_session_revoked_meanwhile_makes_a_guest(users: Users) -> None:
+    """A session revoked during the outage is a guest afterwards."""
+    browser = users.browser()
+    await users.register("ada", browser)
+    with outage(users):
         client = await browser.client()
-    await house.sql("delete from session")
+    await users.sql("delete from session")
     assert await browser.call("user.status", {}, client) == {"status": "guest"}
 
 
-async def test_a_client_known_before_stays_known(house: House) -> None:
-    """An open connection goes on as who it is."""
-    browser = house.browser()
-    await house.register("ada", browser)
+async def test_a_client_known_before_stays_known(users: Users) -> None:
+    """A client authenticated before the outage keeps its user."""
+    browser = users.browser()
+    await users.register("ada", browser)
     client = await browser.client()
-    with outage(house):
+    with outage(users):
         assert await browser.call("user.status", {}, client) == ADA
 
 
-async def test_guests_and_bad_tokens_need_no_database(house: House) -> None:
+async def test_guests_and_bad_tokens_need_no_database(users: Users) -> None:
     """A guest without a valid token needs no query."""
-    browser = house.browser()
-    with outage(house):
+    browser = users.browser()
+    with outage(users):
         assert await browser("user.status") == {"status": "guest"}
         browser.cookies["seatsync"] = "rubbish"
         assert await browser("user.status") == {"status": "guest"}
@@ -73,16 +73,16 @@ async def test_guests_and_bad_tokens_need_no_database(house: House) -> None:
         ("user.recover", {"username": "ada", "phrase": "babab"}),
     ],
 )
-async def test_what_needs_the_database_says_so(house: House, method: str, data: dict[str, str]) -> None:
-    """No QR code for a name that may be taken, no verdict on a code."""
-    with outage(house):
-        assert await outcome(partial(house.browser(), method, **data)) == "ServiceUnavailable"
+async def test_methods_that_need_the_database_are_unavailable(users: Users, method: str, data: dict[str, str]) -> None:
+    """Methods that need the database end in `ServiceUnavailable`."""
+    with outage(users):
+        assert await outcome(partial(users.browser(), method, **data)) == "ServiceUnavailable"
 
 
-async def test_a_logout_that_cannot_be_done_says_so(house: House) -> None:
-    """The session goes on: the browser keeps its cookie and may try again."""
-    browser = house.browser()
-    await house.register("ada", browser)
-    with outage(house):
+async def test_a_logout_during_the_outage_is_unavailable(users: Users) -> None:
+    """A logout during the outage ends in `ServiceUnavailable` and keeps the cookie for another attempt."""
+    browser = users.browser()
+    await users.register("ada", browser)
+    with outage(users):
         assert await outcome(partial(browser, "user.logout")) == "ServiceUnavailable"
     assert await browser("user.status") == ADA

@@ -42,7 +42,7 @@ def notifications_of(database_url: str, statement: str) -> list[str]:
 
 
 def value(database_url: str, *statements: str, args: tuple[Any, ...] = ()) -> Any:
-    """The value of the last of some statements, which takes the arguments."""
+    """Run statements; returns the value of the last one, which takes the arguments."""
 
     async def run() -> Any:
         connection = await asyncpg.connect(database_url)
@@ -71,7 +71,7 @@ def value(database_url: str, *statements: str, args: tuple[Any, ...] = ()) -> An
     ],
 )
 def test_a_session_that_ends_is_announced(database_url: str, statement: str, sessions: list[str]) -> None:
-    """Whatever ended it, every server is notified on commit."""
+    """The end of a session for any reason notifies every server on commit."""
     assert notifications_of(database_url, statement) == sessions
 
 
@@ -86,12 +86,12 @@ def test_a_session_that_ends_is_announced(database_url: str, statement: str, ses
     ],
 )
 def test_a_session_that_goes_on_is_not_announced(database_url: str, statement: str) -> None:
-    """No socket is closed for nothing."""
+    """A change that keeps the session is not announced."""
     assert notifications_of(database_url, statement) == []
 
 
 def test_pruning_an_expired_session_is_not_announced(database_url: str) -> None:
-    """Its sockets were closed when it expired."""
+    """Pruning an expired session is not announced: its sockets were closed at the expiry."""
     assert notifications_of(
         database_url, "update session set expires_at = now() where user_id = 1; delete from session"
     ) == [
@@ -101,7 +101,7 @@ def test_pruning_an_expired_session_is_not_announced(database_url: str) -> None:
 
 
 def test_a_new_role_ends_the_sessions_of_that_user(database_url: str) -> None:
-    """Rights come from the handshake alone: it has to be made again."""
+    """A new role ends the user's sessions, since rights are fixed at the handshake."""
     count = "select string_agg(user_id::text, ',' order by user_id) from session"
     assert value(database_url, USERS, "update app_user set role = 'viewer'", count) == "1,2"
     assert value(database_url, "update app_user set role = 'admin' where id = 2", count) == "1"
@@ -119,13 +119,13 @@ def test_a_bad_username_is_refused(database_url: str, username: str) -> None:
 
 
 def test_a_name_in_another_case_is_refused(database_url: str) -> None:
-    """There is one Ada."""
+    """Names are unique regardless of case."""
     with pytest.raises(asyncpg.UniqueViolationError):
         value(database_url, USERS, "insert into app_user (username, totp_secret) values ('ADA', 'JBSWY3DPEHPK3PXP')")
 
 
 def test_plain_sql_makes_a_viewer(database_url: str) -> None:
-    """The least role is the default."""
+    """A user inserted by plain SQL is a viewer, the least role."""
     assert value(database_url, USERS, "select distinct role::text from app_user") == "viewer"
 
 

@@ -99,9 +99,9 @@ async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
 
 
 async def test_workers_share_the_ports(two: ServerProcess) -> None:
-    """Each takes a part of the connections, and one scrape shows all of them, also while a worker is stuck.
+    """Each worker accepts a part of the connections, and one scrape covers all, also while a worker is stuck.
 
-    A worker that dies is restarted. The other's clients do not notice, and no zombie stays behind.
+    A dead worker is restarted without a zombie. The other's clients are not affected.
     """
     workers = two.workers()
     async with connections(two, 40) as clients:
@@ -129,15 +129,15 @@ async def test_workers_share_the_ports(two: ServerProcess) -> None:
 
 @define
 class Tally:
-    """How a client that connects again and again has fared."""
+    """The outcomes of a client that reconnects in a loop."""
 
     served: int = 0
     refused: int = 0
     drained: int = 0
 
 
-async def connect_again_and_again(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
-    """Open a WebSocket, get an answer, and come again at once; whatever is not served counts as refused.
+async def connect_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
+    """Open a WebSocket, get an answer, and reconnect at once; any failure counts as refused.
 
     It stops at an event: trio-websocket leaves its socket open when it is cancelled in a handshake.
     """
@@ -156,7 +156,7 @@ async def connect_again_and_again(server: ServerProcess, tally: Tally, enough: t
                 tally.refused += 1
 
 
-async def ask_again_and_again(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
+async def request_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
     """The same over HTTP."""
     while not enough.is_set():
         try:
@@ -179,9 +179,9 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
     enough = trio.Event()
     async with trio.open_nursery() as nursery:
         for tally in tallies[:2]:
-            nursery.start_soon(connect_again_and_again, two, tally, enough)
+            nursery.start_soon(connect_in_a_loop, two, tally, enough)
         for tally in tallies[2:]:
-            nursery.start_soon(ask_again_and_again, two, tally, enough)
+            nursery.start_soon(request_in_a_loop, two, tally, enough)
         async with connections(two, 10) as clients:
             two.send_signal(signal.SIGHUP)
             for client in clients:
@@ -204,7 +204,7 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """The number of open descriptors of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
@@ -215,12 +215,12 @@ async def alike(server: ServerProcess) -> bool:
 
 
 async def quiet(server: ServerProcess) -> bool:
-    """There are as many children as there should be."""
+    """The supervisor has the expected number of children."""
     return len(children(server.pid)) == 2 == len(server.workers())
 
 
 async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) -> None:
-    """Old and new all end, with status 0."""
+    """A stop during a replacement ends old and new workers, with status 0."""
     pids = [two.pid, *two.workers().values()]
     two.send_signal(signal.SIGHUP)
     await two.logs("replacing_workers")
@@ -232,7 +232,7 @@ async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) ->
 
 
 async def test_workers_outlive_no_supervisor() -> None:
-    """Killed, it leaves neither workers, who close their connections first, nor its PostgreSQL."""
+    """After a kill of the supervisor its workers close their connections and end, and so does its PostgreSQL."""
     with scratch_directory() as directory:
         async with server_process(directory, "", WORKERS="2") as server:
             pids = children(server.pid)
@@ -264,7 +264,7 @@ async def test_a_stop_during_the_start_is_no_failure(tmp_path: Path, database_ur
 
 
 async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None:
-    """Nothing is tried again and again."""
+    """A start without a database fails once, with one sentence and status 1."""
     url = "postgresql://postgres@127.0.0.1:1/nothing"
     async with server_process(tmp_path, url, up=False, WORKERS="2") as server:
         assert await server.wait() == 1
@@ -274,7 +274,7 @@ async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None
 
 
 async def test_a_worker_that_cannot_start_reports_why(tmp_path: Path) -> None:
-    """To its supervisor, not on standard error, and ends with status 1."""
+    """A worker that cannot start reports the reason to its supervisor, not on standard error, and exits with 1."""
     worker, control = await launch(0, [], tmp_path, evolve(server_settings("postgresql://"), database_url="nonsense"))
     async with control:
         with trio.fail_after(10):

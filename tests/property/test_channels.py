@@ -32,7 +32,7 @@ STEPS = st.one_of(
     st.tuples(st.just("deliver"), st.integers(1, 5)),
     st.tuples(st.just("forge"), st.integers(2, 50), st.booleans()),
     st.tuples(st.sampled_from(["join", "resume", "leave", "fill", "choke", "drain"]), INDEX),
-    st.tuples(st.sampled_from(["hold_answers", "let_answers_go", "fail", "recover"])),
+    st.tuples(st.sampled_from(["hold_answers", "release_answers", "fail", "recover"])),
     st.tuples(st.sampled_from(["lose_feed", "find_feed", "set_stale", "evict"])),
     st.tuples(st.just("pass_time"), st.sampled_from([0.0, 0.1, 1.0, 100.0])),
 )
@@ -90,7 +90,7 @@ class World:
         self._commit(self.hall.renew_epoch())
 
     async def restore(self) -> None:
-        """PostgreSQL comes back from an older copy."""
+        """PostgreSQL is restored from an older copy."""
         await self.lose_feed()
         self.hall.renew_epoch(rev=max(1, self.hall.rev - 3))
 
@@ -105,12 +105,12 @@ class World:
             self._notify(self.last)
 
     async def drop(self) -> None:
-        """One is lost."""
+        """A notification is lost."""
         if self.under_way:
             self.under_way.popleft()
 
     async def repeat(self) -> None:
-        """One comes twice."""
+        """A notification is delivered twice."""
         if self.last is not None:
             self._notify(self.last)
 
@@ -139,7 +139,7 @@ class World:
             self.joined.discard(watcher)
 
     async def resume(self, index: int) -> None:
-        """A client that was here before resumes."""
+        """A client resumes its earlier subscription."""
         await self.join(index, resume=True)
 
     async def leave(self, index: int) -> None:
@@ -166,33 +166,33 @@ class World:
             watcher.drain()
 
     async def hold_answers(self) -> None:
-        """The database still reads, but its answers are delayed."""
+        """Queries read at once, but their results are delayed."""
         self.hall.gate = trio.Event()
         self.gates.append(self.hall.gate)
 
-    async def let_answers_go(self) -> None:
-        """They arrive."""
+    async def release_answers(self) -> None:
+        """The delayed results arrive."""
         self.hall.gate = None
         while self.gates:
             self.gates.pop().set()
 
     async def fail(self) -> None:
-        """The database goes away."""
+        """Queries fail: the database is unavailable."""
         self.hall.fault = errors.ServiceUnavailable()
 
     async def recover(self) -> None:
-        """It is back."""
+        """Queries work again."""
         self.hall.fault = None
 
     async def lose_feed(self) -> None:
-        """Notifications stop; what was under way is lost."""
+        """Notifications stop; those in flight are lost."""
         self.feed_is_up = False
         self.resyncing.cancel()
         self.under_way.clear()
         self.channels.lost()
 
     async def find_feed(self) -> None:
-        """They come again, and the channels catch up."""
+        """Notifications arrive again, and the channels resync."""
         if not self.feed_is_up:
             self.feed_is_up = True
             self.resyncing = trio.CancelScope()
@@ -208,7 +208,7 @@ class World:
                 self.channels.set_stale(stale=False)
 
     async def set_stale(self) -> None:
-        """The loss has lasted."""
+        """The loss has outlasted its grace period."""
         if not self.feed_is_up:
             self.channels.set_stale(stale=True)
 
@@ -217,7 +217,7 @@ class World:
         self.channels.evict_idle()
 
     async def pass_time(self, seconds: float) -> None:
-        """Tasks run; with no time passing, until they all wait."""
+        """Tasks run; without time, until all of them wait."""
         if seconds:
             await trio.sleep(seconds)
         else:
@@ -226,7 +226,7 @@ class World:
     async def calm_down(self) -> None:
         """All faults end."""
         await self.recover()
-        await self.let_answers_go()
+        await self.release_answers()
         await self.pass_time(1.0)
         await self.lose_feed()
         await self.find_feed()
@@ -257,6 +257,6 @@ async def live_through(steps: list[tuple[Any, ...]]) -> None:
 
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=60))
-def test_every_client_ends_up_with_the_truth(steps: list[tuple[Any, ...]]) -> None:
-    """Whatever happened, nothing is missing and nothing came twice."""
+def test_every_client_ends_with_the_hall(steps: list[tuple[Any, ...]]) -> None:
+    """After any order of events no revision is lost and none is repeated."""
     trio.run(live_through, steps, clock=trio.testing.MockClock(autojump_threshold=0))

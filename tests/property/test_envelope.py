@@ -1,4 +1,4 @@
-"""Whatever text comes, the connection lives, and the server never meets a fault of its own."""
+"""Any text leaves the connection open and causes no InternalServerError."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ METHODS = (
     *("cinemas.get_cinemas", "cinema.get_cinemas", "cinemas.subscribe", "cinemas.unsubscribe"),
     *("hall.get", "hall.subscribe", "hall.unsubscribe", "hall.update_seat_status", "hall.update_seats"),
 )
-"""All but user.logout, which ends the connection as it should."""
+"""All but user.logout, which closes the connection by design."""
 
 FIELDS = (
     *("id", "since", "epoch", "sub_eid", "username", "code", "phrase"),
@@ -49,7 +49,7 @@ messages = texts | (values | misshapen | requests | requests | requests).map(jso
 
 
 async def frames_until(client: Client, eid: str) -> list[Frame]:
-    """Everything that comes until the answer under that eid."""
+    """All frames up to the answer under that eid."""
     frames = [await client.frame()]
     while frames[-1]["eid"] != eid:
         frames.append(await client.frame())
@@ -57,7 +57,7 @@ async def frames_until(client: Client, eid: str) -> list[Frame]:
 
 
 def check(frame: Frame) -> None:
-    """A frame is what the protocol says a frame is."""
+    """A frame has the protocol's envelope."""
     assert {"type", "status", "data", "error", "eid", "ts"} <= set(frame) <= {*frame, "message", "retry_after"}
     assert frame["status"] in {"success", "snapshot", "update", "error"}
     assert isinstance(frame["eid"], str)

@@ -1,4 +1,4 @@
-"""Whatever happens, in any order: in the end every client sees the hall as the table has it.
+"""Any order of events leaves every client with the hall as the table has it.
 
 Each example is a list of steps against two real servers on a real database: requests and plain SQL that change seats,
 new layouts and epochs, clients that stop reading, drop their connection, come back and resume, at the other server too,
@@ -29,10 +29,10 @@ EXAMPLES = os.environ.get("MODEL_EXAMPLES")
 
 ROWS, PLACES, CLIENTS = 4, 15, 4
 
-#: A client that does not read is behind after so many bytes, and after so many changes of all seats in a row.
+#: Bytes, and changes of all seats, after which a client that does not read is behind.
 SLOW_BYTES, STORM = 4096, 60
 
-#: Answers to changes that other changes make likely.
+#: Error codes that concurrent changes make likely.
 LIKELY = {None, "SeatReserved", "SeatOccupied", "SeatConflict", "SeatNotFound"}
 
 SETTLE_S = 15.0
@@ -57,9 +57,9 @@ STEPS = st.lists(
 
 @define(eq=False)
 class Watcher:
-    """One client, which may be away or not read for a while; its view of the hall survives both.
+    """A client that may disconnect or stop reading for a while; its view of the hall survives both.
 
-    Each time it connects it comes to the next node.
+    Each connect goes to the next node.
     """
 
     nodes: Iterator[RunningServer]
@@ -98,7 +98,7 @@ class Watcher:
         self.client = None
 
     def drop(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a close frame."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -166,14 +166,14 @@ class World:
 
     @property
     def server(self) -> RunningServer:
-        """Where SQL is run."""
+        """The server whose pool runs the SQL."""
         return self.servers[0]
 
     def _seats(self, places: list[int]) -> str:
         return ",".join(str(self.hall.seats[place]) for place in places)
 
     async def write(self, number: int, places: list[int], status: str) -> None:
-        """A request, not waited for; one seat or several."""
+        """Send a request for one or several seats, without waiting for the answer."""
         watcher = self.watchers[number]
         if watcher.client is None:
             return
@@ -197,7 +197,7 @@ class World:
         )
 
     async def storm(self) -> None:
-        """So many changes that who does not read falls behind."""
+        """Enough changes that a client which does not read falls behind."""
         change = f"update seat set status = %s where hall_id = {self.hall.id};"
         await self.server.sql((change % "'OCCUPIED'" + change % "'VACANT'") * (STORM // 2))
 
@@ -220,7 +220,7 @@ class World:
         )
 
     async def renew_epoch(self) -> None:
-        """What has to be done after a restore."""
+        """Renew the epoch, as after a restore."""
         await self.server.sql(f"update hall set epoch = default where id = {self.hall.id}")
 
     async def prune(self) -> None:
@@ -235,13 +235,13 @@ class World:
         )
 
     async def drop(self, number: int) -> None:
-        """A client vanishes."""
+        """A client disconnects."""
         watcher = self.watchers[number]
         watcher.drop()
         await _until(lambda: watcher.client is None)
 
     async def come_back(self, number: int) -> None:
-        """It connects again, if it is away, and resumes."""
+        """A disconnected client connects again and resumes."""
         watcher = self.watchers[number]
         if watcher.client is None:
             self.nursery.start_soon(watcher.run)
@@ -253,13 +253,13 @@ class World:
             await self.watchers[number].resubscribe()
 
     async def stop_reading(self, number: int) -> None:
-        """A client takes nothing any more."""
+        """A client stops reading."""
         watcher = self.watchers[number]
         if watcher.reading.is_set():
             watcher.reading = trio.Event()
 
     async def read_on(self, number: int) -> None:
-        """It reads again."""
+        """The client reads again."""
         self.watchers[number].reading.set()
 
     async def settle(self) -> None:
@@ -281,7 +281,7 @@ class World:
         """Wait until a node has committed the writes of dropped clients: a later one of its queue is answered."""
         async with server.client(self.watchers[0].token) as client:
             nowhere = {"hall_id": self.hall.id, "seat_id": 2**40, "status": "VACANT"}
-            assert (await client.ask("hall.update_seat_status", nowhere))["error"] == "SeatNotFound"
+            assert (await client.call("hall.update_seat_status", nowhere))["error"] == "SeatNotFound"
 
     def _sees(self, watcher: Watcher, rev: int, epoch: str) -> bool:
         return watcher.view is not None and (watcher.rev, watcher.view.data["epoch"]) == (rev, epoch)
@@ -289,7 +289,7 @@ class World:
 
 async def _until(holds: Callable[[], bool]) -> None:
     with trio.fail_after(SETTLE_S):
-        while not holds():  # noqa: ASYNC110 - of views and connections, which tell nobody
+        while not holds():  # noqa: ASYNC110 - views and connections send no event
             await trio.sleep(0.002)
 
 
@@ -329,5 +329,5 @@ async def play(database_url: str, steps: list[tuple[Any, ...]]) -> None:
 )
 @given(steps=STEPS)
 def test_every_client_sees_the_table(database_url: str, steps: list[tuple[Any, ...]]) -> None:
-    """Whatever the steps, all views end up as the table, and no frame on the way there breaks the rules."""
+    """After any steps all views equal the table, and no frame breaks the order of revisions."""
     trio.run(play, database_url, steps)

@@ -1,4 +1,4 @@
-"""A handshake read without h11 is read as h11 would read it."""
+"""The plain reader parses a handshake exactly as h11 does."""
 
 import h11
 from hypothesis import given
@@ -36,7 +36,7 @@ def facts(request: Request) -> tuple[object, ...]:
 def test_plain_handshake_is_read_as_h11_reads_it(
     target: bytes, fields: list[tuple[bytes, bytes]], space: bytes
 ) -> None:
-    """Whatever is read is what h11 reads; whatever h11 refuses is not read."""
+    """A parsed handshake equals h11's; a handshake that h11 refuses is not parsed."""
     lines = [b"GET " + target + b" HTTP/1.1", b"Host: localhost:3001", b"Upgrade: websocket"]
     lines += [name + b":" + space + value for name, value in fields]
     head = b"\r\n".join(lines) + b"\r\n\r\n"
@@ -60,7 +60,7 @@ def test_usual_handshake_is_read() -> None:
 
 
 def test_repeated_fields_and_bodies_are_left_to_h11() -> None:
-    """Fields that have to be joined, and requests that have a body, go the whole way."""
+    """Requests with repeated fields or a body are parsed by h11."""
     start = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
     for fields in (b"A: b\r\na: c\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b" folded\r\n"):
         assert read_handshake(start + fields + b"\r\n") is None

@@ -56,7 +56,7 @@ class Seat:
     owner: str | None = None
 
     def refusal(self, who: str, item: Item) -> str | None:
-        """The code that the protocol's table gives for a change; ``None`` where it may be done, or is done already."""
+        """The protocol table's error code for a change; ``None`` where it is allowed or already the case."""
         if item.expected not in {None, self.status}:
             return "SeatConflict"
         own = self.owner == who
@@ -69,7 +69,7 @@ class Seat:
         }.get((self.status, item.status))
 
     def change(self, who: str, item: Item) -> bool:
-        """Do it; whether anything is different now."""
+        """Apply the change; returns whether the seat differs now."""
         note = item.note or None
         if item.status != "MAINTENANCE":
             note = None
@@ -89,7 +89,7 @@ class Model:
     rev: int = 1
 
     def take(self, step: Step) -> str | None:
-        """Do a step wholly, or return the code of its first failing item."""
+        """Apply a step as a whole, or return the code of its first failing item."""
         if step.who != SQL:
             for item in step.items:
                 if (code := self.seats[item.place].refusal(step.who, item)) is not None:
@@ -120,7 +120,7 @@ def request(hall: Hall, step: Step) -> tuple[str, dict[str, Any]]:
 
 
 async def test_seat_table(server: RunningServer) -> None:
-    """Answers, updates and the table in the database are what the model says, step by step."""
+    """Answers, updates and the database table equal the model after each step."""
     tokens = [await server.token(name) for name in USERS]
     async with server.client(tokens[0]) as anna, server.client(tokens[1]) as bert, server.client() as watcher:
         clients = {"anna": anna, "bert": bert}
@@ -141,14 +141,14 @@ async def test_seat_table(server: RunningServer) -> None:
 
 
 async def take(server: RunningServer, clients: dict[str, Client], hall: Hall, model: Model, step: Step) -> None:
-    """Do a step in both worlds and compare the answers."""
+    """Apply a step to the model and the server, and compare the answers."""
     code = model.take(step)
     if step.who == SQL:
         (item,) = step.items
         await server.sql(f"update seat set status = '{item.status}' where id = {hall.seats[item.place]}")
         return
     method, data = request(hall, step)
-    answer = await clients[step.who].ask(method, data)
+    answer = await clients[step.who].call(method, data)
     assert answer["error"] == code
     if code is None:
         assert (answer["data"]["id"], answer["data"]["rev"]) == (hall.id, model.rev)

@@ -102,7 +102,7 @@ async def live_through(steps: list[tuple[Any, ...]]) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(STEPS, max_size=40))
-def test_every_change_ends_once_and_in_order(steps: list[tuple[Any, ...]]) -> None:
-    """Whatever happens to the batches that it is in."""
+def test_every_change_has_one_outcome_in_order(steps: list[tuple[Any, ...]]) -> None:
+    """Faults, locks and rejections of a batch lose and repeat no change of it."""
     with capture_logs():
         trio.run(live_through, steps, clock=trio.testing.MockClock(autojump_threshold=0))

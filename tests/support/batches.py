@@ -48,7 +48,7 @@ class FakeDatabase:
 
     @property
     def numbers(self) -> list[int]:
-        """The committed changes, in order."""
+        """The numbers of the committed changes, in order."""
         return [number for batch in self.done for number in batch]
 
     async def commit(self, changes: Sequence[FakeChange], timeout: float) -> list[Outcome[bytes]]:  # noqa: ASYNC109 - the real one's

@@ -44,7 +44,7 @@ class Browser:
         return await self.call("user.login", username=username, code=await self.code())
 
     async def code(self) -> str:
-        """A code that was not used yet."""
+        """A code that has not been used yet."""
         await self.server.sql("update app_user set totp_last_step = 0")
         return pyotp.TOTP(self.secret).now()
 

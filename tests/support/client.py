@@ -1,4 +1,4 @@
-"""Clients for tests: a WebSocket one that sorts answers from updates, and an HTTP one."""
+"""Clients for tests: a WebSocket client that separates answers from updates, and an HTTP client."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +10,7 @@ import trio
 from attrs import define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
-#: Longer than anything in a passing test takes.
+#: An upper bound for every wait in a passing test.
 PATIENCE_S = 10.0
 
 Frame = dict[str, Any]
@@ -37,7 +37,7 @@ class Client:
         await self.ws.send_message(json.dumps({"type": type_, "data": data, "eid": eid}))
         return str(eid)
 
-    async def ask(self, type_: str, data: Any = None, eid: Any = None) -> Frame:
+    async def call(self, type_: str, data: Any = None, eid: Any = None) -> Frame:
         """Send a request and return its answer: the first frame under its eid that is no update."""
         sent = await self.send(type_, data, eid)
         return await self.answer(sent)
@@ -48,7 +48,7 @@ class Client:
 
     async def data(self, type_: str, data: Any = None, eid: Any = None) -> Any:
         """Send a request and return the answer's data; fails the test on an error."""
-        answer = await self.ask(type_, data, eid)
+        answer = await self.call(type_, data, eid)
         assert answer["error"] is None, answer
         return answer["data"]
 

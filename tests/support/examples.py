@@ -1,4 +1,4 @@
-"""Hypothesis against a running server: the examples are made in a thread and tried out in the server's event loop.
+"""Hypothesis against a running server: examples are generated in a thread and run in the server's event loop.
 
 Each run tries the same examples, so that it ends as the last one did. EXAMPLES_FACTOR=20 tries that many times more,
 other ones every time.
@@ -18,7 +18,7 @@ _FACTOR = int(os.environ.get("EXAMPLES_FACTOR", "1"))
 
 
 async def for_all(strategy: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], examples: int) -> None:
-    """Await ``holds`` for so many examples; raises what it raises for the smallest that fails."""
+    """Await ``holds`` for that many examples; raises the error of the smallest failing one."""
 
     @settings(
         max_examples=examples * _FACTOR,

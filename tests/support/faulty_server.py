@@ -1,4 +1,4 @@
-"""A server of one hall with the faults that a test chooses, to prove that the load generator finds them."""
+"""A server of one hall with chosen faults, to prove that the load generator finds them."""
 
 import json
 import time
@@ -50,7 +50,7 @@ class FaultyServer:
     unavailable: frozenset[int] = frozenset()
     """Revisions whose change is answered with ServiceUnavailable, once."""
     stall: tuple[int, float] = (0, 0.0)
-    """A revision, and how many seconds it takes to be made."""
+    """A revision, and the seconds that its change takes."""
     refuse: str | None = None
     """The error that answers every change."""
     keys: list[str] = field(factory=list)
@@ -99,9 +99,9 @@ class FaultyServer:
             await self._change(socket, message)
 
     async def _change(self, socket: WebSocketConnection, message: Data) -> None:
-        type_, eid, asked = message["type"], message["eid"], message["data"]
-        self.keys.append(asked["key"])
-        seat = self._seat(asked["seat_id"], asked["status"])
+        type_, eid, change = message["type"], message["eid"], message["data"]
+        self.keys.append(change["key"])
+        seat = self._seat(change["seat_id"], change["status"])
         rev = self._rev + 1
         if rev == self.stall[0]:
             await trio.sleep(self.stall[1])

@@ -1,4 +1,4 @@
-"""A hall in memory in the place of PostgreSQL, and clients of its channel that check each frame."""
+"""A hall in memory in place of PostgreSQL, and clients of its channel that verify each frame."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class FakeHall:
     pruned: int = 0
     """The history begins after this revision."""
     gone: bool = False
-    """It was deleted."""
+    """The hall is deleted."""
     _log: dict[int, frozenset[int] | None] = field(factory=dict)
 
     def change(self, seat: int, status: str, *more: tuple[int, str]) -> Notice:
@@ -116,7 +116,7 @@ class FakeHall:
         return snapshot
 
     async def changes(self, _: int, since: int, epoch: str) -> Update | None:
-        """What came after a revision, by the rules of the SQL function."""
+        """The changes after a revision, by the rules of the SQL function."""
         missed = [self._log.get(rev) for rev in range(since + 1, self.rev + 1)]
         whole = epoch == self.epoch and self.pruned <= since <= self.rev and None not in missed
         seats = frozenset[int]().union(*(seats for seats in missed if seats))
@@ -133,43 +133,43 @@ class FakeHall:
 
 @define(eq=False)
 class Watcher(FakeOutlet):
-    """A client that subscribed once. It believes every frame; one that does not follow the last fails the test."""
+    """A client with one subscription. It merges every frame; one that does not follow the last fails the test."""
 
     eid: str = "e1"
     full: bool = False
-    """It still takes frames, but has no room for more."""
+    """The send buffer is full; a frame is still accepted."""
     chokes: bool = False
-    """The next frame fills it."""
+    """The next frame fills the send buffer."""
     frames: list[tuple[str, dict[str, Any]]] = field(factory=list)
-    """Status and data of what came."""
+    """Status and data of the received frames."""
     rev: int | None = None
     epoch: str | None = None
     seats: dict[int, str] = field(factory=dict)
     counts: dict[int, dict[str, Any]] = field(factory=dict)
     stale: bool = False
     wrong: list[str] = field(factory=list)
-    """Frames that did not follow, for a channel may survive what a sink raises."""
+    """Frames out of order: kept, since a channel may survive the error that a sink raises."""
     ended: list[str] = field(factory=list)
     """The error codes that its subscription ended with."""
     subscriber: Subscription = field(init=False)
 
     @property
     def has_room(self) -> bool:
-        """It would take more."""
+        """The send buffer has room."""
         return not self.full
 
     def push(self, frame: bytes) -> bool:
-        """One whole frame."""
+        """Receive one whole frame."""
         message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
         assert message["type"] == METHOD
         assert message["eid"] == self.eid
         assert message["error"] is None
         self.frames.append((message["status"], message["data"]))
-        self._believe(message["status"], message["data"])
+        self._merge(message["status"], message["data"])
         self.full |= self.chokes
         return not self.full
 
-    def _believe(self, status: str, data: dict[str, Any]) -> None:
+    def _merge(self, status: str, data: dict[str, Any]) -> None:
         self.stale = data.get("stale", self.stale and status == "update")
         if "rev" not in data:
             return
@@ -194,13 +194,13 @@ class Watcher(FakeOutlet):
             raise AssertionError(self.wrong)
 
     def assert_sees(self, hall: FakeHall) -> None:
-        """What it believes is how the hall is, and it got there step by step."""
+        """The client's view equals the hall, and every frame followed the one before."""
         assert not self.wrong
         assert (self.rev, self.epoch, self.seats) == (hall.rev, hall.epoch, hall.seats)
         assert self.counts == {type_: hall._counts(type_) for type_ in (0, 1)}
 
     async def join(self, channel: Channel, *, resume: bool = False) -> None:
-        """Subscribe, from what it saw last if so wanted."""
+        """Subscribe; with ``resume`` from the last revision and epoch seen."""
         self.subscriber = self.belongs_to(channel)
         if resume:
             await channel.subscribe(self.subscriber, self.rev, self.epoch)
@@ -215,7 +215,7 @@ class Watcher(FakeOutlet):
         self.ended.append(error.code)
 
     def drain(self) -> None:
-        """Take everything that was sent."""
+        """Drain the send buffer."""
         self.full = False
         self.subscriber.topic.caught_up(self.subscriber)
 

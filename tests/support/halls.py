@@ -1,4 +1,4 @@
-"""Halls for tests, and what a maintainer or another session does to them."""
+"""Halls for tests, and changes to them by a maintainer or another session."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,15 +72,15 @@ async def waits_for_a_lock(server: RunningServer) -> None:
     """Wait until one of the server's own statements waits for a lock of another session."""
     query = "select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'"
 
-    async def ask() -> bool:
+    async def check() -> bool:
         return bool(await server.value(query, "seatsync"))
 
-    await eventually(ask)
+    await eventually(check)
 
 
 @asynccontextmanager
 async def held(server: RunningServer, statement: str) -> AsyncIterator[None]:
-    """Another session has run that statement and neither commits nor, until the block ends, rolls back."""
+    """Another session holds the locks of that statement until the block ends; then it rolls back."""
     async with server.db.session(timeout=60) as session:
         await session.script(f"begin; {statement}")
         try:

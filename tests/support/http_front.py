@@ -60,7 +60,7 @@ class MemoryStream(Stream):
         self._unread = data + self._unread
 
     async def receive_some(self) -> bytes:
-        """Return what was put back, or what comes."""
+        """Return bytes that were put back, else bytes from the stream."""
         if self._unread:
             await trio.lowlevel.checkpoint()
             data, self._unread = self._unread, b""
@@ -86,7 +86,7 @@ class Reply:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """A header field that may come once."""
+        """A header field that may occur once."""
         values = self.all(name)
         assert len(values) <= 1, f"{name} came {len(values)} times"
         return values[0] if values else None
@@ -122,7 +122,7 @@ class RawClient:
         await self.stream.send_all(data)
 
     async def finish(self) -> None:
-        """Send nothing more, but go on reading."""
+        """Shut down the sending side; reading goes on."""
         await self.stream.send_eof()
 
     async def reply(self, *, without_body: bool = False) -> Reply:
@@ -277,7 +277,7 @@ class Numbered:
 
 
 def registry(calls: list[Call]) -> Registry:
-    """Methods that do as they are named; each appends its call to ``calls``."""
+    """Methods that behave as their names state; each appends its call to ``calls``."""
 
     async def status(call: Call, _: NoParams) -> dict[str, str]:
         calls.append(call)

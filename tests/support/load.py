@@ -27,13 +27,13 @@ from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
 from tests.support.server import SECRET, RunningServer
 
-#: Longer than any of these tests takes.
+#: An upper bound for each of these tests.
 PATIENCE_S = 60.0
 
 
 @frozen
 class Loaded:
-    """How a load test ended."""
+    """The result of a load test."""
 
     status: int
     text: str

@@ -1,4 +1,4 @@
-"""Methods for tests of what calls methods, and a feed to subscribe to."""
+"""Methods for tests of their callers, and a feed to subscribe to."""
 
 from collections.abc import Callable
 
@@ -32,11 +32,11 @@ class FakeWrite:
         return Json(b'"written"')
 
     async def wait(self) -> Json:
-        """For HTTP, which these tests do not use."""
+        """Used over HTTP only, not in these tests."""
         return self.result()
 
     def commit(self) -> None:
-        """The outcome is known."""
+        """Commit: the outcome is known."""
         assert self._callback is not None
         self._callback(self)
 

@@ -30,8 +30,8 @@ class FakeConnection(FakeOutlet):
     client: Client
     id: int = field(factory=count().__next__)
     behind_since: float | None = None
-    heard_at: float = field(factory=trio.current_time)
-    """When its peer last sent something."""
+    received_at: float = field(factory=trio.current_time)
+    """Time of the last byte from the peer."""
     reading: bool = True
     log: list[tuple[str, float]] = field(factory=list)
     sent: list[bytes] = field(factory=list)
@@ -46,11 +46,11 @@ class FakeConnection(FakeOutlet):
 
     @property
     def silent_s(self) -> float:
-        """As `Stream.silent_s`."""
-        return trio.current_time() - self.heard_at if self.reading else 0.0
+        """See `Stream.silent_s`."""
+        return trio.current_time() - self.received_at if self.reading else 0.0
 
     def ping(self) -> None:
-        """Sent a ping."""
+        """Record a ping."""
         self._note("ping")
 
     async def run(self) -> None:
@@ -69,7 +69,7 @@ class FakeConnection(FakeOutlet):
         return [Subscription(self, method, "e1", None, lambda *_: None)]  # type: ignore[arg-type]  # its feed is not called
 
     def push(self, frame: bytes) -> bool:
-        """Sent a frame."""
+        """Record a frame."""
         self.sent.append(frame)
         self._note("update")
         return True

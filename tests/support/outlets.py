@@ -1,4 +1,4 @@
-"""Where frames go in tests that have no sockets."""
+"""An outlet for tests without sockets."""
 
 from typing import cast
 
@@ -12,7 +12,7 @@ class FakeOutlet:
 
     @property
     def outlet(self) -> Stream:
-        """Frames go here."""
+        """The sink's outlet: itself."""
         return cast("Stream", self)
 
     def push(self, frame: bytes) -> bool:

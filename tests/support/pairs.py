@@ -45,7 +45,7 @@ class Pair:
             data += more
 
     def fill(self) -> int:
-        """Push until more than `SLOW_BYTES` are unsent; how many frames that took."""
+        """Push until more than `SLOW_BYTES` are unsent; returns the number of frames."""
         frames = 1
         while self.stream.push(FRAME):
             frames += 1
@@ -96,7 +96,7 @@ class Peer(Pair):
             data = self.peer.recv(1 << 16)
             self.protocol.receive_data(data or None)
 
-    async def ask(self, type_: str, eid: str = "1", data: Any = None) -> None:
+    async def request(self, type_: str, eid: str = "1", data: Any = None) -> None:
         """Send a request."""
         await self.send(TextMessage(data=json.dumps({"type": type_, "data": data, "eid": eid})))
 
@@ -118,7 +118,7 @@ class Peer(Pair):
         return event.code, event.reason
 
     async def over(self) -> int | None:
-        """The server's receiving ends; the code it notes."""
+        """Wait until the server's receiving ends; returns the close code that it recorded."""
         with pytest.raises(trio.EndOfChannel):
             await self.socket.receive()
         return self.socket.close_code

@@ -47,7 +47,7 @@ class Clock:
 
 
 @define
-class House:
+class Users:
     """A server's user domain on a database."""
 
     db: Database
@@ -61,8 +61,8 @@ class House:
         """A browser without cookies."""
         return Browser(self, address)
 
-    def evolve_settings(self, **changes: Any) -> "House":
-        """The same house with other settings."""
+    def evolve_settings(self, **changes: Any) -> "Users":
+        """Replace some settings."""
         methods = UserMethods(self.db, self.tokens, evolve(_settings(), **changes), self.clock)
         return evolve(self, registry=Registry(methods.table(), public_view=True))
 
@@ -110,7 +110,7 @@ class Phone:
 class Browser:
     """A client over HTTP that keeps its cookies."""
 
-    house: House
+    users: Users
     address: str
     cookies: dict[str, str] = field(factory=dict)
     last: tuple[Call, Reply] | None = None
@@ -120,7 +120,7 @@ class Browser:
         """The client that the server finds for it."""
         headers = {} if authorization is None else {b"authorization": authorization.encode()}
         token = Request("POST", "/", "", b"1.1", headers).bearer()
-        return await self.house.authenticator.client(self.address, token, self.cookies)
+        return await self.users.authenticator.client(self.address, token, self.cookies)
 
     async def __call__(self, name: str, /, **data: Any) -> Any:
         """The answer of a method."""
@@ -129,8 +129,8 @@ class Browser:
     async def call(
         self, name: str, data: dict[str, Any], client: Client, transport: Literal["http", "ws"] = "http"
     ) -> Any:
-        """The answer of a method to that client."""
-        registry, cookies = self.house.registry, self.house.cookies
+        """Call a method as that client; returns its answer."""
+        registry, cookies = self.users.registry, self.users.cookies
         if client.visitor_is_new:
             self._set(cookies.visitor_cookie(client.visitor))
         call = Call(client, name, "1", transport)
@@ -149,13 +149,13 @@ class Browser:
 
 
 @asynccontextmanager
-async def open_house(database_url: str) -> AsyncIterator[House]:
-    """A house on that database."""
+async def open_users(database_url: str) -> AsyncIterator[Users]:
+    """Open the user domain on that database."""
     async with open_loop(), Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
         registry = Registry(UserMethods(db, tokens, _settings(), clock).table(), public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)
-        yield House(db, clock, tokens, cookies, registry, authenticator)
+        yield Users(db, clock, tokens, cookies, registry, authenticator)
 
 
 def _settings() -> Settings:

@@ -1,4 +1,4 @@
-"""Where tests keep temporary files, and on which ports they listen."""
+"""Temporary directories and free ports for tests."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ ROOM_BYTES = 1_000_000_000
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
-    """A directory that goes at the end; in memory where there is room, as databases are made ten times faster there.
+    """A directory removed at the end; on tmpfs where there is room, which makes databases ten times faster.
 
     Its path is short enough for sockets, and every account may pass through it.
     """

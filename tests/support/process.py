@@ -1,4 +1,4 @@
-"""``seatsync serve`` as a process of the test's own, on free ports, and what the kernel knows of it. Linux only."""
+"""``seatsync serve`` as a process of the test's own, on free ports, and its state in the kernel. Linux only."""
 
 import json
 import os
@@ -26,9 +26,9 @@ class ServerProcess:
     process: trio.Process
     log_path: Path
     port: int = 0
-    """Where HTTP is expected; 0 until the server is up."""
+    """The HTTP port; 0 until the server is up."""
     ws_port: int = 0
-    """Where WebSockets are expected."""
+    """The WebSocket port."""
 
     @property
     def pid(self) -> int:
@@ -68,7 +68,7 @@ class ServerProcess:
         return [line for line in lines if event in {"", line["event"]}]
 
     async def logs(self, event: str, count: int = 1) -> None:
-        """Wait until so many lines of that kind have been logged."""
+        """Wait until that many lines of the kind have been logged."""
 
         async def logged() -> bool:
             return len(self.log(event)) >= count
@@ -85,7 +85,7 @@ class ServerProcess:
         return found
 
     async def connections(self) -> dict[str, float]:
-        """How many WebSockets are open, by worker."""
+        """The number of open WebSockets by worker."""
         text = (await http(self.port, "GET", "/metrics")).body.decode()
         rows = re.findall(r'^seatsync_connections\{worker="(\d+)"\} (\S+)$', text, re.MULTILINE)
         return {index: float(value) for index, value in rows}
@@ -126,7 +126,7 @@ async def ended(pids: list[int]) -> None:
 async def server_process(
     directory: Path, database_url: str, *, up: bool = True, **environ: str
 ) -> AsyncIterator[ServerProcess]:
-    """A server for the length of the block, whatever the test does to it.
+    """A server for the length of the block, even if the test stops or kills it.
 
     It runs in ``directory``. With an empty ``database_url`` it has a PostgreSQL of its own.
     """
@@ -163,7 +163,7 @@ async def server_process(
 
 
 async def _end(server: ServerProcess) -> None:
-    """Leave nothing running: a clean end if the server is able to, so that it removes its files too."""
+    """Leave nothing running: stop cleanly where possible, so that the server removes its files too."""
     if server.process.returncode is None:
         left = children(server.pid)
         server.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that can be cut and frozen: what happens to a server whose database is out of reach."""
+"""A TCP proxy before PostgreSQL that can be cut and frozen, for tests with an unreachable database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ _CHUNK_BYTES = 65536
 
 @define
 class Proxy:
-    """Passes connections on to PostgreSQL until it is set otherwise."""
+    """Passes connections on to PostgreSQL unless cut or frozen."""
 
     target: str
     port: int = 0
@@ -26,7 +26,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The DSN of the same database through here."""
+        """The DSN of the same database through this proxy."""
         parts = urlsplit(self.target)
         user = parts.netloc.rpartition("@")[0]
         return f"postgresql://{user}@127.0.0.1:{self.port}{parts.path}"
@@ -42,11 +42,11 @@ class Proxy:
         self._cut = False
 
     def freeze(self) -> None:
-        """Let nothing pass, either way, and close nothing."""
+        """Pass nothing in either direction, and close nothing."""
         self._thawed = trio.Event()
 
     def thaw(self) -> None:
-        """Let everything pass, also what has gathered."""
+        """Pass everything again, buffered bytes included."""
         self._thawed.set()
 
     async def serve(self, stream: trio.SocketStream) -> None:

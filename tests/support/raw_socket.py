@@ -1,4 +1,4 @@
-"""A WebSocket client made by hand, for what no library would send, and to see how exactly a connection ends."""
+"""A WebSocket client without a library: sends invalid frames, and observes exactly how a connection ends."""
 
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +18,7 @@ _PERIOD = 4
 
 @frozen
 class Frame:
-    """One frame that came."""
+    """One received frame."""
 
     opcode: int
     payload: bytes
@@ -106,7 +106,7 @@ class RawSocket:
         return next((value for key, value in self.headers if key == name), None)
 
     async def receive(self) -> Frame:
-        """The next frame, whatever it is; fails the test at the end of the stream."""
+        """The next frame of any kind; fails the test at the end of the stream."""
         opcode, payload_size = (await self.take(1))[0] & 0x0F, (await self.take(1))[0]
         if payload_size == 126:
             payload_size = int.from_bytes(await self.take(2))
@@ -121,26 +121,26 @@ class RawSocket:
         return received.payload.decode()
 
     async def receive_close(self) -> Frame:
-        """Everything up to the close frame is passed over."""
+        """Receive the close frame; frames before it are skipped."""
         while (received := await self.receive()).opcode != CLOSE:
             pass
         return received
 
     async def ends(self) -> None:
-        """The server sends no more and shuts its side down properly; a reset fails the test."""
+        """Wait for the end of the server's stream; a reset fails the test."""
         with trio.fail_after(PATIENCE_S):
             assert self._buffer == b""
             assert await self.stream.receive_some() == b""
 
     async def closed_cleanly(self) -> Frame:
-        """The close frame that the server sends first; answered, it is followed by the end of the stream."""
+        """Receive the server's close frame and answer it; the end of the stream has to follow."""
         received = await self.receive_close()
         await self.send_frame(CLOSE, received.payload)
         await self.ends()
         return received
 
     async def take(self, size: int) -> bytes:
-        """So many bytes, whatever they are."""
+        """Receive exactly that many bytes."""
         while len(self._buffer) < size:
             await self._more()
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
@@ -153,7 +153,7 @@ class RawSocket:
         self._buffer += data
 
     def reset(self) -> None:
-        """Vanish: the peer gets a TCP reset."""
+        """Abort the connection with a TCP reset."""
         self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         self.stream.socket.close()
 

@@ -1,4 +1,4 @@
-"""The README pages as data: the tables, examples and code blocks that stand under their headings."""
+"""The README pages as data: tables, examples and code blocks by heading."""
 
 import json
 import re
@@ -69,7 +69,7 @@ class Page:
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in self.sections}
 
     def links(self) -> list[str]:
-        """Where the links lead, images included."""
+        """The targets of the links, images included."""
         return re.findall(r"\]\(([^)\s]+)\)", self.text)
 
     def examples(self) -> dict[str, list[dict[str, Any]]]:
@@ -129,7 +129,7 @@ def read_page(name: str) -> Page:
 
 
 def names(cell: str) -> list[str]:
-    """What stands in backticks in a cell."""
+    """The texts in backticks in a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 

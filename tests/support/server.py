@@ -51,7 +51,7 @@ class RunningServer:
         return await self.db.fetchval(Query("test", query), *args, timeout=30)
 
     async def token(self, name: str, role: str = "operator") -> str:
-        """A session token of that user, who is added if missing."""
+        """A session token of that user, which is added if missing."""
         tokens = Tokens(SECRET)
         (token,) = await accounts.session_tokens(self.db, tokens, name, create=True, count=1)
         if role != self.settings.default_role:
@@ -80,7 +80,7 @@ async def _one_loop() -> AsyncIterator[None]:
 
 
 def server_settings(database_url: str, **overrides: str) -> Settings:
-    """Settings of a server for tests, as the environment would give them."""
+    """Settings of a server for tests, read as from the environment."""
     environment = {
         "DATABASE_URL": database_url,
         "JWT_SECRET": SECRET,
@@ -97,7 +97,7 @@ def server_settings(database_url: str, **overrides: str) -> Settings:
 async def running_server(
     database_url: str, *, timing: Timing = Timing(), slow_bytes: int = SLOW_BYTES, **overrides: str
 ) -> AsyncIterator[RunningServer]:
-    """A server on that database; it has ended, and so has every task of its, when the block ends."""
+    """A server on that database; it and all its tasks have ended when the block ends."""
     settings = server_settings(database_url, **overrides)
     up, stop = trio.Event(), trio.Event()
 

@@ -65,7 +65,7 @@ class Session:
         self._runner.run(self.connection.add_listener("seatsync", lambda *args: self._received.put_nowait(args[3])))
 
     def received_until(self, last: str) -> list[str]:
-        """The notifications up to one with the payload ``last``, without it."""
+        """The notifications before the one with the payload ``last``."""
 
         async def collect() -> list[str]:
             payloads = []

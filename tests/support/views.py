@@ -16,7 +16,7 @@ class View:
     data: dict[str, Any]
     eid: str = "h"
     client: Client | None = None
-    """Where `reach` gets its frames from."""
+    """The source of the frames in `reach`."""
     frames: int = 1
     merged: int = 0
     """Updates that covered more than one revision."""
@@ -59,13 +59,13 @@ class View:
                 known[item["id"]].update(item)
 
     async def is_true(self, server: RunningServer) -> None:
-        """The view is the database's state, all of it."""
+        """The view equals the database's state in full."""
         text = await server.value("select data from hall_snapshot($1)", self.data["id"])
         assert self.data == json.loads(text)
 
 
 async def open_view(client: Client, hall_id: int, eid: str = "h") -> View:
     """Subscribe, and take the snapshot."""
-    answer = await client.ask("hall.subscribe", {"id": hall_id}, eid=eid)
+    answer = await client.call("hall.subscribe", {"id": hall_id}, eid=eid)
     assert answer["status"] == "snapshot"
     return View(answer["data"], eid, client)

@@ -10,17 +10,17 @@ from tests.support.client import PATIENCE_S, http
 T = TypeVar("T")
 
 
-async def eventually(ask: Callable[[], Awaitable[T]]) -> T:
-    """The first answer that is true; fails the test when none comes within `PATIENCE_S`."""
+async def eventually(check: Callable[[], Awaitable[T]]) -> T:
+    """The first true result; fails the test when there is none within `PATIENCE_S`."""
     with trio.fail_after(PATIENCE_S):
         while True:
-            if answer := await ask():
+            if answer := await check():
                 return answer
             await trio.sleep(0.01)
 
 
 async def metric(port: int, name: str) -> float:
-    """A gauge or a counter of the server, as it is now."""
+    """The present value of a gauge or counter of the server."""
     answer = await http(port, "GET", "/metrics")
     for line in answer.body.decode().splitlines():
         if line.startswith(f"seatsync_{name} "):
@@ -31,7 +31,7 @@ async def metric(port: int, name: str) -> float:
 async def metric_is(port: int, name: str, value: float) -> None:
     """Wait until a metric has that value."""
 
-    async def ask() -> bool:
+    async def check() -> bool:
         return await metric(port, name) == value
 
-    await eventually(ask)
+    await eventually(check)

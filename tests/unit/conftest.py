@@ -11,7 +11,7 @@ from seatsync.core.telemetry.logs import QUIET
 
 @pytest.fixture
 def restored_logs() -> Iterator[None]:
-    """Logging is the process's: what a test sets up is taken back."""
+    """Restore the process's logging setup."""
     root = logging.getLogger()
     handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
     yield

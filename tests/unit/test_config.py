@@ -1,4 +1,4 @@
-"""Settings: what counts as set, what is refused, and that the table is what the documentation shows."""
+"""Settings: sources, validation, and the documented table."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,7 +18,7 @@ def load(**environ: str) -> Settings:
 
 
 def problems(**environ: str) -> list[str]:
-    """The lines in which the settings are refused."""
+    """The lines of the error that refuses the settings."""
     with pytest.raises(ConfigError) as caught:
         load(**environ)
     return str(caught.value).splitlines()
@@ -97,7 +97,7 @@ def test_an_origin_is_scheme_host_and_port(origin: str) -> None:
 
 
 def test_a_list_of_nothing_is_refused() -> None:
-    """A server that listens nowhere is a mistake."""
+    """An empty list of addresses is refused."""
     assert problems(HOST=",") == ["HOST must name at least one, not ','."]
 
 
@@ -118,7 +118,7 @@ def test_listen_url_goes_with_database_url() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither the settings in a log nor a complaint about one repeats a password or a key."""
+    """Settings in a log, and errors about them, show no password or key."""
     shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, JWT_SECRET=SECRET, METRICS_TOKEN="metrics-word"))
     shown += str(problems(DATABASE_URL="db://seats:hidden-word@db", JWT_SECRET="hidden-word"))
     assert "hidden-word" not in shown
@@ -150,8 +150,8 @@ def test_the_example_shows_every_setting_with_its_default() -> None:
     assert load_settings({}, ROOT / ".env.example") == load()
 
 
-def test_an_open_server_that_anybody_can_write_to_is_warned_of() -> None:
-    """Beyond loopback, open registration with a writing role deserves a word; closing either is enough."""
+def test_open_registration_with_a_writing_role_is_warned_of() -> None:
+    """Open registration with a writing role beyond loopback logs a warning; changing one of them ends it."""
     assert load(HOST="0.0.0.0").warnings()
     assert not load().warnings()
     assert not load(HOST="0.0.0.0", REGISTRATION="closed").warnings()

@@ -1,6 +1,6 @@
 """The container files against what they refer to: the settings, the command line, the files of the project.
 
-They cannot be run everywhere, so they are read: the instructions of the Dockerfile and the YAML of the Compose file.
+They cannot be run everywhere, so the tests parse the Dockerfile's instructions and the Compose file's YAML.
 """
 
 import http.server
@@ -109,7 +109,7 @@ def test_what_the_build_copies_is_there_and_not_ignored() -> None:
 
 
 def test_every_variable_is_a_setting() -> None:
-    """A name that nothing reads would be a typing error."""
+    """Every variable in the Compose file is a setting."""
     variables = re.findall(r"(\w+)=", last_stage()["ENV"])
     assert set(variables) <= {*DEFAULTS, *PYTHONS_OWN}
     environment = compose()["services"]["server"]["environment"]

@@ -115,7 +115,7 @@ def ours(module: str) -> set[str]:
 
 
 def room(name: str) -> str:
-    """The part of the house that a module belongs to: a room of core, else a package or file of the top level."""
+    """The part of the code that a module belongs to: a room of core, else a package or file of the top level."""
     parts = name.split(".")
     return ".".join(parts[:2] if parts[0] == "core" else parts[:1])
 
@@ -125,25 +125,25 @@ GRAPH = {name: ours(module) - {name} for name, module in OURS.items()}
 
 @pytest.mark.parametrize("module", modules())
 def test_imports_follow_the_arrows(module: str) -> None:
-    """Rooms import rooms below them: core no domain, no domain another, the load generator nothing of the server."""
+    """Rooms import only rooms below them: core no domain, no domain another, load nothing of the server."""
     here = room(dotted(module))
     assert {room(name) for name in GRAPH[dotted(module)]} - {here} <= ARROWS[here]
 
 
 def test_every_arrow_leads_to_a_room() -> None:
-    """The table names what is there."""
+    """Every room of the table exists."""
     rooms = {room(name) for name in OURS}
     assert set(ARROWS) == rooms
     assert set().union(*ARROWS.values()) <= rooms
 
 
 def test_no_modules_import_in_a_circle() -> None:
-    """Not even for their types."""
+    """Modules import without circles, type-only imports included."""
     assert circle(GRAPH) is None
 
 
 def test_no_rooms_import_in_a_circle() -> None:
-    """Each room can be understood with the rooms below it."""
+    """Rooms import without circles."""
     rooms: dict[str, set[str]] = {}
     for name, targets in GRAPH.items():
         rooms.setdefault(room(name), set()).update(room(target) for target in targets)
@@ -151,7 +151,7 @@ def test_no_rooms_import_in_a_circle() -> None:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str] | None:
-    """A circle of the graph, if there is one."""
+    """A circle of the graph, or none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -161,7 +161,7 @@ def circle(graph: Mapping[str, set[str]]) -> list[str] | None:
 
 
 def test_a_circle_is_found() -> None:
-    """The check itself."""
+    """The check finds a circle."""
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
     assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
 
@@ -187,7 +187,7 @@ def is_of_a_domain(text: str) -> bool:
 
 
 def test_domain_words_are_found() -> None:
-    """In every spelling of identifiers, but not in other words."""
+    """Domain words are found in every spelling of identifiers, but not within other words."""
     for text in ("HallNotFound", "write_batch_seats", "VACANT", '"user.status"', "/api/user/", "the hall", "seatId"):
         assert is_of_a_domain(text), text
     for text in ("SeatSyncError", "seatsync", "Seats Sync", "shall", "username", "user", "administration"):

@@ -1,4 +1,4 @@
-"""Packaging: what an installation must bring, read from `setup.cfg`, and the targets of the Makefile."""
+"""Packaging: the content of an installation, by `setup.cfg`, and the targets of the Makefile."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def test_tests_bring_the_embedded_database() -> None:
 
 
 def test_make_help_lists_every_target() -> None:
-    """A target that help does not show does not exist for most people."""
+    """`make help` lists every target."""
     text = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z]+):", text, re.MULTILINE)
     phony = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)[0].split()

@@ -64,7 +64,7 @@ LIMITS = [
     ("connections of an address", "`MAX_CONNECTIONS_PER_ADDRESS`", ""),
     ("from connecting to the first request", f"{Timing().head_s:g} s", ""),
 ]
-"""The rows of the table of limits: what is limited, the limit, and what the third column has in it."""
+"""The rows of the table of limits: subject, limit, and text of the third column."""
 
 NUMBERS = [
     ("Limits", f"a token bucket that holds {BURST_S:g} s of them"),
@@ -125,14 +125,14 @@ def test_every_method_is_in_the_table(pages: Pages) -> None:
 
 
 def test_every_parameter_of_a_seat_is_named(pages: Pages) -> None:
-    """What an item of `hall.update_seats` may hold."""
+    """The fields of an item of `hall.update_seats` are documented."""
     (listed,) = re.findall(r"different seats, each with (.*?);", pages.prose("Methods"))
     assert [name.rstrip("?") for name in names(listed)] == [field.name for field in attrs.fields(SeatChange)]
     assert all(f"`{status}`" in pages.prose("Methods") for status in STATUSES)
 
 
 def test_every_method_has_an_example(pages: Pages) -> None:
-    """Under a heading of its own, a request for it first."""
+    """Every method has an example under its own heading, which begins with a request."""
     examples = pages.by_path[PROTOCOL].examples()
     assert set(examples) == set(methods())
     assert {name: frames[0]["type"] for name, frames in examples.items()} == {name: name for name in examples}
@@ -146,7 +146,7 @@ def test_every_setting_is_in_the_table(pages: Pages) -> None:
 
 
 def test_every_error_is_in_the_table(pages: Pages) -> None:
-    """Code, HTTP statuses, the default message, and something to do about it; or it is called reserved."""
+    """Every error has code, HTTP statuses, default message and advice, or is called reserved."""
     statuses: defaultdict[str, set[int]] = defaultdict(set)
     for error in _every_error(errors.SeatSyncError):
         statuses[error.code].add(error.http_status)
@@ -159,7 +159,7 @@ def test_every_error_is_in_the_table(pages: Pages) -> None:
 
 
 def test_reserved_is_what_nothing_sends(pages: Pages) -> None:
-    """A client need not handle it, and the page misses no code that is sent."""
+    """Reserved are exactly the errors that no code raises."""
     source = _source()
     sent = {code for code in errors.BY_CODE if re.search(rf"(raise |errors\.|'){code}\b|\b{code}\(", source)}
     assert set(errors.BY_CODE) - sent == _reserved_errors(pages)
@@ -176,7 +176,7 @@ def test_every_close_code_is_in_the_table(pages: Pages) -> None:
 
 
 def test_every_command_is_in_the_table(pages: Pages) -> None:
-    """With its arguments, and with what its help says."""
+    """Every command is in the table with its arguments and its help text."""
     rows = [(names(usage)[0], meaning) for usage, meaning in pages.rows("Commands", 1)]
     assert rows == list(_commands(cli._parser(), "seatsync"))
 
@@ -189,7 +189,7 @@ def test_every_promise_has_its_drill(pages: Pages) -> None:
 
 
 def test_every_target_of_make_is_in_the_table(pages: Pages) -> None:
-    """With what `make help` says."""
+    """Every target of make is in the table with its text in `make help`."""
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z]+):.*##  ?(.+)$", makefile, re.MULTILINE)
     assert [(names(target)[0], meaning) for target, meaning in pages.rows("Commands")] == targets
@@ -222,7 +222,7 @@ def test_the_numbers_are_those_of_the_code(pages: Pages, heading: str, sentence:
 
 
 def test_every_dependency_is_in_the_table(pages: Pages) -> None:
-    """What `setup.cfg` requires, in whatever order, and nothing else."""
+    """The table has exactly the packages that `setup.cfg` requires, in any order."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     required = [re.split(r"[\[><=!~ ]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line]
@@ -247,7 +247,7 @@ def test_every_option_of_load_is_in_the_table(pages: Pages) -> None:
 
 
 def test_every_time_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
-    """By the names that the results have, in their order."""
+    """Every time and fault of the results is in a table, by name and in order."""
     assert [names(time)[0] for time, *_ in pages.rows("The times")] == list(Measured)
     assert [names(fault)[0] for fault, *_ in pages.rows("The faults")] == list(Kind)
 
@@ -260,14 +260,14 @@ def test_every_event_of_an_operator_is_in_the_table(pages: Pages) -> None:
 
 
 def test_every_fixture_exists(pages: Pages) -> None:
-    """On the contributors' page."""
+    """Every fixture on the contributors' page exists."""
     text = "".join((ROOT / name).read_text() for name in ("tests/conftest.py", "tests/integration/conftest.py"))
     fixtures = set(re.findall(r"@pytest\.fixture\n(?:async )?def (\w+)", text))
     assert {name for cell, _ in pages.rows("Fixtures") for name in names(cell)} == fixtures
 
 
 def test_variables_in_the_examples_are_settings(pages: Pages) -> None:
-    """A name that nothing reads would be a typing error."""
+    """Every variable in the examples is a setting."""
     assigned = {
         name
         for page in pages.by_path.values()
@@ -279,7 +279,7 @@ def test_variables_in_the_examples_are_settings(pages: Pages) -> None:
 
 
 def test_every_page_is_known() -> None:
-    """A page that no test reads would grow old."""
+    """Every README page is among the tested ones."""
     found = [
         path.relative_to(ROOT) for folder in ("", "*/", "*/*/", "*/*/*/") for path in ROOT.glob(f"{folder}README.md")
     ]
@@ -287,7 +287,7 @@ def test_every_page_is_known() -> None:
 
 
 def test_every_path_on_a_page_exists(pages: Pages) -> None:
-    """A map of rooms that have moved would lead astray."""
+    """Every path on a page exists."""
     text = "".join(page.text for page in pages.by_path.values())
     paths = set(re.findall(r"`((?:seatsync|sql|tests|\.ci)/[\w./]+)`", text))
     assert len(paths) > 30
@@ -313,7 +313,7 @@ def test_every_link_leads_somewhere(pages: Pages) -> None:
 
 
 def test_every_page_is_on_the_front_page(pages: Pages) -> None:
-    """Each reader finds theirs from there."""
+    """The front page links to every page."""
     assert set(PAGES) - {FRONT} <= set(pages.by_path[FRONT].links())
 
 

@@ -1,4 +1,4 @@
-"""The list of cinemas, kept live: which frames a subscriber gets, and how often."""
+"""The live list of cinemas: the frames of a subscriber, and their rate."""
 
 import json
 from collections.abc import Iterable
@@ -68,17 +68,17 @@ class Watcher(FakeOutlet):
 
     full: bool = False
     frames: list[str] = field(factory=list)
-    """Of each frame: its status, or whether it is stale."""
+    """Status of each frame, or its staleness."""
     cinemas: dict[int, dict[int, int]] = field(factory=dict)
     subscriber: Subscription = field(init=False)
 
     @property
     def has_room(self) -> bool:
-        """It would take more."""
+        """The send buffer has room."""
         return not self.full
 
     def push(self, frame: bytes) -> bool:
-        """One whole frame."""
+        """Receive one whole frame."""
         message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
         assert (message["type"], message["eid"]) == (SUBSCRIBE, "e1")
         data = message["data"]
@@ -98,7 +98,7 @@ class Watcher(FakeOutlet):
         await feed.subscribe(self.subscriber)
 
     def drain(self) -> None:
-        """Take everything."""
+        """Drain the send buffer."""
         self.full = False
         self.subscriber.topic.caught_up(self.subscriber)
 
@@ -112,7 +112,7 @@ def store() -> FakeStore:
 @pytest.fixture
 def feed(store: FakeStore, nursery: trio.Nursery) -> LiveList:
     """A running list of it."""
-    feed = LiveList(store, nursery.start_soon, Metrics())  # type: ignore[arg-type]  # all it needs of a store
+    feed = LiveList(store, nursery.start_soon, Metrics())  # type: ignore[arg-type]  # the methods that it needs of a store
     nursery.start_soon(feed.run)
     return feed
 
@@ -125,7 +125,7 @@ async def joined(feed: LiveList) -> Watcher:
 
 
 async def test_changes_are_gathered(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """However often halls change, there is at most one update for each cinema in 100 ms, with the newest totals."""
+    """However often halls change, each cinema has at most one update in 100 ms, with the newest totals."""
     watcher = await joined(feed)
     for free in range(50):
         store.cinemas_[1][11] = store.cinemas_[2][21] = free
@@ -145,7 +145,7 @@ async def test_unwatched_list_runs_no_query(store: FakeStore, feed: LiveList, au
 
 
 async def test_only_the_list_sends_a_list(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """New and renamed halls are updates; new and removed cinemas are snapshots: those move a user away."""
+    """New and renamed halls are updates; new and removed cinemas, which reset the user's view, are snapshots."""
     watcher = await joined(feed)
     store.cinemas_[1][13] = 7
     feed.cinema_changed("1")
@@ -160,7 +160,7 @@ async def test_only_the_list_sends_a_list(store: FakeStore, feed: LiveList, auto
 
 
 async def test_joiner_misses_nothing(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """A list that is read while an update is on its way is followed by what the update was about."""
+    """A list read while an update is in flight is followed by the changes of that update."""
     first, second = await joined(feed), Watcher()
     store.gate = trio.Event()
     feed.hall_changed("11 2")
@@ -177,7 +177,7 @@ async def test_joiner_misses_nothing(store: FakeStore, feed: LiveList, autojump_
 
 @pytest.mark.parametrize("fault", [errors.ServiceUnavailable(), DatabaseRejected("42501", "no"), RuntimeError("a bug")])
 async def test_fault_is_survived(store: FakeStore, feed: LiveList, autojump_clock: MockClock, fault: Exception) -> None:
-    """Whatever keeps the database from answering, it is queried until it does."""
+    """A failing query is repeated until it succeeds, whatever the error."""
     watcher = await joined(feed)
     store.fault = fault
     store.cinemas_[1][11] = 1
@@ -208,7 +208,7 @@ async def test_failed_join_leaves_no_subscriber(store: FakeStore, feed: LiveList
 async def test_return_of_the_feed_publishes_what_changed(
     store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
-    """As updates where the same cinemas and halls are there, and ``stale: false`` after them."""
+    """Changes during the loss are sent as updates if the cinemas and halls are the same, then ``stale: false``."""
     watcher = await joined(feed)
     feed.lost()
     feed.set_stale(stale=True)
@@ -223,7 +223,7 @@ async def test_return_of_the_feed_publishes_what_changed(
 async def test_list_that_changed_during_the_loss_is_sent(
     store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
-    """To subscribers that have the old one, even if another joined with the new one meanwhile."""
+    """A changed list is sent to subscribers of the old one, even if another has joined with the new one."""
     old = await joined(feed)
     feed.lost()
     feed.set_stale(stale=True)
@@ -236,7 +236,7 @@ async def test_list_that_changed_during_the_loss_is_sent(
 
 
 async def test_joining_during_a_loss_is_notified(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """A list has no room for it: an update follows at once."""
+    """The list has no field for staleness: a stale notice follows it at once."""
     feed.lost()
     feed.set_stale(stale=True)
     watcher = await joined(feed)
@@ -249,8 +249,17 @@ async def test_joining_during_a_loss_is_notified(store: FakeStore, feed: LiveLis
 # Slow clients
 
 
+async def fallen_behind(feed: LiveList) -> Watcher:
+    """A client whose send buffer is full, and that has missed an update."""
+    watcher = await joined(feed)
+    watcher.full = True
+    feed.hall_changed("11 2")
+    await trio.sleep(1)
+    return watcher
+
+
 async def test_slow_client_gets_everything_anew(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """As updates, when it has drained; a list only where it missed one."""
+    """A drained client gets what it missed as updates, and a list only if it missed one."""
     watcher = await joined(feed)
     for removed in (False, True):
         watcher.full = True
@@ -273,11 +282,8 @@ async def test_slow_client_gets_everything_anew(store: FakeStore, feed: LiveList
 async def test_slow_client_is_sent_nothing_while_it_is_full(
     store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
-    """Not even what it missed: another subscription of its connection may have filled it again."""
-    watcher = await joined(feed)
-    watcher.full = True
-    feed.hall_changed("11 2")
-    await trio.sleep(1)
+    """A buffer that another subscription has filled again gets no missed updates."""
+    watcher = await fallen_behind(feed)
     watcher.frames.clear()
     store.gate = trio.Event()
     watcher.drain()
@@ -295,11 +301,8 @@ async def test_slow_client_is_sent_nothing_while_it_is_full(
 async def test_slow_client_that_leaves_is_forgotten(
     store: FakeStore, feed: LiveList, autojump_clock: MockClock
 ) -> None:
-    """A refresh under way for it ends, also while the database is away."""
-    watcher = await joined(feed)
-    watcher.full = True
-    feed.hall_changed("11 2")
-    await trio.sleep(1)
+    """Leaving ends a client's pending refresh, also while the database is unavailable."""
+    watcher = await fallen_behind(feed)
     store.fault = errors.ServiceUnavailable()
     watcher.drain()
     await trio.sleep(1)

@@ -1,6 +1,6 @@
 """The command line: what each command prints, its exit status, and that no failure shows a traceback.
 
-In this process where the answer is all that counts; as a process of its own where standard output, exit statuses and
+In this process where output alone counts; in a process of its own where standard output, exit statuses and
 signals are the point.
 """
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory"
 
 @pytest.fixture
 def restored_gc() -> Iterator[None]:
-    """The garbage collector is the process's: what a server sets up is taken back."""
+    """Restore the process's garbage-collector settings."""
     thresholds = gc.get_threshold()
     yield
     gc.unfreeze()
@@ -46,7 +46,7 @@ def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The environment of a person whose database is `database_url`."""
+    """An environment with `database_url`."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("JWT_SECRET", SECRET)
     return database_url
@@ -54,7 +54,7 @@ def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The environment of a person whose database is down, with a password in its address."""
+    """An environment whose database is down, with a password in its address."""
     url = "postgresql://seats:hidden-word@127.0.0.1:1/seats"
     for name, value in {"DATABASE_URL": url, "JWT_SECRET": SECRET, "PORT": "0", "WS_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
@@ -62,7 +62,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a person runs it."""
+    """Run the command line as a process."""
     return subprocess.run(
         [sys.executable, "-m", "seatsync", *arguments],
         env=os.environ | environ,
@@ -99,7 +99,7 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], capsys: pytest.Cap
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help is where one looks first."""
+    """The help lists every command."""
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 0
@@ -144,7 +144,7 @@ def test_imports_are_those_of_the_command(statement: str, heavy: set[str]) -> No
 def test_all_bad_settings_are_named_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A failure is one line a cause on standard error, status 1, and nothing on standard output."""
+    """Each bad setting is one line on standard error; status 1, and nothing on standard output."""
     for name, value in {"PORT": "high", "DB_POOL_SIZE": "none", "JWT_SECRET": "short"}.items():
         monkeypatch.setenv(name, value)
     assert cli.main(["serve"]) == 1
@@ -160,7 +160,7 @@ def test_all_bad_settings_are_named_without_a_traceback(
 @pytest.mark.usefixtures("unreachable")
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_an_unreachable_database_is_one_sentence(command: str) -> None:
-    """Nothing listens on port 1."""
+    """An unreachable database is one sentence on standard error."""
     done = run(command)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -171,7 +171,7 @@ def test_an_unreachable_database_is_one_sentence(command: str) -> None:
 def test_an_invalid_address_is_one_sentence(
     unreachable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the setting, what is wrong with it, and no password."""
+    """An invalid address is one sentence with the setting and the fault, without the password."""
     monkeypatch.setenv("DATABASE_URL", f"{unreachable}?sslmood=require")
     assert cli.main(["serve"]) == 1
     err = capsys.readouterr().err
@@ -183,7 +183,7 @@ def test_an_invalid_address_is_one_sentence(
 
 @pytest.mark.usefixtures("unreachable")
 def test_a_taken_port_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It names the port."""
+    """A port in use is one sentence that names it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         monkeypatch.setenv("PORT", port)
@@ -207,7 +207,7 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed."""
+    """Ctrl-C prints nothing."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -220,7 +220,7 @@ def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_migrate_prints_what_it_applied(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once; the second time there is nothing to do."""
+    """The first run prints the applied migrations, the second has none."""
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     monkeypatch.setenv("JWT_SECRET", SECRET)
     assert cli.main(["migrate"]) == 0
@@ -230,7 +230,7 @@ def test_migrate_prints_what_it_applied(
 
 
 def test_seed_demo_adds_once(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """To an empty database; then it reports that there are cinemas already."""
+    """Demo cinemas are added to an empty database only."""
     assert cli.main(["seed", "demo"]) == 0
     cinemas = fetchval(environment, "select count(*) from cinema")
     assert cinemas == 3
@@ -241,7 +241,7 @@ def test_seed_demo_adds_once(environment: str, capsys: pytest.CaptureFixture[str
 
 
 def test_seed_hall_prints_the_id_and_nothing_else(environment: str) -> None:
-    """So that a script can use it."""
+    """Standard output is the id alone, for scripts."""
     done = run("seed", "hall", "--seats", "1234", "--name", "Big")
     assert done.returncode == 0
     assert done.stdout == f"{int(done.stdout)}\n"
@@ -262,7 +262,7 @@ def test_user_create_prints_what_the_user_needs(environment: str, capsys: pytest
 
 @pytest.mark.usefixtures("environment")
 def test_user_create_refuses_a_taken_or_odd_name(capsys: pytest.CaptureFixture[str]) -> None:
-    """The domain's own sentence, status 1."""
+    """A taken or invalid name is the error's own sentence, status 1."""
     assert cli.main(["user", "create", "ada"]) == 0
     capsys.readouterr()
     for name in ("ada", "a b"):
@@ -274,7 +274,7 @@ def test_user_create_refuses_a_taken_or_odd_name(capsys: pytest.CaptureFixture[s
 
 
 def test_user_role_changes_the_role(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Quietly; an unknown user is an error."""
+    """A new role is set without output; an unknown user is an error."""
     assert cli.main(["user", "create", "ada"]) == 0
     assert cli.main(["user", "role", "ada", "viewer"]) == 0
     assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "viewer"
@@ -296,16 +296,16 @@ def test_token_prints_tokens_of_live_sessions(environment: str, capsys: pytest.C
 
 
 @pytest.mark.usefixtures("environment")
-def test_token_makes_no_user_unasked(capsys: pytest.CaptureFixture[str]) -> None:
-    """A typing error in a name is an error."""
+def test_token_makes_no_user_without_create(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown name is an error unless ``--create`` is given."""
     assert cli.main(["token", "eve"]) == 1
     assert capsys.readouterr().err.startswith("seatsync: ")
 
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["at the end", "at once"])
-def test_a_reader_that_has_had_enough_is_no_traceback(unbuffered: str) -> None:
-    """As in `seatsync token … | head -1`, whenever Python notices."""
+def test_a_closed_pipe_prints_no_traceback(unbuffered: str) -> None:
+    """A closed pipe, as in `seatsync token … | head -1`, prints no traceback."""
     with subprocess.Popen(
         [sys.executable, "-m", "seatsync", "token", "loader", "--create"],
         env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
@@ -321,7 +321,7 @@ def test_a_reader_that_has_had_enough_is_no_traceback(unbuffered: str) -> None:
 
 
 def test_psql_runs_on_the_database_in_use(environment: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its arguments are passed on, its output and status come back."""
+    """Arguments are passed to psql; its output and status are returned."""
     execute(environment, "create table proof as select 'here' as word")
     assert cli.main(["psql", "-AtXc", "select word from proof"]) == 0
     assert capfd.readouterr().out == "here\n"
@@ -329,7 +329,7 @@ def test_psql_runs_on_the_database_in_use(environment: str, capfd: pytest.Captur
 
 
 def test_psql_hides_the_password_from_the_process_list() -> None:
-    """It goes through the environment, decoded."""
+    """The password is passed in the environment, decoded."""
     dsn = "postgresql://seats:p%40ss@db.example.org:5433/seats?sslmode=require"
     address, environ = admin._without_password(dsn)
     assert address == "postgresql://seats@db.example.org:5433/seats?sslmode=require"
@@ -339,7 +339,7 @@ def test_psql_hides_the_password_from_the_process_list() -> None:
 def test_without_psql_the_address_is_printed(
     environment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For any other client."""
+    """Without psql the address is printed, for another client."""
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(admin, "find_program", lambda _: None)
     assert cli.main(["psql"]) == 0
@@ -348,7 +348,7 @@ def test_without_psql_the_address_is_printed(
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The environment of a person who has set nothing, with data in a directory of the test's."""
+    """An environment without settings but for a data directory."""
     with scratch_directory() as directory:
         monkeypatch.setenv("SEATSYNC_DATA", str(directory / "data"))
         monkeypatch.chdir(directory)
@@ -356,7 +356,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Database and secret are made by the first command, found by the next, and nothing is left running."""
+    """The first command makes database and secret, the next finds them, and no process is left."""
     printed = []
     for command in (["token", "ada", "--create"], ["token", "ada"]):
         assert cli.main(command) == 0
@@ -372,7 +372,7 @@ def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: py
 
 
 def test_serve_ends_with_its_postgres(embedded: Path) -> None:
-    """At Ctrl-C, cleanly and with status 0."""
+    """At Ctrl-C the server and its PostgreSQL end with status 0."""
     with subprocess.Popen(
         [sys.executable, "-m", "seatsync", "serve", "--demo"],
         env=os.environ | {"PORT": "0", "WS_PORT": "0"},
@@ -391,7 +391,7 @@ def test_serve_ends_with_its_postgres(embedded: Path) -> None:
 def test_a_data_directory_that_cannot_be_used_is_one_sentence(
     embedded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the setting."""
+    """An unusable data directory is one sentence that names the setting."""
     embedded.write_text("")
     assert cli.main(["migrate"]) == 1
     err = capsys.readouterr().err
@@ -401,5 +401,5 @@ def test_a_data_directory_that_cannot_be_used_is_one_sentence(
 
 
 def test_the_version_is_the_packages() -> None:
-    """As `pip` shows it."""
+    """`--version` prints the package's version."""
     assert run("--version").stdout.startswith("seatsync 0.")

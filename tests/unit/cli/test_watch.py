@@ -1,4 +1,4 @@
-"""``seatsync watch``: what it prints of a real server's frames, and when it gives up."""
+"""``seatsync watch``: its output for a real server's frames, and its errors."""
 
 import pytest
 import trio
@@ -39,12 +39,12 @@ async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.Mo
 
 
 async def test_a_hall_that_does_not_exist_is_an_error(server: RunningServer) -> None:
-    """The message is the server's."""
+    """An unknown hall ends it with the server's message."""
     with pytest.RaisesGroup(Failure, flatten_subgroups=True):
         await watch.follow(url(server), 4711)
 
 
 async def test_a_server_that_was_never_there_is_an_error() -> None:
-    """Nothing is tried again: the address may be wrong."""
+    """A failing first connect is not tried again: the address may be wrong."""
     with pytest.raises(Failure, match="There is no server"):
         await watch.follow("ws://127.0.0.1:1/ws", 1)

@@ -11,11 +11,11 @@ from tests.support.feeds import HALL, METHOD, FakeHall
 
 @pytest.fixture
 def hall() -> FakeHall:
-    """The database's side."""
+    """A hall in memory as the channel's source."""
     return FakeHall()
 
 
 @pytest.fixture
 def channel(hall: FakeHall, nursery: trio.Nursery) -> Channel:
-    """A channel of it, not read yet."""
+    """A channel of the hall, not read yet."""
     return Channel(HALL, Broadcast(METHOD, Metrics()), hall, nursery.start_soon)

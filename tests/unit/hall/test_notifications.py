@@ -23,7 +23,7 @@ from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 
 @define
 class FakeStore:
-    """Answers every batch with the same outcomes."""
+    """Returns the same outcomes for every batch."""
 
     outcomes: list[Outcome[Json]] = field(factory=list)
 
@@ -42,7 +42,7 @@ class Node:
     notified: Callable[[str], None]
 
     async def watcher(self) -> Watcher:
-        """A client that has had its snapshot."""
+        """A client with its snapshot."""
         watcher = Watcher()
         await watcher.join(self.channels.open(HALL))
         return watcher
@@ -63,7 +63,7 @@ def payload(notice: Notice) -> str:
     return f"{HALL} {notice.rev} {data}".rstrip()
 
 
-async def test_revision_is_published_as_it_came(node: Node) -> None:
+async def test_revision_is_published_unchanged(node: Node) -> None:
     """The trigger's JSON reaches clients byte for byte, without a query."""
     watcher = await node.watcher()
     notice = node.hall.change(1, "RESERVED")
@@ -84,7 +84,7 @@ async def test_layout_sends_a_snapshot(node: Node) -> None:
     "data", ["", "hello", '{"id":7,"rev":3,"seats":[]}', '{"id":8,"rev":2,"seats":[]}', '{"rev":2}']
 )
 async def test_data_not_from_the_trigger_are_looked_up(node: Node, data: str) -> None:
-    """Too long for a notification, or made up: clients see only what the database has."""
+    """Missing or forged data of a notification are read from the database."""
     watcher = await node.watcher()
     node.hall.change(1, "RESERVED")
     node.notified(f"{HALL} 2 {data}".rstrip())
@@ -108,11 +108,11 @@ async def test_unwatched_hall_is_passed_over(node: Node) -> None:
 
 
 async def test_read_after_a_write_sees_it(node: Node) -> None:
-    """A committed write counts before its notification has come: the snapshot in memory is old from then on."""
+    """After a committed write the snapshot in memory is old, even before its notification."""
     await node.watcher()
     node.hall.change(1, "RESERVED")
     node.store.outcomes = [Json(b'{"id":7,"rev":2,"seats":[]}'), errors.SeatConflict()]
     writes = [Write(HALL, [], Identity(1, "ann", "operator", uuid4(), may_write=True), None)] * 2
-    outcomes = await commit(node.store, node.channels, writes, 1.0)  # type: ignore[arg-type]  # what it needs of a store
+    outcomes = await commit(node.store, node.channels, writes, 1.0)  # type: ignore[arg-type]  # the methods that it needs of a store
     assert outcomes == node.store.outcomes
     assert (await node.channels.open(HALL).snapshot()).rev == 2

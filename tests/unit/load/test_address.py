@@ -1,4 +1,4 @@
-"""Addresses: anything else is refused with a sentence."""
+"""Addresses of servers, and the refusal of anything else."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_an_address_is_resolved_once() -> None:
 
 @pytest.mark.parametrize("url", ["localhost:3001", "http://localhost", "wss://localhost", "ws://", "ws://localhost:x"])
 def test_anything_else_is_refused(url: str) -> None:
-    """Before anything starts."""
+    """Anything but an address is refused before the test starts."""
     with pytest.raises(LoadError):
         Address.parse(url)
 

@@ -28,17 +28,17 @@ def acknowledged() -> Acknowledged:
 
 @pytest.mark.parametrize("later", [hall("OCCUPIED", 5), hall("VACANT", 6), hall("OCCUPIED", 6)])
 def test_a_change_that_is_there_or_was_followed_is_kept(acknowledged: Acknowledged, later: View) -> None:
-    """Others may have changed the seat since."""
+    """A change is kept if it is in the hall or was followed by another."""
     assert acknowledged.take_lost(later) == []
 
 
 @pytest.mark.parametrize("lost", [hall("VACANT", 4), hall("VACANT", 5), View("a", 9, {}, {})])
 def test_a_change_that_is_not_there_is_lost(acknowledged: Acknowledged, lost: View) -> None:
-    """The seat is as it was before, or gone."""
+    """A change is lost if the seat has its old status, or is gone."""
     assert len(acknowledged.take_lost(lost)) == 1
 
 
 def test_replies_may_come_in_any_order(acknowledged: Acknowledged) -> None:
-    """The one with the higher revision is the newer."""
+    """Of two replies the one with the higher revision is the newer."""
     acknowledged.add(6, [seat("VACANT", 4)])
     assert acknowledged.take_lost(hall("OCCUPIED", 5)) == []

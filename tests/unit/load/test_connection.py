@@ -27,7 +27,7 @@ from seatsync.load.connection import Connection
 from seatsync.load.frames import Closing
 from seatsync.load.loop import Loop
 
-#: A test that waits longer has failed.
+#: An upper bound for every wait.
 PATIENCE_S = 5.0
 
 
@@ -63,7 +63,7 @@ class Line:
     peer: WSConnection = field(factory=lambda: WSConnection(ConnectionType.SERVER))
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Run the client until that holds."""
+        """Run the client until the condition holds."""
         deadline = monotonic() + PATIENCE_S
 
         def look() -> None:
@@ -77,7 +77,7 @@ class Line:
         self.loop.run()
 
     def receive(self) -> list[Event]:
-        """The events of what the client has sent, once there is something."""
+        """The events of the client's next bytes."""
         self.until(lambda: select.select([self.server], [], [], 0)[0])
         self.peer.receive_data(self.server.recv(1 << 20) or None)
         return list(self.peer.events())
@@ -128,7 +128,7 @@ messages = st.lists(st.integers(0, 300).map(lambda size: b"x" * size) | st.just(
 @settings(max_examples=25, deadline=None)
 @given(messages, st.lists(st.integers(1, 400), min_size=1, max_size=8))
 def test_messages_are_whole_however_they_arrive(texts: list[bytes], sizes: Sequence[int]) -> None:
-    """Several at once, or one in pieces that begin and end anywhere."""
+    """Messages are delivered whole, several at once or one in pieces."""
     with open_line() as line:
         line.upgrade()
         data = b"".join(line.peer.send(TextMessage(text.decode())) for text in texts)
@@ -159,7 +159,7 @@ def test_a_message_in_fragments_is_one(upgraded: Line) -> None:
 
 
 def test_a_close_frame_is_answered_and_reported(upgraded: Line) -> None:
-    """With its advice; the connection is over then."""
+    """A close frame is answered, reported with its advice, and ends the connection."""
     upgraded.send(CloseConnection(1001, '{"reason":"drain","retry_ms":[0,9]}'))
     upgraded.until(lambda: upgraded.owner.closings)
     assert upgraded.owner.closings == [Closing(1001, "drain", (0, 9))]
@@ -170,7 +170,7 @@ def test_a_close_frame_is_answered_and_reported(upgraded: Line) -> None:
 
 
 def test_an_end_without_a_close_frame_is_reported(upgraded: Line) -> None:
-    """As 1006 (RFC 6455, section 7.4.1)."""
+    """An end without a close frame is reported as 1006 (RFC 6455, section 7.4.1)."""
     upgraded.server.close()
     upgraded.until(lambda: upgraded.owner.closings)
     assert [closing.code for closing in upgraded.owner.closings] == [1006]
@@ -185,7 +185,7 @@ def test_a_masked_frame_is_the_end(upgraded: Line) -> None:
 
 
 def test_a_refused_handshake_is_reported(line: Line) -> None:
-    """With the status line."""
+    """A refused handshake is reported with its status line."""
     line.receive()
     line.send(RejectConnection(status_code=503))
     line.until(lambda: line.owner.closings)
@@ -193,7 +193,7 @@ def test_a_refused_handshake_is_reported(line: Line) -> None:
 
 
 def test_a_refused_connect_is_reported_from_the_loop() -> None:
-    """Not from within the constructor: its caller does not have the connection yet."""
+    """A refused connect is reported by the loop and not by the constructor."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     loop, owner = Loop(), Owner()
@@ -207,7 +207,7 @@ def test_a_refused_connect_is_reported_from_the_loop() -> None:
 
 
 def test_what_the_kernel_does_not_take_is_sent_later(upgraded: Line) -> None:
-    """In order."""
+    """Bytes that the kernel does not accept are sent later, in order."""
     texts = [str(number) * 400_000 for number in range(8)]
     for text in texts:
         upgraded.connection.send(text.encode())

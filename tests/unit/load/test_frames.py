@@ -13,7 +13,7 @@ from seatsync.load.frames import Closing, close_frame, frame, handshake, read_cl
 
 @given(st.text(max_size=200_000) | st.just("x" * 125) | st.just("x" * 126) | st.just("x" * 65_536))
 def test_a_server_reads_what_was_framed(text: str) -> None:
-    """Masked, in one frame, whatever the length."""
+    """A client's text is one masked frame of any length."""
     server = Connection(ConnectionType.SERVER)
     server.receive_data(frame(text.encode()))
     events = list(server.events())
@@ -22,7 +22,7 @@ def test_a_server_reads_what_was_framed(text: str) -> None:
 
 
 def test_a_close_frame_has_its_code() -> None:
-    """A server that receives 1000 does not count a lost connection."""
+    """A close frame has the code 1000, which a server does not count as a lost connection."""
     server = Connection(ConnectionType.SERVER)
     server.receive_data(close_frame(1000))
     (event,) = server.events()
@@ -30,7 +30,7 @@ def test_a_close_frame_has_its_code() -> None:
     assert event.code == 1000
 
 
-def test_the_handshake_asks_for_an_upgrade_and_signs_in() -> None:
+def test_the_handshake_requests_an_upgrade_and_signs_in() -> None:
     """The key is 16 bytes in base64, the token a bearer's."""
     request, _ = handshake("localhost:3001", "/ws", "a.b.c")
     head = request.decode()
@@ -39,8 +39,8 @@ def test_the_handshake_asks_for_an_upgrade_and_signs_in() -> None:
     assert re.search(r"\r\nSec-WebSocket-Key: [A-Za-z0-9+/]{22}==\r\n", head)
 
 
-def test_only_the_answer_to_this_handshake_will_do() -> None:
-    """The accept value proves that the server has understood; any case of the field's name is right."""
+def test_only_the_answer_to_this_handshake_is_accepted() -> None:
+    """The accept value has to be this handshake's; field names are case-insensitive."""
     _, accept = handshake("localhost", "/ws", None)
     head = b"HTTP/1.1 101 Switching Protocols\r\nSEC-websocket-Accept: "
     assert refusal(head + accept, accept) is None
@@ -62,5 +62,5 @@ def test_only_the_answer_to_this_handshake_will_do() -> None:
     ],
 )
 def test_the_advice_of_a_close_frame_is_read(payload: bytes, closing: Closing) -> None:
-    """Where there is some; anything else is the reason."""
+    """Advice in JSON is parsed; any other text is the reason."""
     assert read_close(payload) == closing

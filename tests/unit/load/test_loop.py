@@ -19,7 +19,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_timers_run_in_the_order_of_their_times(loop: Loop) -> None:
-    """Those of one time in the order they were set."""
+    """Timers run in the order of their times; equal ones in the order they were set."""
     now = monotonic()
     ran: list[str] = []
     for when, name in ((0.002, "c"), (0.0, "a"), (0.001, "b"), (0.001, "b2")):
@@ -30,7 +30,7 @@ def test_timers_run_in_the_order_of_their_times(loop: Loop) -> None:
 
 
 def test_a_timer_is_never_early(loop: Loop) -> None:
-    """Latencies that count from intended times would come out negative."""
+    """A timer is never early: latencies from intended times would be negative."""
     when = monotonic() + 0.0105
     ran: list[float] = []
 
@@ -44,7 +44,7 @@ def test_a_timer_is_never_early(loop: Loop) -> None:
 
 
 def test_a_cancelled_timer_does_not_run(loop: Loop) -> None:
-    """Its entry in the heap is ignored."""
+    """A cancelled timer's entry in the heap is ignored."""
     ran: list[str] = []
     loop.after(0.0, partial(ran.append, "cancelled")).cancel()
     loop.after(0.001, loop.stop)
@@ -53,7 +53,7 @@ def test_a_cancelled_timer_does_not_run(loop: Loop) -> None:
 
 
 def test_a_descriptor_forgotten_in_a_round_is_not_served_in_it(loop: Loop) -> None:
-    """Of two that are ready, the first closes the second."""
+    """A descriptor forgotten by a callback is not served in the same round."""
     pipes = [os.pipe(), os.pipe()]
     served: list[int] = []
 

@@ -25,7 +25,7 @@ def dealt(plan: Plan) -> list[Share]:
 
 @pytest.mark.parametrize("scenario", ["watch", "write", "join", "idle", "mixed"])
 def test_every_scenario_has_defaults(scenario: str) -> None:
-    """Without any option it makes a plan."""
+    """Every scenario makes a plan without options."""
     made = plan(scenario)
     assert made.scenario == scenario
     assert dealt(made)
@@ -33,7 +33,7 @@ def test_every_scenario_has_defaults(scenario: str) -> None:
 
 @pytest.mark.parametrize("arguments", [("watch", "-n", "10"), ("join", "-n", "10"), ("idle", "-n", "10")])
 def test_clients_are_divided_among_the_processes(arguments: tuple[str, ...]) -> None:
-    """Each has a number of its own."""
+    """Clients are divided among the processes, each with its own number."""
     parts = [share.readers for share in dealt(plan(*arguments, "--processes", "3")) if share.readers]
     numbers = [number for part in parts for number in range(part.first, part.first + part.count)]
     assert numbers == list(range(1, 11))
@@ -41,12 +41,12 @@ def test_clients_are_divided_among_the_processes(arguments: tuple[str, ...]) -> 
 
 
 def test_no_process_is_without_a_client() -> None:
-    """More processes than clients are no use."""
+    """There are at most as many processes as clients."""
     assert len(dealt(plan("idle", "-n", "2", "--processes", "8"))) == 2
 
 
 def test_writers_are_divided_with_their_tokens() -> None:
-    """They know how many there are altogether: the seats are divided by that."""
+    """Writers are divided with their tokens and know their total, which divides the seats."""
     parts = [part for share in dealt(plan("write", "-c", "5", "-p", "2")) for part in share.writers]
     assert [(part.first, part.count, part.of) for part in parts] == [(0, 2, 5), (2, 3, 5)]
     assert [token for part in parts for token in part.tokens] == [f"t{number}" for number in range(5)]
@@ -61,7 +61,7 @@ def test_written_streams_are_verified() -> None:
 
 
 def test_writers_do_not_wait_for_subscribers() -> None:
-    """Changes are sent by a process of its own."""
+    """Changes are sent by a process without subscribers."""
     assert [(bool(share.readers), bool(share.writers)) for share in dealt(plan("watch"))] == [
         (True, False),
         (False, True),
@@ -69,28 +69,28 @@ def test_writers_do_not_wait_for_subscribers() -> None:
 
 
 def test_a_rate_is_that_of_all_writers_together() -> None:
-    """None waits for another below what the server lets a connection have in flight."""
+    """A rate is divided among all writers, each within the server's limit of writes in flight."""
     (writers_plan,) = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].writers
     assert (writers_plan.rate, writers_plan.pipeline) == (10.0, 64)
 
 
 @pytest.mark.parametrize("arguments", [("watch", "--rate", "0"), ("watch", "--via", "sql"), ("idle",)])
 def test_without_writers_no_token_is_needed(arguments: tuple[str, ...]) -> None:
-    """Guests subscribe."""
+    """Without writers no token is needed: guests subscribe."""
     made = plan(*arguments)
     assert tokens_needed(made) == 0
     assert all(not share.writers for share in shares(made, (1,), []))
 
 
 def test_too_few_tokens_are_used_in_turn() -> None:
-    """A session may have several connections."""
+    """Too few tokens are used in turn: a session may have several connections."""
     made = plan("join", "-n", "5")
     tokens = [token for share in shares(made, (1,), ["a", "b"]) if share.readers for token in share.readers.tokens]
     assert tokens == ["a", "b", "a", "b", "a"]
 
 
 def test_readers_and_writers_do_not_share_sessions() -> None:
-    """Unless there are too few."""
+    """Readers and writers have different sessions if there are enough."""
     readers, writers = dealt(plan("watch", "-n", "3", "--sign-in"))
     assert readers.readers is not None
     assert {*readers.readers.tokens} & {*writers.writers[0].tokens} == set()
@@ -121,7 +121,7 @@ def test_a_mixed_test_has_sellers_and_attendants_with_seats_of_their_own() -> No
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], capsys: Any) -> None:
-    """Standard error has the reason."""
+    """Wrong usage exits with 2 and the reason on standard error."""
     with pytest.raises(SystemExit) as raised:
         plan(*arguments)
     assert raised.value.code == 2

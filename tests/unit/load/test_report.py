@@ -33,7 +33,7 @@ def totals() -> Totals:
 
 
 def shown(totals: Totals) -> str:
-    """The text on the terminal."""
+    """The report as terminal text."""
     console = Console(file=io.StringIO(), width=120)
     show(totals, console)
     assert isinstance(console.file, io.StringIO)
@@ -52,17 +52,17 @@ def shown(totals: Totals) -> str:
     ],
 )
 def test_durations_have_three_digits(seconds: float, text: str) -> None:
-    """With the unit that suits them."""
+    """Durations have three digits and a fitting unit."""
     assert duration(seconds) == text
 
 
 def test_numbers_are_apart_by_thousands() -> None:
-    """Small ones have one decimal, where it is not zero."""
+    """Thousands are separated; small numbers have one decimal unless it is zero."""
     assert [number(value) for value in (1234567.8, 12.34, 12.0)] == ["1,234,568", "12.3", "12"]
 
 
 def test_a_chart_has_all_samples() -> None:
-    """In steps of 1, 2, 5, and with the empty ranges in between."""
+    """A chart has all samples, in steps of 1, 2, 5, with empty ranges in between."""
     histogram = recorded([0.0015, 0.0016, 0.03])
     assert bins(histogram) == [(0.002, 2), (0.005, 0), (0.01, 0), (0.02, 0), (0.05, 1)]
     lines = list(chart(histogram))
@@ -72,12 +72,12 @@ def test_a_chart_has_all_samples() -> None:
 
 @pytest.mark.parametrize(("most", "last"), [(0.0, 1.0), (7.0, 8.0), (100.0, 100.0), (0.0123, 0.015), (43.0, 50.0)])
 def test_axes_end_at_a_round_number(most: float, last: float) -> None:
-    """The first that is not below the highest value."""
+    """An axis ends at the first round number not below the highest value."""
     assert ticks(most)[-1] == pytest.approx(last)
 
 
 def test_a_test_without_faults(totals: Totals) -> None:
-    """With the rates of the load, and both latencies apart."""
+    """A report without faults has the rates of the load, and both latencies apart."""
     text = shown(totals)
     assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
     assert re.search(r"frames received\W+46\W+11.5", text)
@@ -87,7 +87,7 @@ def test_a_test_without_faults(totals: Totals) -> None:
 
 
 def test_faults_are_sentences(totals: Totals) -> None:
-    """Kinds with their numbers, then the first in full, on one line each."""
+    """Faults are counted by kind, then the first are listed, one a line."""
     totals.all.fault(Kind.MISSING, "Subscriber 1 never received revisions 6 to 7. " + "x" * 200, 2)
     totals.all.fault(Kind.STATE, "Subscriber 1 [sees] nonsense.")
     text = shown(totals)
@@ -97,7 +97,7 @@ def test_faults_are_sentences(totals: Totals) -> None:
 
 
 def test_json_has_the_same_figures(totals: Totals) -> None:
-    """Times in seconds, rates a second."""
+    """JSON has the same figures, with times in seconds and rates per second."""
     result = json.loads(orjson.dumps(as_json(totals), option=orjson.OPT_NON_STR_KEYS))
     assert result["counts"]["frames"] == 46
     assert result["rates"]["frames"] == 11.5
@@ -107,7 +107,7 @@ def test_json_has_the_same_figures(totals: Totals) -> None:
 
 
 def test_the_page_stands_alone(totals: Totals) -> None:
-    """No script, no link, no image: one file that can be kept or sent."""
+    """The page is one file, without script, link or image."""
     addresses: list[str] = []
 
     class Reader(HTMLParser):
@@ -143,7 +143,7 @@ def test_the_plots_are_valid_and_show_what_was_measured(totals: Totals) -> None:
 
 
 def test_a_test_without_anything_measured_has_a_page(totals: Totals) -> None:
-    """Idle connections have no latencies."""
+    """A test without latencies, as of idle connections, has a page."""
     idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), {"one": Process()}, load_s=1.0)
     assert "<svg" not in page(idle)
     assert title(idle) == "idle: 3 connections; hall 7; 1.00 s"

@@ -10,7 +10,7 @@ from seatsync.load.writer import MAINTENANCE, SALES, Seat, take
 
 
 def test_a_schedule_does_not_wait() -> None:
-    """After a pause, everything that was due in it is due, at its own time."""
+    """After a pause every change that was due in it is due, with its own time."""
     pace = Pace(rate=10)
     pace.begin(100.0)
     assert pace.due(99.9) == []
@@ -19,7 +19,7 @@ def test_a_schedule_does_not_wait() -> None:
 
 
 def test_a_rush_multiplies_the_rate() -> None:
-    """For its length, once in each period."""
+    """A rush multiplies the rate for its length, once in each period."""
     pace = Pace(rate=10, rushes=True)
     pace.begin(0.0)
     times = pace.due(RUSH_EVERY_S - 1e-6)
@@ -29,20 +29,20 @@ def test_a_rush_multiplies_the_rate() -> None:
 
 
 def test_clients_come_evenly() -> None:
-    """Without a ramp, all at once."""
+    """Clients start at an even rate; without a ramp, all at once."""
     assert spread(4, 2.0) == [0.0, 0.5, 1.0, 1.5]
     assert spread(2, 0.0) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("cycle", [SALES, MAINTENANCE])
 def test_every_seat_has_a_next_status(cycle: dict[str, str]) -> None:
-    """A different one: an unchanged seat makes no revision."""
+    """Every seat's next status differs, since an unchanged seat makes no revision."""
     assert set(cycle) == {"VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"}
     assert all(status != following for status, following in cycle.items())
 
 
 def test_a_seat_that_is_being_changed_is_not_taken_again() -> None:
-    """Only once it is back in the queue, after the others."""
+    """A seat with a change in flight is taken again only when it is back in the queue, after the others."""
     first, second, third = (Seat(number, "VACANT") for number in range(3))
     seats = deque([first, second, third])
     assert take(seats, 2) == [first, second]
@@ -52,7 +52,7 @@ def test_a_seat_that_is_being_changed_is_not_taken_again() -> None:
 
 
 def test_the_servers_advice_is_followed() -> None:
-    """At random within its window, whatever came before."""
+    """The server's advice is followed: a random delay within its window."""
     backoff = Backoff()
     backoff.wait_s(Closing(1006))
     waits = {backoff.wait_s(Closing(1001, retry_ms=(100, 5000))) for _ in range(50)}
@@ -62,7 +62,7 @@ def test_the_servers_advice_is_followed() -> None:
 
 
 def test_without_advice_waits_grow_up_to_a_limit() -> None:
-    """A success resets them."""
+    """Without advice delays double up to a limit; a success resets them."""
     backoff = Backoff()
     waits = [backoff.wait_s(Closing(1006)) for _ in range(10)]
     assert waits[0] <= 0.1
@@ -78,21 +78,21 @@ def send_times() -> SendTimes:
 
 
 def test_send_times_are_kept(send_times: SendTimes) -> None:
-    """By hall and revision; others are not known."""
+    """Send times are found by hall and revision; others are unknown."""
     send_times.note(0, 5, 1.5)
     send_times.note(1, 5, 2.5)
     assert (send_times.when(0, 5), send_times.when(1, 5), send_times.when(0, 6)) == (1.5, 2.5, None)
 
 
 def test_of_several_changes_in_a_revision_the_first_counts(send_times: SendTimes) -> None:
-    """It is the one that waited for the others."""
+    """Of several changes in a revision the first one's time counts, since it has waited longest."""
     for at in (3.0, 1.0, 2.0):
         send_times.note(0, 5, at)
     assert send_times.when(0, 5) == 1.0
 
 
 def test_old_revisions_make_room(send_times: SendTimes) -> None:
-    """An overwritten entry is not mistaken for the old revision's."""
+    """An overwritten entry is not read as the old revision's."""
     send_times.note(0, 5, 1.0)
     send_times.note(0, 5 + (1 << 18), 9.0)
     assert send_times.when(0, 5) is None

@@ -38,7 +38,7 @@ def recorded(values: list[float]) -> Histogram:
 
 @given(latencies, st.floats(0.1, 100))
 def test_a_percentile_is_at_most_a_little_high(values: list[float], percent: float) -> None:
-    """Never lower than the true one by more than a microsecond, and never more than 0.8 % above it."""
+    """A percentile is at most 1 µs below the true one and at most 0.8 % above it."""
     exact = sorted(values)[max(0, -int(-len(values) * percent // 100) - 1)]
     found = recorded(values).percentile(percent)
     assert exact - 1e-6 <= found <= exact * 1.008 + 1e-6
@@ -46,25 +46,25 @@ def test_a_percentile_is_at_most_a_little_high(values: list[float], percent: flo
 
 @given(latencies, latencies)
 def test_histograms_add_up(first: list[float], second: list[float]) -> None:
-    """Two processes' samples, added, are those that one process would have recorded."""
+    """Two processes' histograms add up to the one of a single process."""
     sum_ = recorded(first)
     sum_.add(recorded(second))
     assert sum_ == recorded(first + second)
 
 
 def test_the_longest_is_exact() -> None:
-    """However wide its bucket."""
+    """The longest sample is exact, however wide its bucket."""
     histogram = recorded([0.001, 12.345678])
     assert histogram.max_s == histogram.percentile(100) == 12.345678
 
 
 def test_a_clock_that_steps_back_counts_as_zero() -> None:
-    """No latency is negative."""
+    """A negative duration counts as zero."""
     assert recorded([-0.5]).percentile(50) == 0
 
 
 def test_without_samples_everything_is_zero() -> None:
-    """An interval may well be empty."""
+    """An empty histogram is all zero."""
     assert Histogram().percentile(99) == Histogram().mean_s == 0
 
 
@@ -78,7 +78,7 @@ def filled() -> Stats:
 
 
 def test_statistics_are_reported_once() -> None:
-    """What was reported is gone; the next interval is of the next phase."""
+    """Reported statistics are reset; the next interval belongs to the next phase."""
     ours, theirs = multiprocessing.Pipe()
     reporter = Reporter(theirs, filled())
     for phase in ("load", None):
@@ -96,7 +96,7 @@ def test_statistics_are_reported_once() -> None:
 
 
 def test_faults_keep_the_order_they_were_found_in() -> None:
-    """Of all processes; ten as sentences, all in numbers."""
+    """Faults of all processes are in the order found: ten as sentences, all in numbers."""
     mine, others = Stats(), Stats()
     for number in range(SENTENCES):
         for stats in (mine, others):
@@ -107,7 +107,7 @@ def test_faults_keep_the_order_they_were_found_in() -> None:
 
 
 def test_rates_are_of_the_load_alone() -> None:
-    """Before and after it everything counts, but not for rates."""
+    """Ramp and end count in totals but not in rates."""
     totals = Totals(PLAN, (1,), {"one": Process()}, started_at=100.0, load_s=2.0)
     for phase, at in (("prepare", 99.0), ("load", 101.5), ("drain", 103.5)):
         totals.add("one", Interval(phase, at, cpu_s=1.0, live=5, stats=filled()))
@@ -117,8 +117,8 @@ def test_rates_are_of_the_load_alone() -> None:
     assert list(totals.series) == [1, 3]
 
 
-def test_a_busy_client_is_doubted() -> None:
-    """Its own queue is in the latencies."""
+def test_a_busy_client_is_warned_of() -> None:
+    """A busy client is warned of, since its own queue is in the latencies."""
     totals = Totals(PLAN, (1,), {"one": Process(cpu_s=1.99)}, load_s=2.0)
     assert "'one' was busy" in totals.doubts()[0]
     totals.all.record(Timing.LAG, 0.02)
@@ -126,7 +126,7 @@ def test_a_busy_client_is_doubted() -> None:
 
 
 def one_step(rev: int, received: list[float]) -> tuple[Hall, SendTimes, Step]:
-    """A hall in which revisions 5 to ``rev`` were received, as one frame, at these times."""
+    """A hall whose revisions 5 to ``rev`` were received, as one frame, at these times."""
     send_times = SendTimes(1)
     step = Step(View("a", 4, {}, {}), View("a", rev, {}, {}), 5, 100, received)
     hall = Hall(0, 7, Views())
@@ -152,7 +152,7 @@ def test_latencies_count_for_every_subscriber_and_revision() -> None:
 
 
 def test_foreign_revisions_count_without_a_latency() -> None:
-    """Their frames are frames."""
+    """Revisions by others count as frames without a latency."""
     hall, send_times, _ = one_step(5, [11.0])
     stats = Stats()
     count_received([hall], send_times, stats, final=True)

@@ -21,7 +21,7 @@ def test_a_whole_stream_has_no_fault() -> None:
 
 
 def test_a_known_step_is_not_verified_again() -> None:
-    """The second subscriber that is sent the same makes the same steps, and stands at the very same view."""
+    """A second subscriber with the same frames reuses the verified steps and shares the view."""
     verification = Verification()
     one, other = verification.verifier("1", "e1"), verification.verifier("2", "e2")
     for verifier in (one, other):
@@ -38,7 +38,7 @@ def test_a_known_step_is_not_verified_again() -> None:
 
 
 def test_another_eid_is_not_this_subscription() -> None:
-    """Equal data under an eid that this client did not use is no step of its own."""
+    """Equal data under another eid is no step of this subscription."""
     verification = Verification()
     one, other = verification.verifier("1", "e1"), verification.verifier("2", "e2")
     feed(one, envelope("snapshot", snapshot(4), "e1"), envelope("update", update(5, 1), "e1"))
@@ -47,7 +47,7 @@ def test_another_eid_is_not_this_subscription() -> None:
 
 
 def test_a_missing_revision_is_found() -> None:
-    """It is a fault once nothing late can come."""
+    """A missing revision is a fault once it can no longer arrive late."""
     verification = Verification()
     verifier = verification.verifier()
     feed(verifier, *stream(update(5, 1), update(8, 2)))
@@ -59,7 +59,7 @@ def test_a_missing_revision_is_found() -> None:
 
 
 def test_a_repeated_revision_is_found() -> None:
-    """The same frame twice."""
+    """A frame received twice is a repeated revision."""
     verification = Verification()
     feed(verification.verifier(), *stream(update(5, 1), update(5, 1)))
     assert verification.sentences() == ["Subscriber 1 received revision 5 again, after revision 5."]
@@ -73,7 +73,7 @@ def test_a_merged_update_that_goes_too_far_back_repeats() -> None:
 
 
 def test_a_reordered_revision_is_found() -> None:
-    """It came late, so it is not missing."""
+    """A late revision is reordered and not missing."""
     verification = Verification()
     verifier = verification.verifier()
     feed(verifier, *stream(update(6, 2), update(5, 1), update(7, 3)))
@@ -90,7 +90,7 @@ def test_a_snapshot_that_goes_back_is_found() -> None:
 
 
 def test_a_snapshot_must_agree_with_the_updates() -> None:
-    """At one revision a hall has one state."""
+    """A snapshot must equal the updates' state at its revision."""
     verification = Verification()
     feed(verification.verifier(), *stream(update(5, 1)), envelope("snapshot", snapshot(5, occupied=(2,), since=5)))
     assert verification.faults() == {"STATE": 1}
@@ -98,7 +98,7 @@ def test_a_snapshot_must_agree_with_the_updates() -> None:
 
 
 def test_two_subscribers_must_see_the_same() -> None:
-    """Even where the difference is gone by the end."""
+    """Two subscribers must have equal views at each revision, not only at the end."""
     verification = Verification()
     one, other = verification.verifier("1"), verification.verifier("2")
     feed(one, *stream(update(5, 1), update(6, 1, status="VACANT")))
@@ -119,7 +119,7 @@ def test_a_new_epoch_starts_anew() -> None:
 
 
 def test_the_first_subscription_asks_for_everything() -> None:
-    """It has nothing to resume."""
+    """The first subscription requests a snapshot."""
     assert Verification().verifier().reopen() == {}
 
 
@@ -140,7 +140,7 @@ def test_a_resumed_subscription_goes_on_where_it_was(missed: dict[str, object]) 
 
 
 def test_many_may_resume_with_the_same_frame() -> None:
-    """Each subscription begins again."""
+    """Many subscriptions may resume with the same frame."""
     verification = Verification()
     begun: list[float] = []
     for _ in range(3):
@@ -154,7 +154,7 @@ def test_many_may_resume_with_the_same_frame() -> None:
 
 
 def test_an_update_that_does_not_say_it_resumes_is_no_first_frame() -> None:
-    """Not even if the same frame was right for another subscriber."""
+    """A first frame that is an update has to be a resumed one, even if it was valid for another subscriber."""
     verification = Verification()
     other, verifier = verification.verifier("2"), verification.verifier()
     for one in (other, verifier):
@@ -166,7 +166,7 @@ def test_an_update_that_does_not_say_it_resumes_is_no_first_frame() -> None:
 
 
 def test_an_update_before_the_snapshot_is_a_fault() -> None:
-    """The snapshot comes first."""
+    """An update before the snapshot is a fault."""
     verification = Verification()
     feed(verification.verifier(), envelope("update", update(5, 1)))
     assert verification.faults() == {"PROTOCOL": 1}
@@ -174,7 +174,7 @@ def test_an_update_before_the_snapshot_is_a_fault() -> None:
 
 @pytest.mark.parametrize("text", [b"nonsense", b"[]", b"{}", envelope("wonder", {}), envelope("update", {"rev": 5})])
 def test_an_unreadable_frame_is_a_fault(text: bytes) -> None:
-    """The subscription goes on."""
+    """An unreadable frame is a fault; the subscription goes on."""
     verification = Verification()
     verifier = verification.verifier()
     feed(verifier, envelope("snapshot", snapshot(4)), text, envelope("update", update(5, 1)))
@@ -183,7 +183,7 @@ def test_an_unreadable_frame_is_a_fault(text: bytes) -> None:
 
 
 def test_a_stale_feed_is_counted_and_is_no_fault() -> None:
-    """It has no revision; the stream continues."""
+    """A stale notice is counted and is no fault; it has no revision."""
     verification = Verification()
     notices = [envelope("update", {"id": 7, "stale": stale}) for stale in (True, False)]
     feed(verification.verifier(), envelope("snapshot", snapshot(4)), *notices, envelope("update", update(5, 1)))
@@ -214,7 +214,7 @@ def test_another_order_of_keys_is_only_slower() -> None:
 
 
 def test_a_fresh_snapshot_decides() -> None:
-    """The frames must add up to the hall."""
+    """The frames must add up to a fresh snapshot of the hall."""
     verification = Verification()
     verifier = verification.verifier()
     feed(verifier, *stream(update(5, 1)))

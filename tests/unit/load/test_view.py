@@ -9,7 +9,7 @@ def view(rev: int, status: str = "VACANT") -> View:
 
 
 def test_equal_views_of_a_revision_are_one() -> None:
-    """The first one."""
+    """Of equal views of a revision the first is shared."""
     views = Views()
     first = views.intern(view(1))
     assert views.intern(view(1)) is first
@@ -17,7 +17,7 @@ def test_equal_views_of_a_revision_are_one() -> None:
 
 
 def test_the_first_view_of_a_revision_is_the_known_one() -> None:
-    """A different one does not replace it."""
+    """A different view does not replace the first of a revision."""
     views = Views()
     first = views.intern(view(1))
     other = view(1, "OCCUPIED")
@@ -26,7 +26,7 @@ def test_the_first_view_of_a_revision_is_the_known_one() -> None:
 
 
 def test_old_views_are_evicted_with_their_steps() -> None:
-    """Or a subscriber that stays there would keep all later views alive."""
+    """An old view is evicted with its steps, which would keep later views alive."""
     views = Views()
     first = views.intern(view(0))
     first.steps[b"frame"] = step = Step(first, views.intern(view(1)), 1, 10)
@@ -38,7 +38,7 @@ def test_old_views_are_evicted_with_their_steps() -> None:
 
 
 def test_a_step_is_not_over_while_it_can_be_made_or_is_not_counted() -> None:
-    """Both count."""
+    """A step is unfinished while it can be made or is not counted."""
     origin = view(0)
     step = Step(origin, view(1), 1, 10)
     origin.steps[b"frame"] = step
@@ -62,6 +62,6 @@ def test_merging_keeps_what_did_not_change() -> None:
 
 
 def test_a_difference_is_a_phrase() -> None:
-    """The first of them."""
+    """A difference is described by its first item."""
     assert view(1).difference(view(1, "OCCUPIED")) == "seat 1 is VACANT/t0/no note, not OCCUPIED/t0/no note"
     assert view(1).difference(View("a", 1, {}, {})) == "seat 1 is VACANT/t0/no note, not absent"

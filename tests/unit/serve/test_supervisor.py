@@ -1,4 +1,4 @@
-"""One worker in each slot, whatever dies while it is being replaced. The processes here are fakes."""
+"""One worker in each slot, through deaths and replacements. The processes are fakes."""
 
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -69,23 +69,23 @@ class Machine:
 
 
 def ready(process: FakeProcess) -> None:
-    """It accepts connections at once, though its report takes two reads."""
+    """Become ready at once, with a report in two reads."""
     process.report(READY[:2])
     process.report(READY[2:])
 
 
 def stuck(process: FakeProcess) -> None:
-    """It never reports."""
+    """Never report."""
 
 
 def doomed(process: FakeProcess) -> None:
-    """It ends instead, and reports why."""
+    """Report a reason and end."""
     process.report(b"There is no database.")
     process.die()
 
 
 class Supervised:
-    """A supervisor, its processes, and what it has reported."""
+    """A supervisor, its processes and its reports."""
 
     def __init__(self, workers: int = 1, prepare: Callable[[FakeProcess], None] = ready) -> None:
         self.machine = Machine(prepare)
@@ -116,7 +116,7 @@ async def supervised(workers: int = 1) -> AsyncIterator[Supervised]:
 
 
 async def test_a_dead_worker_is_restarted(autojump_clock: trio.testing.MockClock) -> None:
-    """A worker that has died has a successor after a while."""
+    """A dead worker is restarted after its backoff."""
     async with supervised() as one:
         one.machine.launched[0].die()
         await trio.sleep(1)
@@ -124,7 +124,7 @@ async def test_a_dead_worker_is_restarted(autojump_clock: trio.testing.MockClock
 
 
 async def test_a_worker_that_dies_again_and_again_waits_longer(autojump_clock: trio.testing.MockClock) -> None:
-    """The backoff doubles up to a few seconds, and begins anew once a worker has lived for a while."""
+    """The backoff doubles up to its maximum, and is reset once a worker has lived long enough."""
     async with supervised() as one:
         waits = []
         for _ in range(9):
@@ -142,7 +142,7 @@ async def test_a_worker_that_dies_again_and_again_waits_longer(autojump_clock: t
 
 
 async def test_a_failed_restart_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
-    """A worker that cannot start while the server is up is tried for until it can."""
+    """A failed restart is repeated until it succeeds."""
     async with supervised() as one:
         one.machine.prepare = doomed
         one.machine.launched[0].die()
@@ -182,7 +182,7 @@ async def test_a_dead_worker_may_be_replaced(autojump_clock: trio.testing.MockCl
 
 
 async def test_workers_are_replaced_one_by_one(autojump_clock: trio.testing.MockClock) -> None:
-    """The next is not begun before the last has its successor."""
+    """Workers are replaced one at a time."""
     async with supervised(workers=3) as one, trio.open_nursery() as nursery:
         one.machine.prepare = stuck
         nursery.start_soon(one.supervisor.replace_all)
@@ -196,7 +196,7 @@ async def test_workers_are_replaced_one_by_one(autojump_clock: trio.testing.Mock
 
 
 async def test_a_replacement_that_does_not_get_ready_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
-    """The worker that was to be replaced stays."""
+    """A replacement that does not become ready in time is dropped, and the old worker stays."""
     async with supervised() as one:
         one.machine.prepare = stuck
         await one.supervisor.replace_all()
@@ -205,7 +205,7 @@ async def test_a_replacement_that_does_not_get_ready_is_dropped(autojump_clock: 
 
 
 async def test_a_stop_ends_a_replacement(autojump_clock: trio.testing.MockClock) -> None:
-    """Old and new end alike."""
+    """A stop during a replacement ends the old and the new worker."""
     async with supervised() as one, trio.open_nursery() as nursery:
         one.machine.prepare = stuck
         nursery.start_soon(one.supervisor.replace_all)
@@ -227,7 +227,7 @@ async def test_a_start_that_fails_is_not_tried_again(
 
 
 async def test_a_stop_during_the_start_ends_it(autojump_clock: trio.testing.MockClock) -> None:
-    """The server never reports that it is up, and that is no failure."""
+    """A stop during the start ends without a ready report and without a failure."""
     one = Supervised(2, stuck)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
@@ -251,7 +251,7 @@ async def test_a_cancellation_kills_all_workers(autojump_clock: trio.testing.Moc
 
 
 async def test_metrics_of_a_dead_worker_are_removed(autojump_clock: trio.testing.MockClock) -> None:
-    """At once, while those of the others and of a successor stay; everything goes with the supervisor."""
+    """A dead worker's metrics are removed at once, all others' with the supervisor."""
     async with supervised(workers=2) as one:
         directory = one.supervisor._metrics_directory
         files = [directory / f"{process.index}.prom" for process in one.machine.launched]

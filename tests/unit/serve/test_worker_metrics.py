@@ -16,7 +16,7 @@ TIMING = Timing()
 
 
 class Counting:
-    """A worker's exposition that counts how often it was read."""
+    """A worker's exposition that counts its reads."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -51,7 +51,7 @@ def test_the_directory_is_private_and_removed() -> None:
 
 
 async def test_each_worker_writes_its_file_every_second(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """As a whole, until it stops: then the file is its successor's."""
+    """Each file is written as a whole every second, until the worker stops."""
     stop = trio.Event()
     metrics = WorkerMetrics(tmp_path, 3, Counting().text, stop)
     async with trio.open_nursery() as nursery:
@@ -63,7 +63,7 @@ async def test_each_worker_writes_its_file_every_second(tmp_path: Path, autojump
 
 
 async def test_a_scrape_shows_all_workers(tmp_path: Path) -> None:
-    """The files of the others, and the scraped worker's own numbers as they are now."""
+    """A scrape has the files of the other workers and the scraped one's present numbers."""
     one, other = make_worker(tmp_path, 0), make_worker(tmp_path, 1)
     with trio.move_on_after(0):
         await other.run()
@@ -73,7 +73,7 @@ async def test_a_scrape_shows_all_workers(tmp_path: Path) -> None:
 
 
 async def test_the_files_of_stuck_workers_become_stale(tmp_path: Path) -> None:
-    """They are left out, as are those half written."""
+    """Stale and incomplete files are left out."""
     one, path = make_worker(tmp_path, 0), metrics_file(tmp_path, 1)
     path.write_bytes(b"reads 5\n")
     (tmp_path / "1.4711.new").write_bytes(b"rea")
@@ -84,7 +84,7 @@ async def test_the_files_of_stuck_workers_become_stale(tmp_path: Path) -> None:
 
 
 async def test_a_worker_that_stops_shows_its_successor(tmp_path: Path) -> None:
-    """Its own numbers would look like a counter that goes back and forth."""
+    """A stopping worker shows its successor's file, so that no counter decreases."""
     stop = trio.Event()
     old = WorkerMetrics(tmp_path, 0, Counting().text, stop)
     metrics_file(tmp_path, 0).write_bytes(b"reads 42\n")
@@ -94,7 +94,7 @@ async def test_a_worker_that_stops_shows_its_successor(tmp_path: Path) -> None:
 
 
 async def test_a_directory_that_is_gone_is_no_fault(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """The server goes on, and shows its own metrics."""
+    """Without the directory the server shows its own metrics."""
     metrics = make_worker(tmp_path / "gone", 0)
     with trio.move_on_after(3 * TIMING.metrics_write_s):
         await metrics.run()

@@ -14,7 +14,7 @@ from seatsync.user.messages import Coded, Named, NamedCode, NamedPhrase, Phrased
 
 @pytest.mark.parametrize("username", ["abc", "A_b-9", "x" * 32, "---"])
 def test_a_username_is_3_to_32_letters_digits_hyphens_underscores(username: str) -> None:
-    """A name of the pattern is taken as it is."""
+    """A name of the pattern is accepted unchanged."""
     assert structure({"username": username}, Named).username == username
 
 
@@ -50,7 +50,7 @@ def test_a_phrase_is_of_sensible_length(phrase: str) -> None:
 
 @pytest.mark.parametrize("cls", [Named, NamedCode, NamedPhrase])
 def test_a_username_of_another_type_is_a_validation_error(cls: type) -> None:
-    """A number is no username: the error has the path."""
+    """A username of another type is a ValidationError with its path."""
     with pytest.raises(errors.ValidationError, match="username"):
         structure({"username": 7, "code": "123456", "phrase": "x"}, cls)
 

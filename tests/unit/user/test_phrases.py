@@ -19,7 +19,7 @@ def test_phrases_differ() -> None:
 
 
 async def test_a_phrase_matches_its_hash() -> None:
-    """The hash knows the phrase, and no other."""
+    """A hash matches its own phrase only."""
     hashed = await hash_phrase("babab dadad")
     assert await matches("babab dadad", hashed)
     assert not await matches("babab dadaf", hashed)
@@ -27,7 +27,7 @@ async def test_a_phrase_matches_its_hash() -> None:
 
 @pytest.mark.parametrize("typed", ["BABAB Dadad", "  babab\tdadad\n", "babab   dadad"])
 async def test_case_and_spaces_do_not_matter(typed: str) -> None:
-    """A phrase is typed by a person, from paper."""
+    """A phrase matches regardless of case and spaces, since it is typed from paper."""
     assert await matches(typed, await hash_phrase("babab dadad"))
 
 
@@ -47,6 +47,6 @@ async def test_a_hash_with_other_parameters_still_matches() -> None:
 
 
 async def test_what_is_no_hash_is_an_error() -> None:
-    """A column that was tampered with does not pass for "wrong phrase"."""
+    """A malformed hash is an error and not a wrong phrase."""
     with pytest.raises(ValueError, match="not a hash"):
         await matches("babab", "plain text")

@@ -30,7 +30,7 @@ def forged(algorithm: str = "HS256", key: str = SECRET, typ: str = "seatsync-ses
 
 
 def test_a_token_carries_its_claims(tokens: Tokens) -> None:
-    """User, session and expiry come back as they were put in."""
+    """A token carries user, session and expiry."""
     token = tokens.issue(7, SESSION, NOW + 60)
     assert tokens.verify(token) == Claims(7, SESSION, NOW + 60)
 
@@ -80,7 +80,7 @@ def test_a_token_with_one_thing_wrong_is_refused(tokens: Tokens, changed: dict[s
 
 
 def test_a_stronger_hash_with_the_right_key_is_refused() -> None:
-    """HS256 is pinned: the token's own header does not choose."""
+    """HS256 is pinned: the token's header does not select the algorithm."""
     tokens = Tokens(SECRET * 2, clock=lambda: NOW)
     assert tokens.verify(forged(key=SECRET * 2)) is not None
     assert tokens.verify(forged("HS512", key=SECRET * 2)) is None
@@ -104,7 +104,7 @@ def test_garbage_is_no_token(tokens: Tokens, token: str) -> None:
 
 
 def test_deep_nesting_is_no_token(tokens: Tokens) -> None:
-    """A header that would exhaust the parser is not parsed."""
+    """A deeply nested header is refused without an error."""
     nested = base64.urlsafe_b64encode(b"[" * 100_000).decode()
     assert tokens.verify(f"{nested}.e30.x") is None
 

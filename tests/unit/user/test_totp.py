@@ -17,7 +17,7 @@ RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
     [(59, "287082"), (1111111109, "081804"), (1111111111, "050471"), (1234567890, "005924"), (20000000000, "353130")],
 )
 def test_the_codes_of_the_rfc_match(now: int, code: str) -> None:
-    """RFC 6238 appendix B holds."""
+    """The codes equal those of RFC 6238 appendix B."""
     assert matching_step(RFC_SECRET, code, now) == now // 30
 
 
@@ -31,7 +31,7 @@ def test_a_clock_may_be_one_step_off(drift: int, good: bool) -> None:
 
 
 def test_a_secret_has_160_bits() -> None:
-    """As RFC 4226 §4 recommends."""
+    """A secret has 160 bits, as RFC 4226 §4 recommends."""
     assert len(base64.b32decode(new_secret())) == 20
 
 

@@ -15,7 +15,7 @@ from tests.support.outlets import FakeOutlet
 
 @define(eq=False)
 class Pipe(FakeOutlet):
-    """A `Sink` that keeps its frames, and what subscriptions to it are for."""
+    """A `Sink` that keeps its frames, and subscriptions to it."""
 
     has_room: bool = True
     frames: list[bytes] = field(factory=list)
@@ -45,12 +45,12 @@ def subscriber(eid: str, pipe: Pipe | None = None) -> Subscription:
 
 
 def pipes(subscribers: Iterable[Subscription]) -> list[Pipe]:
-    """Where their frames went."""
+    """The sinks of these subscriptions."""
     return [one.sink for one in subscribers if isinstance(one.sink, Pipe)]
 
 
-def test_everybody_gets_a_frame_with_their_own_eid(broadcast: Broadcast) -> None:
-    """Type, status and data are the same for all."""
+def test_each_subscriber_gets_a_frame_with_its_eid(broadcast: Broadcast) -> None:
+    """Frames of a broadcast differ by eid alone."""
     members = [subscriber(eid) for eid in ("a", "b", "b")]
     for one in members:
         broadcast.add(one)
@@ -62,7 +62,7 @@ def test_everybody_gets_a_frame_with_their_own_eid(broadcast: Broadcast) -> None
         assert message["data"] == {"rev": 1}
 
 
-def test_broadcast_is_put_together_once_for_each_eid(broadcast: Broadcast) -> None:
+def test_broadcast_is_built_once_for_each_eid(broadcast: Broadcast) -> None:
     """Subscribers that share an eid share the very bytes."""
     members = [subscriber(eid) for eid in ("a", "b") for _ in range(50)]
     for one in members:
@@ -73,7 +73,7 @@ def test_broadcast_is_put_together_once_for_each_eid(broadcast: Broadcast) -> No
 
 @pytest.mark.parametrize("size", [1, 200, 70_000])
 def test_frames_are_well_formed_whatever_their_length(broadcast: Broadcast, size: int) -> None:
-    """Each has the head of its own length, also among eids of different lengths."""
+    """Each frame's head has its own length, also among eids of different lengths."""
     members = [subscriber(eid) for eid in ("a", "bb", "cc", '\u20ac"', "x" * 128)]
     for one in members:
         broadcast.add(one)
@@ -88,7 +88,7 @@ def test_frames_are_well_formed_whatever_their_length(broadcast: Broadcast, size
 
 
 def test_broadcast_names_those_that_are_full_now(broadcast: Broadcast) -> None:
-    """They have the frame; the topic keeps them out of the next."""
+    """Subscribers that are full after a frame are returned, for the topic to keep out of the next."""
     free, full = subscriber("a"), subscriber("a", Pipe(has_room=False))
     broadcast.add(free)
     broadcast.add(full)
@@ -97,7 +97,7 @@ def test_broadcast_names_those_that_are_full_now(broadcast: Broadcast) -> None:
 
 
 def test_subscriber_that_leaves_gets_nothing_more(broadcast: Broadcast) -> None:
-    """Twice does no harm, nor does a subscriber that is not there; no empty group is left."""
+    """Leaving twice, or without having joined, has no effect; no empty group is left."""
     first, second = subscriber("a"), subscriber("b")
     broadcast.add(first)
     broadcast.add(second)

@@ -1,4 +1,4 @@
-"""One channel: joining it, and the end of what it stands for.
+"""One channel: joins, and the end of its subject.
 
 The database is a `FakeHall`, which may answer late; the clients are `Watcher`s, which fail the test by themselves when
 a frame repeats or skips a revision.
@@ -17,7 +17,7 @@ from tests.support.feeds import FakeHall, Notice, Watcher, joined
 
 
 async def test_snapshot_first_then_every_later_revision(hall: FakeHall, channel: Channel) -> None:
-    """A subscriber gets the full state, then each revision after it, as PostgreSQL worded it."""
+    """A subscriber gets the full state, then each later revision with PostgreSQL's bytes."""
     watcher = await joined(channel)
     for status in ("RESERVED", "OCCUPIED"):
         notice = hall.change(1, status)
@@ -37,7 +37,7 @@ async def test_every_eid_gets_its_own_frames(hall: FakeHall, channel: Channel) -
 async def test_snapshot_older_than_the_channel_is_completed(
     hall: FakeHall, channel: Channel, nursery: trio.Nursery
 ) -> None:
-    """What was published while a snapshot was under way follows it."""
+    """Revisions published while a snapshot is read follow it."""
     first, second = await joined(channel), Watcher("e2")
     channel.revisions.note_committed(2)
     hall.gate = trio.Event()
@@ -53,10 +53,11 @@ async def test_snapshot_older_than_the_channel_is_completed(
     second.assert_sees(hall)
 
 
+@pytest.mark.parametrize("changed", [False, True])
 async def test_snapshot_older_than_a_new_layout_is_replaced(
-    hall: FakeHall, channel: Channel, nursery: trio.Nursery
+    hall: FakeHall, channel: Channel, nursery: trio.Nursery, *, changed: bool
 ) -> None:
-    """A snapshot that a change of layout overtook is followed by another."""
+    """A snapshot read before a change of layout is replaced by another, whether or not a change of seats follows."""
     first, second = await joined(channel), Watcher("e2")
     channel.revisions.note_committed(2)
     hall.gate = gate = trio.Event()
@@ -64,10 +65,13 @@ async def test_snapshot_older_than_a_new_layout_is_replaced(
     await wait_all_tasks_blocked()
     hall.gate = None
     hall.relay().notify(channel)
-    hall.change(1, "RESERVED").notify(channel)
+    if changed:
+        hall.change(1, "RESERVED").notify(channel)
     await wait_all_tasks_blocked()
     gate.set()
     await wait_all_tasks_blocked()
+    first.assert_sees(hall)
+    second.assert_sees(hall)
     hall.change(2, "RESERVED").notify(channel)
     first.assert_sees(hall)
     second.assert_sees(hall)
@@ -87,7 +91,7 @@ async def test_snapshot_newer_than_the_channel_is_not_repeated(hall: FakeHall, c
 
 
 async def test_many_joiners_share_one_snapshot(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """However many subscribe together, or later while nothing has changed, there is one query."""
+    """Concurrent joins, and later ones without a change in between, share one query."""
     watchers = [Watcher(str(number)) for number in range(20)]
     for watcher in watchers:
         nursery.start_soon(watcher.join, channel)
@@ -101,7 +105,7 @@ async def test_many_joiners_share_one_snapshot(hall: FakeHall, channel: Channel,
 async def test_shared_snapshot_is_as_new_as_what_was_known_before(
     hall: FakeHall, channel: Channel, nursery: trio.Nursery
 ) -> None:
-    """A request after a revision is known to be committed is not served a snapshot from before it."""
+    """A request made after a commit is known is not served a snapshot from before it."""
     first, second = Watcher("e1"), Watcher("e2")
     hall.gate = trio.Event()
     nursery.start_soon(first.join, channel)
@@ -133,7 +137,7 @@ async def test_failed_join_leaves_no_subscriber(
 
 
 async def test_cancelled_join_leaves_no_subscriber(hall: FakeHall, channel: Channel) -> None:
-    """A connection that ends while it waits for its snapshot takes that from no other."""
+    """A join cancelled while it waits does not cancel the shared query."""
     hall.gate = trio.Event()
     other = Watcher("e2")
     async with trio.open_nursery() as nursery:
@@ -147,7 +151,7 @@ async def test_cancelled_join_leaves_no_subscriber(hall: FakeHall, channel: Chan
 
 
 async def test_leaving_while_joining_gets_nothing(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """Unsubscribing before the snapshot has come ends the matter."""
+    """A subscription ended before its snapshot arrives gets no frame."""
     watcher = Watcher()
     hall.gate = trio.Event()
     nursery.start_soon(watcher.join, channel)
@@ -172,8 +176,8 @@ async def test_deleted_hall_ends_every_subscription(hall: FakeHall, channel: Cha
     assert not channel.in_use
 
 
-async def test_deletion_found_out_by_a_query_ends_every_subscription(hall: FakeHall, channel: Channel) -> None:
-    """A catch-up that finds no hall is as good as the notification that it is gone."""
+async def test_deletion_detected_by_a_query_ends_every_subscription(hall: FakeHall, channel: Channel) -> None:
+    """A catch-up that finds no hall ends the subscriptions like a notified deletion."""
     watcher = await joined(channel)
     hall.gone = True
     Notice(9, None).notify(channel)
@@ -183,7 +187,7 @@ async def test_deletion_found_out_by_a_query_ends_every_subscription(hall: FakeH
 
 
 async def test_nothing_of_a_deleted_hall_is_served_from_memory(hall: FakeHall, channel: Channel) -> None:
-    """The next request is answered by the database."""
+    """The first request after a deletion queries the database."""
     await joined(channel)
     hall.gone = True
     channel.end(errors.HallNotFound())
@@ -192,7 +196,7 @@ async def test_nothing_of_a_deleted_hall_is_served_from_memory(hall: FakeHall, c
 
 
 async def test_joining_a_deleted_hall_is_one_error(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """Not two, if it is deleted while the first snapshot is read."""
+    """A hall deleted while the first snapshot is read is reported once."""
     watcher = Watcher()
     hall.gate = trio.Event()
     nursery.start_soon(watcher.join, channel)

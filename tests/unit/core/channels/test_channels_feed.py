@@ -1,4 +1,4 @@
-"""All channels of a node, and what the loss and the return of the feed do to them."""
+"""All channels of a node through the loss and the return of the feed."""
 
 import pytest
 import trio
@@ -24,7 +24,7 @@ async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
 
 
 async def test_lasting_loss_is_notified_and_so_is_its_end(hall: FakeHall, channels: Channels) -> None:
-    """All subscribers are notified that what they see may be old and, after all they missed, that it no longer is."""
+    """All subscribers are notified of a lasting loss and, after their missed revisions, of its end."""
     watcher = await joined(channels.open(HALL))
     channels.lost()
     channels.set_stale(stale=True)
@@ -37,7 +37,7 @@ async def test_lasting_loss_is_notified_and_so_is_its_end(hall: FakeHall, channe
 
 
 async def test_short_loss_is_not_notified(hall: FakeHall, channels: Channels) -> None:
-    """A quick reconnect sends what was missed and nothing else."""
+    """A quick reconnect sends the missed revisions and no stale notice."""
     watcher = await joined(channels.open(HALL))
     channels.lost()
     hall.change(1, "RESERVED")
@@ -45,8 +45,8 @@ async def test_short_loss_is_not_notified(hall: FakeHall, channels: Channels) ->
     assert watcher.revs == ["snapshot 1", 2]
 
 
-async def test_snapshot_served_while_stale_says_so(hall: FakeHall, channels: Channels) -> None:
-    """A subscriber that joins during a loss is notified with the first frame, and of its end."""
+async def test_snapshot_served_while_stale_is_marked(hall: FakeHall, channels: Channels) -> None:
+    """A subscriber that joins during a loss gets a marked snapshot, and a notice of the loss's end."""
     channels.lost()
     channels.set_stale(stale=True)
     watcher = await joined(channels.open(HALL))
@@ -57,7 +57,7 @@ async def test_snapshot_served_while_stale_says_so(hall: FakeHall, channels: Cha
 
 
 async def test_snapshot_of_a_resync_does_not_end_staleness(hall: FakeHall, channels: Channels) -> None:
-    """Only ``stale: false`` does: another channel may still be behind."""
+    """Only ``stale: false`` ends staleness: another channel may still be behind."""
     watcher = await joined(channels.open(HALL))
     channels.lost()
     channels.set_stale(stale=True)
@@ -70,7 +70,7 @@ async def test_snapshot_of_a_resync_does_not_end_staleness(hall: FakeHall, chann
 
 
 async def test_slow_client_is_marked_stale_when_it_has_drained(hall: FakeHall, channels: Channels) -> None:
-    """Nothing is added to a full send buffer, not even that."""
+    """A stale notice is not added to a full send buffer."""
     channel = channels.open(HALL)
     watcher = await joined(channel)
     watcher.full = True
@@ -82,8 +82,8 @@ async def test_slow_client_is_marked_stale_when_it_has_drained(hall: FakeHall, c
     assert watcher.revs == ["snapshot 1", 2, {"stale": True}]
 
 
-async def test_snapshot_for_a_slow_client_says_that_it_is_stale(hall: FakeHall, channels: Channels) -> None:
-    """Every snapshot does, while it is so."""
+async def test_snapshot_for_a_slow_client_is_marked_stale(hall: FakeHall, channels: Channels) -> None:
+    """Every snapshot during the loss is marked."""
     channel = channels.open(HALL)
     watcher = await joined(channel)
     watcher.full = True
@@ -102,7 +102,7 @@ async def test_snapshot_for_a_slow_client_says_that_it_is_stale(hall: FakeHall, 
 
 
 async def test_resync_reads_only_what_has_changed(hall: FakeHall, channels: Channels) -> None:
-    """One query finds out which halls moved on; those that did not are not read."""
+    """One query finds the halls with new revisions; only those are read."""
     await joined(channels.open(HALL))
     channels.lost()
     await channels.resync()
@@ -110,7 +110,7 @@ async def test_resync_reads_only_what_has_changed(hall: FakeHall, channels: Chan
 
 
 async def test_nothing_in_memory_is_current_while_the_feed_is_down(hall: FakeHall, channels: Channels) -> None:
-    """Snapshots come from the database then, and from memory after its return."""
+    """During the loss snapshots are read from the database, after its return served from memory."""
     channel = channels.open(HALL)
     await joined(channel)
     channels.lost()
@@ -146,7 +146,7 @@ async def test_channel_opened_during_a_resync_is_live_after_it(
 
 
 async def test_hall_deleted_during_the_loss_ends_its_subscriptions(hall: FakeHall, channels: Channels) -> None:
-    """The return finds that it is gone; nothing of it is served any more."""
+    """The resync finds the deletion; the hall is not served any more."""
     watcher = await joined(channels.open(HALL))
     channels.lost()
     hall.gone = True
@@ -156,7 +156,7 @@ async def test_hall_deleted_during_the_loss_ends_its_subscriptions(hall: FakeHal
 
 
 async def test_failed_resync_raises(hall: FakeHall, channels: Channels) -> None:
-    """The listener then begins anew."""
+    """A failed resync raises, so that the listener reconnects."""
     await joined(channels.open(HALL))
     channels.lost()
     hall.change(1, "RESERVED")
@@ -186,7 +186,7 @@ async def test_unused_channel_is_dropped_after_a_while(
 
 
 async def test_hall_that_does_not_exist_leaves_no_channel(hall: FakeHall, channels: Channels) -> None:
-    """Requests for one id after another fill no memory."""
+    """Requests for unknown ids take no memory."""
     hall.gone = True
     with pytest.raises(errors.HallNotFound), channels.use(HALL) as channel:
         await channel.snapshot()
@@ -194,7 +194,7 @@ async def test_hall_that_does_not_exist_leaves_no_channel(hall: FakeHall, channe
 
 
 async def test_known_channel_survives_a_refusal(hall: FakeHall, channels: Channels) -> None:
-    """One subscription too many, for example, costs the channel nothing."""
+    """A refused subscription leaves the channel as it was."""
     await joined(channels.open(HALL))
     with pytest.raises(errors.SubscriptionAlreadyExists), channels.use(HALL):
         raise errors.SubscriptionAlreadyExists
@@ -202,7 +202,7 @@ async def test_known_channel_survives_a_refusal(hall: FakeHall, channels: Channe
 
 
 async def test_deleted_hall_is_forgotten(hall: FakeHall, channels: Channels) -> None:
-    """Its subscribers are notified, and the next request is answered by the database."""
+    """Subscribers of a deleted hall are notified, and the next request queries the database."""
     watcher = await joined(channels.open(HALL))
     channels.end(HALL, errors.HallNotFound())
     channels.end(HALL, errors.HallNotFound())

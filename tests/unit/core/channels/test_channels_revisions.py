@@ -1,6 +1,6 @@
 """The revisions that a channel publishes, and the ways back after a gap, a new layout or a new epoch.
 
-What stands in for the database and the clients: `tests.unit.core.channels.test_channels`.
+Fakes for the database and the clients: `tests.unit.core.channels.test_channels`.
 """
 
 import pytest
@@ -55,26 +55,8 @@ async def test_new_layout_sends_a_snapshot(hall: FakeHall, channel: Channel) -> 
         watcher.assert_sees(hall)
 
 
-async def test_layout_is_read_by_a_query_that_began_after_it(
-    hall: FakeHall, channel: Channel, nursery: trio.Nursery
-) -> None:
-    """A snapshot that is under way already is too old to serve."""
-    first, second = await joined(channel), Watcher("e2")
-    channel.revisions.note_committed(2)
-    hall.gate = gate = trio.Event()
-    nursery.start_soon(second.join, channel)
-    await wait_all_tasks_blocked()
-    hall.gate = None
-    hall.relay().notify(channel)
-    await wait_all_tasks_blocked()
-    gate.set()
-    await wait_all_tasks_blocked()
-    first.assert_sees(hall)
-    second.assert_sees(hall)
-
-
 async def test_joiner_discovers_a_new_epoch(hall: FakeHall, channel: Channel) -> None:
-    """A snapshot of another epoch makes the channel begin anew; the subscriber that has it is not sent it twice."""
+    """A snapshot of another epoch restarts the channel; the subscriber that has it gets it once."""
     hall.rev = 50
     first = await joined(channel)
     hall.renew_epoch(rev=3)
@@ -88,7 +70,7 @@ async def test_joiner_discovers_a_new_epoch(hall: FakeHall, channel: Channel) ->
 
 
 async def test_new_epoch_is_sent_once(hall: FakeHall, channel: Channel, nursery: trio.Nursery) -> None:
-    """However many join with its snapshot while the channel itself reads it."""
+    """Each subscriber gets a new epoch once, even if some join while the channel reads it."""
     first, joiners = await joined(channel), [Watcher(str(number)) for number in range(10)]
     hall.gate = trio.Event()
     hall.renew_epoch().notify(channel)
@@ -109,9 +91,9 @@ async def test_new_epoch_is_sent_once(hall: FakeHall, channel: Channel, nursery:
 async def test_failed_catch_up_is_tried_again(
     hall: FakeHall, channel: Channel, fault: Exception, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Whatever keeps the database from answering, the channel queries it until it does, and then nothing is missing.
+    """A failing catch-up is repeated until it succeeds; then no revision is missing.
 
-    Any error but its absence is logged.
+    Any error but an unavailable database is logged.
     """
     watcher = await joined(channel)
     hall.change(1, "RESERVED")

@@ -1,4 +1,4 @@
-"""Subscribers whose send buffer is full: what they miss, and how they catch up."""
+"""Subscribers with a full send buffer: the frames they miss, and their catch-up."""
 
 import pytest
 import trio
@@ -16,8 +16,18 @@ def hall() -> FakeHall:
     return FakeHall(seats=dict.fromkeys(range(1, 101), "VACANT"))
 
 
+async def miss_a_layout(hall: FakeHall, channel: Channel, *watchers: Watcher) -> None:
+    """Change seats and the layout while the send buffers are full."""
+    for watcher in watchers:
+        watcher.full = True
+    hall.change(1, "RESERVED").notify(channel)
+    hall.relay().notify(channel)
+    await wait_all_tasks_blocked()
+    hall.change(2, "RESERVED").notify(channel)
+
+
 async def test_full_connection_gets_one_merged_update_when_it_has_drained(hall: FakeHall, channel: Channel) -> None:
-    """The frame that filled it is its last until it has drained; then all it missed comes as one."""
+    """After the frame that fills its buffer a connection gets nothing until it has drained, then one merged update."""
     slow, quick = await joined(channel, "e1"), await joined(channel, "e2")
     slow.full = True
     for seat in range(1, 6):
@@ -31,7 +41,7 @@ async def test_full_connection_gets_one_merged_update_when_it_has_drained(hall: 
 
 
 async def test_full_connection_that_missed_nothing_goes_on(hall: FakeHall, channel: Channel) -> None:
-    """Draining alone sends nothing."""
+    """A drained connection that missed nothing is sent nothing."""
     watcher = await joined(channel)
     watcher.full = True
     hall.change(1, "RESERVED").notify(channel)
@@ -44,7 +54,7 @@ async def test_full_connection_that_missed_nothing_goes_on(hall: FakeHall, chann
 async def test_snapshot_that_fills_the_connection_is_followed_when_it_has_drained(
     hall: FakeHall, channel: Channel
 ) -> None:
-    """A first frame counts like any other."""
+    """A snapshot may fill the buffer like any other frame."""
     watcher = Watcher(full=True)
     await watcher.join(channel)
     hall.change(1, "RESERVED").notify(channel)
@@ -56,7 +66,7 @@ async def test_snapshot_that_fills_the_connection_is_followed_when_it_has_draine
 
 
 async def test_missing_more_than_is_kept_gets_a_snapshot(hall: FakeHall, channel: Channel) -> None:
-    """History in memory is bounded; beyond it the whole state is sent."""
+    """A client that missed more than the history holds gets the whole state."""
     watcher = await joined(channel)
     watcher.full = True
     for _ in range(MAX_UPDATES + 2):
@@ -69,7 +79,7 @@ async def test_missing_more_than_is_kept_gets_a_snapshot(hall: FakeHall, channel
 
 
 async def test_missing_more_than_a_snapshot_gets_a_snapshot(hall: FakeHall, channel: Channel) -> None:
-    """The shorter of the two is sent."""
+    """Of merged update and snapshot the shorter is sent."""
     watcher = await joined(channel)
     watcher.full = True
     for seat in hall.seats:
@@ -98,13 +108,9 @@ async def test_missing_a_new_layout_gets_a_snapshot(hall: FakeHall, channel: Cha
 
 
 async def test_snapshot_waits_for_room(hall: FakeHall, channel: Channel) -> None:
-    """A send buffer that has filled up again meanwhile gets nothing more."""
+    """A snapshot is not sent to a buffer that has filled again during its query."""
     watcher = await joined(channel)
-    watcher.full = True
-    hall.change(1, "RESERVED").notify(channel)
-    hall.relay().notify(channel)
-    await wait_all_tasks_blocked()
-    hall.change(2, "RESERVED").notify(channel)
+    await miss_a_layout(hall, channel, watcher)
     hall.gate = trio.Event()
     watcher.drain()
     await wait_all_tasks_blocked()
@@ -118,7 +124,7 @@ async def test_snapshot_waits_for_room(hall: FakeHall, channel: Channel) -> None
 
 
 async def test_update_waits_for_room(hall: FakeHall, channel: Channel) -> None:
-    """A connection that another subscription has filled again is not sent what it missed of this one."""
+    """A merged update is not sent to a buffer that another subscription has filled again."""
     watcher = await joined(channel)
     watcher.full = True
     hall.change(1, "RESERVED").notify(channel)
@@ -130,7 +136,7 @@ async def test_update_waits_for_room(hall: FakeHall, channel: Channel) -> None:
 
 
 async def test_catch_up_that_fills_the_connection_is_not_repeated(hall: FakeHall, channel: Channel) -> None:
-    """Each time it drains a slow client gets one frame with what it missed since the last."""
+    """Each drain sends one frame with the revisions missed since the last."""
     watcher = await joined(channel)
     watcher.full = True
     for seat in (1, 2, 3):
@@ -146,13 +152,9 @@ async def test_catch_up_that_fills_the_connection_is_not_repeated(hall: FakeHall
 async def test_snapshot_for_a_slow_client_is_queried_until_it_comes(
     hall: FakeHall, channel: Channel, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A database that is away is queried again, but not after the client has left."""
+    """A failing query is repeated until the client leaves."""
     staying, leaving = await joined(channel, "e1"), await joined(channel, "e2")
-    staying.full = leaving.full = True
-    hall.change(1, "RESERVED").notify(channel)
-    hall.relay().notify(channel)
-    await wait_all_tasks_blocked()
-    hall.change(2, "RESERVED").notify(channel)
+    await miss_a_layout(hall, channel, staying, leaving)
     hall.fault = errors.ServiceUnavailable()
     staying.drain()
     leaving.drain()
@@ -171,7 +173,7 @@ async def test_snapshot_for_a_slow_client_is_queried_until_it_comes(
 
 
 async def test_resume_from_memory(hall: FakeHall, channel: Channel) -> None:
-    """A client that names its revision gets what it missed, merged, without a query."""
+    """A resume gets the missed revisions, merged, without a query."""
     watcher = await joined(channel)
     channel.leave(watcher.subscriber)
     for seat in (1, 2):
@@ -186,7 +188,7 @@ async def test_resume_from_memory(hall: FakeHall, channel: Channel) -> None:
 
 
 async def test_resume_with_nothing_missed(hall: FakeHall, channel: Channel) -> None:
-    """Then ``rev`` is the client's, the lists are empty, and there is no ``from``."""
+    """A resume with nothing missed gets its own ``rev``, empty lists and no ``from``."""
     watcher = await joined(channel)
     channel.leave(watcher.subscriber)
     await watcher.join(channel, resume=True)
@@ -194,7 +196,7 @@ async def test_resume_with_nothing_missed(hall: FakeHall, channel: Channel) -> N
 
 
 async def test_resume_from_the_database(hall: FakeHall, channel: Channel) -> None:
-    """What memory does not have, as after a restart, PostgreSQL may."""
+    """Revisions that are not in memory, as after a restart, are read from the database."""
     for seat in (1, 2):
         hall.change(seat, "RESERVED")
     watcher = Watcher(rev=1, epoch="a", seats=dict.fromkeys(hall.seats, "VACANT"))
@@ -213,7 +215,7 @@ async def test_resume_from_the_database(hall: FakeHall, channel: Channel) -> Non
 async def test_resume_that_cannot_be_whole_is_a_snapshot(
     hall: FakeHall, channel: Channel, rev: int, epoch: str | None
 ) -> None:
-    """Another epoch, a revision that is not there yet, none at all, pruned history, a new layout: never a part."""
+    """Another epoch, a future or missing revision, pruned history or a new layout gets a snapshot, never a part."""
     hall.pruned = 1
     hall.change(1, "RESERVED")
     hall.relay()
@@ -224,7 +226,7 @@ async def test_resume_that_cannot_be_whole_is_a_snapshot(
 
 
 async def test_resume_knows_no_revisions_of_another_epoch(hall: FakeHall, channel: Channel) -> None:
-    """Their numbers may be the same."""
+    """Revisions of different epochs do not compare, even with equal numbers."""
     await joined(channel)
     for seat in (1, 2, 3, 4):
         hall.change(seat, "RESERVED").notify(channel)
@@ -241,7 +243,7 @@ async def test_resume_knows_no_revisions_of_another_epoch(hall: FakeHall, channe
 async def test_resume_older_than_the_channel_is_completed(
     hall: FakeHall, channel: Channel, nursery: trio.Nursery
 ) -> None:
-    """What is published while the database looks follows; a resumed update has ``from`` even for one revision."""
+    """Revisions published during the query follow; a resumed update has ``from`` even for one revision."""
     await joined(channel)
     watcher = Watcher("e2", rev=0, epoch="a", seats=dict(hall.seats))
     hall.rev, hall.pruned = 1, 0
@@ -259,7 +261,7 @@ async def test_resume_older_than_the_channel_is_completed(
 async def test_resume_into_a_new_epoch_is_followed_by_a_snapshot(
     hall: FakeHall, channel: Channel, nursery: trio.Nursery
 ) -> None:
-    """An epoch that ends while the database looks for what was missed still reaches the client."""
+    """An epoch that changes during the query of a resume is followed by a snapshot."""
     await joined(channel)
     hall.change(1, "RESERVED")
     watcher = Watcher("e2", rev=1, epoch="a", seats=dict(hall.seats))

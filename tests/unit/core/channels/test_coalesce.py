@@ -1,4 +1,4 @@
-"""Coalesced queries: how many there are, how old a result may be, and what one caller does to the others."""
+"""Coalesced queries: their number, the age of results, and the independence of callers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class Query:
     fault: Exception | None = None
 
     async def one(self) -> int:
-        """How many calls there had been."""
+        """Return the number of earlier calls."""
         self.calls.append([])
         number = len(self.calls)
         await self.gate.wait()
@@ -54,7 +54,7 @@ def loader(query: Query, nursery: trio.Nursery) -> BatchLoader[int, int]:
 
 
 async def gathered(query: Query, *calls: Any) -> list[Any]:
-    """What those calls return or raise, made one after another before the query answers."""
+    """Results and errors of these calls, made one after another before the query answers."""
     results: list[Any] = [None] * len(calls)
 
     async def run(number: int, call: Any) -> None:
@@ -72,7 +72,7 @@ async def gathered(query: Query, *calls: Any) -> list[Any]:
 
 
 async def test_callers_share_the_query_in_flight(flights: SingleFlight[int], query: Query) -> None:
-    """The next after it runs anew, and each key has a query of its own."""
+    """A call during a query shares it; a later call, or one for another key, runs its own."""
     assert await gathered(query, *[lambda: flights.fetch("key", query.one)] * 3) == [1, 1, 1]
     assert [await flights.fetch(key, query.one) for key in ("key", "other")] == [2, 3]
 
@@ -83,7 +83,7 @@ async def test_result_that_is_not_accepted_is_fetched_anew(flights: SingleFlight
 
 
 async def test_keys_gather_while_a_query_is_in_flight(loader: BatchLoader[int, int], query: Query) -> None:
-    """The first key is looked up at once; the others share the next queries, of a bounded size."""
+    """The first key is queried at once; later keys share the next queries, of a bounded size."""
     calls = [lambda key=key: loader.load(key) for key in (2, 3, 4, 6, 8)]
     assert await gathered(query, *calls) == [4, None, 16, 36, 64]
     assert query.calls == [[2], [3, 4, 6], [8]]
@@ -92,7 +92,7 @@ async def test_keys_gather_while_a_query_is_in_flight(loader: BatchLoader[int, i
 async def test_error_is_raised_in_every_caller(
     flights: SingleFlight[int], loader: BatchLoader[int, int], query: Query
 ) -> None:
-    """It ends neither the nursery nor the next call."""
+    """Every caller gets the query's error; the nursery and later calls go on."""
     query.fault = RuntimeError("no")
     calls = [lambda: flights.fetch("key", query.one), lambda: loader.load(2)] * 2
     assert await gathered(query, *calls) == [query.fault] * 4
@@ -104,7 +104,7 @@ async def test_error_is_raised_in_every_caller(
 async def test_cancelled_caller_takes_the_result_from_no_other(
     flights: SingleFlight[int], loader: BatchLoader[int, int], query: Query
 ) -> None:
-    """Not even the one that began the query."""
+    """A cancelled caller does not cancel the query, not even the one that began it."""
     with trio.move_on_after(0):
         await flights.fetch("key", query.one)
     with trio.move_on_after(0):

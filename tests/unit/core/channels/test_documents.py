@@ -1,4 +1,4 @@
-"""Documents: how several updates become one, and what is added to them as bytes."""
+"""Documents: merged updates, and fields added as bytes."""
 
 import orjson
 import pytest
@@ -22,7 +22,7 @@ STATUSES = ["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"]
 REVISIONS = st.lists(
     st.dictionaries(st.integers(1, 9), st.sampled_from(STATUSES), min_size=1, max_size=4), min_size=1, max_size=12
 )
-"""Of each revision, the seats that it changes."""
+"""The seats that each revision changes."""
 
 
 def update(rev: int, seats: dict[int, str], first: int | None = None) -> Update:
@@ -38,7 +38,7 @@ def update(rev: int, seats: dict[int, str], first: int | None = None) -> Update:
 
 
 def content(data: bytes) -> tuple[dict[int, str], dict[int, int], int, int]:
-    """What a client believes after it, whatever the order of the lists."""
+    """A document's content without the order of its lists."""
     message = orjson.loads(data)
     seats = {seat["id"]: seat["status"] for seat in message["seats"]}
     types = {type_["id"]: type_["seats_count"] for type_ in message["seat_types"]}
@@ -48,7 +48,7 @@ def content(data: bytes) -> tuple[dict[int, str], dict[int, int], int, int]:
 
 
 @given(REVISIONS)
-def test_merged_update_is_what_its_parts_lead_to(revisions: list[dict[int, str]]) -> None:
+def test_merged_update_equals_its_parts_in_sequence(revisions: list[dict[int, str]]) -> None:
     """The newest state of each seat, the newest counts of each type, and the span that it covers."""
     updates = [update(rev, seats) for rev, seats in enumerate(revisions, 5)]
     seats: dict[int, str] = {}
@@ -72,27 +72,27 @@ def test_how_updates_are_grouped_does_not_matter(revisions: list[dict[int, str]]
 
 
 def test_one_update_stays_as_it_is() -> None:
-    """Its bytes are PostgreSQL's, and it has no ``from``."""
+    """A single update keeps PostgreSQL's bytes, without ``from``."""
     one = update(7, {1: "VACANT"})
     assert DOCUMENTS.merge([one]) is one
 
 
 def test_merged_update_has_its_keys_in_the_protocol_s_order() -> None:
-    """As PostgreSQL builds one that covers several revisions."""
+    """A merged update has the keys in PostgreSQL's order."""
     merged = orjson.loads(DOCUMENTS.merge([update(1, {2: "VACANT"}), update(2, {1: "VACANT"})]).data)
     assert list(merged) == ["id", "from", "rev", "seats", "seat_types"]
     assert [type_["id"] for type_ in merged["seat_types"]] == [1, 2]
 
 
 def test_empty_update_has_every_list() -> None:
-    """It is the answer to a client that missed nothing: its revision, and no ``from``."""
+    """The empty update answers a client that missed nothing: its revision, empty lists, no ``from``."""
     empty = DOCUMENTS.empty(7, 3)
     assert empty.data == b'{"id":7,"rev":3,"seats":[],"seat_types":[]}'
     assert mark_resumed(empty) == b'{"id":7,"rev":3,"seats":[],"seat_types":[],"resumed":true}'
 
 
-def test_resumed_update_always_says_where_it_begins() -> None:
-    """``from`` is added where PostgreSQL leaves it out, and stands where PostgreSQL would put it."""
+def test_resumed_update_always_has_from() -> None:
+    """``from`` is added where PostgreSQL leaves it out, in its usual place."""
     assert (
         mark_resumed(Update(5, 5, b'{"id":7,"rev":5,"seats":[]}'))
         == b'{"id":7,"from":5,"rev":5,"seats":[],"resumed":true}'
@@ -102,7 +102,7 @@ def test_resumed_update_always_says_where_it_begins() -> None:
 
 
 def test_stale_is_added_to_a_document_or_sent_alone() -> None:
-    """Alone it names the topic, if that has a key."""
+    """A stale notice names the topic's key, if it has one."""
     assert mark_stale(b'{"id":7,"rev":5}') == b'{"id":7,"rev":5,"stale":true}'
     assert stale_notice(7, stale=True) == b'{"id":7,"stale":true}'
     assert stale_notice(None, stale=False) == b'{"stale":false}'
@@ -118,12 +118,12 @@ def test_stale_is_added_to_a_document_or_sent_alone() -> None:
     ],
 )
 def test_update_is_known_by_its_beginning(text: str, is_one: bool) -> None:
-    """The key and the revision of the notification have to stand there."""
+    """An update has to begin with the key and the revision of its notification."""
     assert is_update(text, "7", "2") is is_one
 
 
 def test_revision_is_read_from_a_document() -> None:
-    """Wherever it stands."""
+    """The revision is read at any place in a document."""
     assert rev_of(b'{"id":7,"from":4,"rev":12,"seats":[]}') == 12
     with pytest.raises(ValueError, match="subsection not found"):
         rev_of(b"{}")
@@ -132,7 +132,7 @@ def test_revision_is_read_from_a_document() -> None:
 @pytest.mark.parametrize(
     "data", [b"{}", b'{"updated_at":"never"}', b'{"updated_at":"', b'{"updated_at":"9999-01-01T00:00:00Z"}']
 )
-def test_unknown_age_is_nought(data: bytes) -> None:
-    """Neither a made-up time nor one in the future fails."""
+def test_unknown_age_is_zero(data: bytes) -> None:
+    """An invalid or future time gives zero."""
     assert age_s(data) == 0.0
     assert age_s(b'{"updated_at":"2020-01-01T00:00:00.000Z"}') > 1e6

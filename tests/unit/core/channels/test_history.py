@@ -23,7 +23,7 @@ def history(*updates: Update) -> History:
 
 
 def test_after_gives_exactly_what_was_missed() -> None:
-    """Everything after a revision, merged; nothing if the oldest of that is gone, or there is none."""
+    """All updates after a revision are merged; there is no result if the oldest is evicted, or none is newer."""
     kept = history(update(5), update(6), update(7))
     merged = kept.after(5)
     assert merged is not None
@@ -34,14 +34,14 @@ def test_after_gives_exactly_what_was_missed() -> None:
 
 
 def test_after_the_middle_of_a_merged_update_is_not_known() -> None:
-    """An update of several revisions cannot be taken apart."""
+    """An update of several revisions is not split."""
     kept = history(update(8, first=5))
     assert kept.after(6) is None
     assert kept.after(4) is not None
 
 
 def test_same_revision_gets_the_same_bytes() -> None:
-    """Many clients that come back together are served with one merge, until there is a newer revision."""
+    """Resumes from one revision share one merge until there is a newer revision."""
     kept = history(update(1), update(2), update(3))
     first = kept.after(1)
     assert kept.after(1) is first
@@ -50,7 +50,7 @@ def test_same_revision_gets_the_same_bytes() -> None:
 
 
 def test_merged_updates_are_bounded() -> None:
-    """Few are kept, however many revisions clients resume from."""
+    """The cache of merged updates is bounded."""
     kept = history(*map(update, range(1, 100)))
     for rev in range(90):
         kept.after(rev)
@@ -59,7 +59,7 @@ def test_merged_updates_are_bounded() -> None:
 
 @pytest.mark.parametrize("size", [10, 100, 1001])
 def test_history_is_bounded(size: int) -> None:
-    """In updates and in bytes; the oldest go first."""
+    """History is bounded in updates and in bytes; the oldest are evicted first."""
     kept = History(DOCUMENTS, max_updates=20, max_bytes=1000)
     for rev in range(1, 40):
         kept.append(Update(rev, rev, b"x" * size))
@@ -70,14 +70,14 @@ def test_history_is_bounded(size: int) -> None:
 
 
 def test_update_that_does_not_follow_begins_a_new_history() -> None:
-    """Nothing leads across a gap."""
+    """An update after a gap begins a new history."""
     kept = history(update(1), update(5))
     assert kept.after(0) is None
     assert kept.after(4) == update(5)
 
 
 def test_cleared_history_is_empty() -> None:
-    """What was merged is gone as well."""
+    """Clearing removes merged updates too."""
     kept = history(update(1))
     kept.after(0)
     kept.clear()

@@ -193,13 +193,13 @@ CASES = {
 
 @define
 class Run:
-    """Revisions to which a script's lines happen."""
+    """Runs a script's lines against `Revisions`."""
 
     revisions: Revisions = field(factory=lambda: Revisions(3))
     resync: Resync | None = None
 
     def line(self, line: str) -> None:
-        """Let one event happen, or look at the state."""
+        """Apply one event, or check the state."""
         event, arrow, expected = line.strip().partition(" -> ")
         if arrow:
             was_due = self.revisions.resync_due
@@ -249,14 +249,14 @@ class Run:
 
 @pytest.mark.parametrize("script", CASES.values(), ids=CASES)
 def test_what_events_lead_to(script: str) -> None:
-    """The state, and what to do."""
+    """Each event leads to the table's state and action."""
     run = Run()
     for line in script.strip().splitlines():
         run.line(line)
 
 
 def test_only_what_is_known_in_full_is_current() -> None:
-    """Not before the first reading, nor after a commit that is not notified yet, nor while the feed is lost."""
+    """The state is not current before the first read, after a commit not notified yet, or while the feed is lost."""
     revisions = Revisions(3)
     assert not revisions.is_current
     revisions.read(1, "a")
@@ -302,7 +302,7 @@ class World:
         self.revisions.note_committed(self.rev)
 
     def restore(self) -> None:
-        """The database comes back from an older copy."""
+        """The database is restored from an older copy."""
         self.lose()
         self.rev = max(1, self.rev - 3)
         self.epoch += 1
@@ -315,7 +315,7 @@ class World:
             self.do(self.revisions.notified(rev, data, layout=layout))
 
     def drop(self) -> None:
-        """One is lost."""
+        """A notification is lost."""
         del self.carried[:1]
 
     def forge(self, ahead: int, hint: bool) -> None:
@@ -355,11 +355,11 @@ class World:
         self.revisions.lost()
 
     def find(self) -> None:
-        """It is found, and the node catches up."""
+        """The feed returns, and the node catches up."""
         self.revisions.found(resynced=False)
 
     def do(self, found: Update | Snapshot | None) -> None:
-        """Publish: in order, without a gap, and nothing that is not there."""
+        """Check what is published: in order, without a gap, and committed."""
         rev, epoch = self.published
         match found:
             case Update(first, last, data):
@@ -390,7 +390,7 @@ EVENTS = st.one_of(
 
 @given(st.lists(EVENTS, max_size=50))
 def test_published_revisions_are_consecutive(events: list[tuple[Any, ...]]) -> None:
-    """None twice, none invented, and in the end all of them."""
+    """Every committed revision is published once, and no other."""
     world = World()
     for name, *args in events:
         getattr(world, name)(*args)

@@ -1,4 +1,4 @@
-"""One WebSocket connection: its requests, subscriptions and end, over a real socket, with methods of the tests' own."""
+"""One WebSocket connection: its requests, subscriptions and end, over a real socket, with test methods."""
 
 import json
 from collections.abc import AsyncIterator
@@ -38,15 +38,15 @@ class Wired(Peer):
         self.ended.set()
 
     async def fall_behind(self) -> int:
-        """Fill the send buffer; returns the number of replies that are to be read."""
+        """Fill the send buffer; returns the number of calls sent."""
         self.domain.answer = b'"%s"' % (b"x" * 20_000)
-        asked = 0
+        sent = 0
         while self.connection.has_room:
-            await self.ask("quick", "long")
-            asked += 1
-            while self.connection.has_room and len(self.domain.called) < asked:
+            await self.request("quick", "long")
+            sent += 1
+            while self.connection.has_room and len(self.domain.called) < sent:
                 await trio.lowlevel.checkpoint()
-        return asked
+        return sent
 
 
 @asynccontextmanager
@@ -76,9 +76,9 @@ async def wired(nursery: trio.Nursery) -> AsyncIterator[Wired]:
 
 
 async def test_calls_are_answered_one_after_the_other(wired: Wired) -> None:
-    """A slow one holds up those behind it, and nothing is lost."""
+    """Calls are answered in order: later ones wait for a slow one."""
     for eid, method in (("a", "slow"), ("b", "quick"), ("c", "slow")):
-        await wired.ask(method, eid)
+        await wired.request(method, eid)
     await wait_all_tasks_blocked()
     assert wired.domain.called == []
     wired.domain.gate.set()
@@ -86,10 +86,10 @@ async def test_calls_are_answered_one_after_the_other(wired: Wired) -> None:
 
 
 async def test_writes_are_answered_when_they_commit(wired: Wired) -> None:
-    """In the order of their commits; reads are answered meanwhile."""
-    await wired.ask("write", "w1")
-    await wired.ask("write", "w2")
-    await wired.ask("quick", "r")
+    """Writes are answered in the order of their commits; reads are answered in between."""
+    await wired.request("write", "w1")
+    await wired.request("write", "w2")
+    await wired.request("quick", "r")
     assert (await wired.answer())["eid"] == "r"
     first, second = wired.domain.writes
     second.outcome = errors.SeatConflict()
@@ -100,10 +100,10 @@ async def test_writes_are_answered_when_they_commit(wired: Wired) -> None:
 
 
 async def test_writes_in_flight_are_limited(wired: Wired) -> None:
-    """The next waits for a commit; heartbeats are answered all the same, and nothing is lost."""
+    """A write beyond the limit waits for a commit; heartbeats are answered meanwhile."""
     for number in range(MAX_WRITES + 3):
-        await wired.ask("write", str(number))
-    await wired.ask("quick", "read")
+        await wired.request("write", str(number))
+    await wired.request("quick", "read")
     await wait_all_tasks_blocked()
     assert len(wired.domain.writes) == MAX_WRITES
     await wired.send_bytes(b"\x81\x81\x00\x00\x00\x001")
@@ -118,15 +118,15 @@ async def test_writes_in_flight_are_limited(wired: Wired) -> None:
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("a bug"), DatabaseRejected("42P01", 'relation "seat" does not exist')])
-async def test_fault_of_ours_is_logged_and_not_sent(wired: Wired, fault: Exception) -> None:
-    """The client receives `InternalServerError`, and the connection lives."""
+async def test_fault_of_a_method_is_logged_and_not_sent(wired: Wired, fault: Exception) -> None:
+    """A bug in a method is logged and sent as `InternalServerError`; the connection stays open."""
     wired.domain.fault = fault
     with capture_logs() as logs:
-        await wired.ask("fail")
+        await wired.request("fail")
         answer = await wired.answer()
     assert (answer["error"], answer["message"]) == ("InternalServerError", errors.InternalServerError.sentence())
     assert [line["exc_info"] for line in logs if line["event"] == "method_fault"] == [fault]
-    await wired.ask("quick")
+    await wired.request("quick")
     assert (await wired.answer())["data"] == "done"
 
 
@@ -138,7 +138,7 @@ async def test_fault_of_the_connection_closes_it(wired: Wired, monkeypatch: pyte
 
     monkeypatch.setattr(Connection, "_handle", broken)
     with capture_logs() as logs:
-        await wired.ask("quick")
+        await wired.request("quick")
         assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
     assert "connection_fault" in [line["event"] for line in logs]
 
@@ -147,14 +147,14 @@ async def test_fault_of_the_connection_closes_it(wired: Wired, monkeypatch: pyte
 
 
 async def test_subscription_lasts_until_it_is_ended(wired: Wired) -> None:
-    """By the client, or with the connection; its eid may then be used again."""
+    """A subscription lasts until the client or the connection ends it; its eid may then be used again."""
     for _ in range(2):
-        await wired.ask("watch", "s")
+        await wired.request("watch", "s")
         assert (await wired.answer())["status"] == "snapshot"
-        await wired.ask("unwatch", "u", {"sub_eid": "s"})
+        await wired.request("unwatch", "u", {"sub_eid": "s"})
         assert (await wired.answer())["data"] == {"success": True}
         assert wired.domain.subscribers == []
-    await wired.ask("watch", "s")
+    await wired.request("watch", "s")
     await wired.answer()
     wired.peer.close()
     await wired.ended.wait()
@@ -163,25 +163,25 @@ async def test_subscription_lasts_until_it_is_ended(wired: Wired) -> None:
 
 
 async def test_subscriptions_of_a_connection_are_limited(wired: Wired) -> None:
-    """One too many is refused, and so is an eid in use; neither disturbs the others."""
+    """A subscription beyond the limit, or under an eid in use, is refused without effect on the others."""
     for number in range(MAX_SUBSCRIPTIONS):
-        await wired.ask("watch", str(number))
+        await wired.request("watch", str(number))
         await wired.answer()
     for eid, code in (("7", "SubscriptionAlreadyExists"), ("new", "TooManySubscriptions")):
-        await wired.ask("watch", eid)
+        await wired.request("watch", eid)
         assert (await wired.answer())["error"] == code
     assert len(wired.domain.subscribers) == wired.connection._metrics.subscriptions == MAX_SUBSCRIPTIONS
 
 
 async def test_end_of_a_feed_is_sent_to_its_subscription(wired: Wired) -> None:
-    """With the subscribing method and eid; the connection forgets it."""
-    await wired.ask("watch", "s")
+    """An ended feed is sent with the subscribing method and eid, and the subscription is removed."""
+    await wired.request("watch", "s")
     await wired.answer()
     (subscriber,) = wired.domain.subscribers
     subscriber.ended(subscriber, errors.HallNotFound())
     answer = await wired.answer()
     assert (answer["type"], answer["eid"], answer["error"]) == ("watch", "s", "HallNotFound")
-    await wired.ask("unwatch", "u", {"sub_eid": "s"})
+    await wired.request("unwatch", "u", {"sub_eid": "s"})
     assert (await wired.answer())["error"] == "SubscriptionNotFound"
 
 
@@ -190,14 +190,14 @@ async def test_end_of_a_feed_is_sent_to_its_subscription(wired: Wired) -> None:
 
 async def test_peer_that_takes_no_answers_is_not_read(wired: Wired) -> None:
     """`behind_since` is set until its send buffer has drained."""
-    asked = await wired.fall_behind()
+    sent = await wired.fall_behind()
     assert wired.connection.behind_since is not None
     for _ in range(5):
-        await wired.ask("quick", "more")
+        await wired.request("quick", "more")
     await wait_all_tasks_blocked()
-    assert len(wired.domain.called) == asked
+    assert len(wired.domain.called) == sent
     assert wired.stream.silent_s == 0
-    for _ in range(asked + 5):
+    for _ in range(sent + 5):
         await wired.answer()
     assert wired.connection.behind_since is None
     assert wired.connection._metrics.clients_behind == 0
@@ -206,7 +206,7 @@ async def test_peer_that_takes_no_answers_is_not_read(wired: Wired) -> None:
 async def test_feeds_are_notified_when_the_buffer_has_drained(wired: Wired) -> None:
     """Every subscription once, for as long as there is room, the one served longest ago first."""
     for eid in "abc":
-        await wired.ask("watch", eid)
+        await wired.request("watch", eid)
         await wired.answer()
     for _ in range(await wired.fall_behind()):
         await wired.answer()
@@ -214,9 +214,9 @@ async def test_feeds_are_notified_when_the_buffer_has_drained(wired: Wired) -> N
 
 
 async def test_feeds_share_the_room(wired: Wired) -> None:
-    """Those that found none come first the next time."""
+    """Feeds that found no room are served first the next time."""
     for eid in "abc":
-        await wired.ask("watch", eid)
+        await wired.request("watch", eid)
         await wired.answer()
     wired.domain.missed = b'"%s"' % (b"x" * 300_000)
     for _ in range(await wired.fall_behind()):
@@ -228,14 +228,14 @@ async def test_feeds_share_the_room(wired: Wired) -> None:
 
 
 async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(nursery: trio.Nursery) -> None:
-    """The stream's flusher calls it, and would end the server."""
+    """An error of a feed, raised in the stream's flusher, closes that connection alone."""
     async with wire(nursery, Timing(close_s=0.05)) as wired:
-        await wired.ask("watch", "s")
+        await wired.request("watch", "s")
         await wired.answer()
-        asked = await wired.fall_behind()
+        sent = await wired.fall_behind()
         wired.domain.fault = RuntimeError("a bug")
         with capture_logs() as logs:
-            for _ in range(asked):
+            for _ in range(sent):
                 await wired.answer()
             assert (await wired.closed())[0] == CloseCode.SERVER_FAULT
             wired.peer.close()
@@ -248,9 +248,9 @@ async def test_fault_of_a_feed_closes_the_connection_and_nothing_else(nursery: t
 
 async def test_close_lets_what_is_under_way_finish(wired: Wired, nursery: trio.Nursery) -> None:
     """The request and the writes in flight are answered before the close frame; later requests are not started."""
-    await wired.ask("write", "w")
-    await wired.ask("slow", "s")
-    await wired.ask("quick", "never")
+    await wired.request("write", "w")
+    await wired.request("slow", "s")
+    await wired.request("quick", "never")
     await wait_all_tasks_blocked()
     nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain", (0, 1000))
     await wait_all_tasks_blocked()
@@ -263,9 +263,9 @@ async def test_close_lets_what_is_under_way_finish(wired: Wired, nursery: trio.N
 
 
 async def test_write_that_never_ends_does_not_keep_the_connection(nursery: trio.Nursery) -> None:
-    """The wait for writes is bounded; the late reply is discarded."""
+    """A close waits a bounded time for writes; a late reply is discarded."""
     async with wire(nursery, Timing(last_writes_s=0.05)) as wired:
-        await wired.ask("write")
+        await wired.request("write")
         await wait_all_tasks_blocked()
         nursery.start_soon(wired.connection.close, CloseCode.GOING_AWAY, "drain")
         assert (await wired.closed())[0] == CloseCode.GOING_AWAY
@@ -275,7 +275,7 @@ async def test_write_that_never_ends_does_not_keep_the_connection(nursery: trio.
 async def test_request_that_arrives_with_the_close_is_not_started(
     wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The close interrupts waits, so it would be half done."""
+    """A request received together with the close is not started, since the close would interrupt it."""
 
     async def receive(_: WebSocket) -> str:
         wired.connection._end(CloseCode.GOING_AWAY, "drain")
@@ -283,14 +283,14 @@ async def test_request_that_arrives_with_the_close_is_not_started(
 
     await wait_all_tasks_blocked()  # it waits for the first request already
     monkeypatch.setattr(WebSocket, "receive", receive)
-    await wired.ask("quick", "first")
+    await wired.request("quick", "first")
     assert (await wired.answer())["eid"] == "first"
     assert (await wired.closed())[0] == CloseCode.GOING_AWAY
     assert wired.domain.called == ["first"]
 
 
 async def test_every_close_waits_for_the_end(wired: Wired, nursery: trio.Nursery) -> None:
-    """The first gives the reason; later ones return at the same time, or at once after the end."""
+    """The first close gives the reason; later ones return at the same time, or at once after the end."""
     returned = []
 
     async def close(code: CloseCode) -> None:
@@ -312,7 +312,7 @@ async def test_every_close_waits_for_the_end(wired: Wired, nursery: trio.Nursery
 
 
 async def test_closing_a_connection_that_has_ended_returns_at_once(wired: Wired) -> None:
-    """The peer may leave while the server decides to close."""
+    """Closing returns at once if the connection has ended."""
     wired.peer.close()
     await wired.ended.wait()
     with trio.fail_after(1):

@@ -24,11 +24,11 @@ async def test_silent_connection_is_pinged_then_dropped(node: Node, autojump_clo
 
 
 async def test_connection_that_answers_stays(node: Node, autojump_clock: MockClock) -> None:
-    """A pong is enough: browsers never send a heartbeat."""
+    """Pongs keep a connection open: browsers never send a heartbeat."""
     connection = await node.open()
     for _ in range(20):
         await trio.sleep(PING_AFTER_S + 1)
-        connection.heard_at = trio.current_time()
+        connection.received_at = trio.current_time()
     assert {what for what, _ in connection.log} == {"ping"}
 
 
@@ -37,12 +37,12 @@ async def test_busy_connection_is_not_pinged(node: Node, autojump_clock: MockClo
     connection = await node.open()
     for _ in range(100):
         await trio.sleep(4)
-        connection.heard_at = trio.current_time()
+        connection.received_at = trio.current_time()
     assert connection.log == []
 
 
 async def test_peer_that_is_not_read_is_not_silent(node: Node, autojump_clock: MockClock) -> None:
-    """Backpressure of the server's own does not count as silence."""
+    """Time in which the server does not read does not count as silence."""
     connection = await node.open()
     connection.reading = False
     await trio.sleep(10 * DROP_AFTER_S)
@@ -50,7 +50,7 @@ async def test_peer_that_is_not_read_is_not_silent(node: Node, autojump_clock: M
 
 
 async def test_slow_peer_is_closed(node: Node, autojump_clock: MockClock) -> None:
-    """With 4008 and a range of reconnect delays."""
+    """A slow peer is closed with 4008 and a range of reconnect delays."""
     connection = await node.open()
     connection.reading = False
     await trio.sleep(30)
@@ -64,7 +64,7 @@ async def test_slow_peer_is_closed(node: Node, autojump_clock: MockClock) -> Non
 
 
 async def test_token_that_expires_ends_the_session(node: Node, autojump_clock: MockClock) -> None:
-    """On time, between two pings."""
+    """A token's expiry ends the session on time, between two pings."""
     connection = await node.open(uuid4(), expires_at=EPOCH_S + trio.current_time() + 7.3)
     await trio.sleep(7.2)
     assert connection.log == []
@@ -75,7 +75,7 @@ async def test_token_that_expires_ends_the_session(node: Node, autojump_clock: M
 
 
 async def test_token_that_has_expired_already_does_not_spin(node: Node, autojump_clock: MockClock) -> None:
-    """It ends the session once."""
+    """An expired token ends the session once."""
     connection = await node.open(uuid4(), expires_at=1.0)
     await trio.sleep(3)
     assert [what for what, _ in connection.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]

@@ -22,7 +22,7 @@ LOGIN_CLOSE_S, REVOKED_WAIT_S = Timing().login_close_s, Timing().revoked_wait_s
 
 
 async def test_login_is_sent_and_the_connection_closed_a_second_later(node: Node, autojump_clock: MockClock) -> None:
-    """To the sockets of that visitor alone."""
+    """A login is sent to the sockets of its visitor alone."""
     ours, other = await node.open(visitor="ours"), await node.open(visitor="other")
     node.connections.visitor_changed("ours", USER)
     await trio.sleep(LOGIN_CLOSE_S + 1)
@@ -32,7 +32,7 @@ async def test_login_is_sent_and_the_connection_closed_a_second_later(node: Node
 
 
 async def test_login_closes_at_once_without_public_view(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """A guest may read nothing there."""
+    """Without public view a connection is closed at once, since guests may read nothing."""
     node = node_in(nursery, public_view=False)
     connection = await node.open()
     node.connections.visitor_changed("v", USER)
@@ -78,7 +78,7 @@ async def test_session_revoked_during_the_handshake_ends_the_connection(node: No
 
 
 async def test_revoked_sessions_are_forgotten(node: Node, autojump_clock: MockClock) -> None:
-    """Once no handshake of before can be in flight."""
+    """A revoked session is removed once no earlier handshake can be in flight."""
     for _ in range(50):
         node.connections.session_revoked(uuid4())
         await trio.sleep(1)
@@ -86,7 +86,7 @@ async def test_revoked_sessions_are_forgotten(node: Node, autojump_clock: MockCl
 
 
 async def test_connection_that_closes_by_itself_is_left_alone(node: Node, autojump_clock: MockClock) -> None:
-    """It may be gone between the update and the close."""
+    """A connection may end between the update and the close."""
     connection = await node.open()
     node.connections.visitor_changed("v", USER)
     await trio.sleep(0.1)
@@ -99,7 +99,7 @@ async def test_connection_that_closes_by_itself_is_left_alone(node: Node, autoju
 
 
 async def test_connections_are_counted(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """There is room up to the limit, and again when one has gone."""
+    """There is room up to the limit, and again when a connection has ended."""
     node = node_in(nursery, limit=2)
     first, _ = await node.open(), await node.open()
     assert (node.metrics.connections, node.connections.has_room) == (2, False)
@@ -109,7 +109,7 @@ async def test_connections_are_counted(nursery: trio.Nursery, autojump_clock: Mo
 
 
 async def test_sessions_of_open_connections_are_known(node: Node, autojump_clock: MockClock) -> None:
-    """To be checked after the feed was lost: each once, without closed connections."""
+    """Sessions to check after a loss of the feed are listed once, without closed connections."""
     session, gone = uuid4(), uuid4()
     await node.open(session)
     await node.open(session)
@@ -121,7 +121,7 @@ async def test_sessions_of_open_connections_are_known(node: Node, autojump_clock
 
 
 async def test_closed_connection_is_let_go(node: Node, autojump_clock: MockClock) -> None:
-    """Its memory is not kept until its next deadline: it would add up while clients reconnect."""
+    """A closed connection is freed before its next deadline."""
     connection = await node.open(uuid4(), expires_at=EPOCH_S + 10_000)
     reference = weakref.ref(connection)
     connection.over.set()
@@ -133,7 +133,7 @@ async def test_closed_connection_is_let_go(node: Node, autojump_clock: MockClock
 
 
 async def test_end_of_a_connection_is_logged(node: Node, autojump_clock: MockClock) -> None:
-    """One line with its code and how long it was open."""
+    """The end of a connection is one line with its close code and duration."""
     connection = await node.open()
     connection.socket.close_code = 1001
     await trio.sleep(3)
@@ -148,7 +148,7 @@ async def test_end_of_a_connection_is_logged(node: Node, autojump_clock: MockClo
 
 
 async def test_drain_closes_every_connection(node: Node, autojump_clock: MockClock) -> None:
-    """Those that open meanwhile too, all with the same range of reconnect delays."""
+    """A drain closes every connection, new ones too, with one range of reconnect delays."""
     first, second = await node.open(), await node.open()
     node.connections.close_all(CloseCode.GOING_AWAY, "drain")
     late = await node.open()
@@ -160,5 +160,5 @@ async def test_drain_closes_every_connection(node: Node, autojump_clock: MockClo
 
 
 def test_reconnects_are_spread_over_the_number_of_clients() -> None:
-    """2,000 a second, and a second at least."""
+    """Reconnects are spread over time: 2,000 a second, one second at least."""
     assert [spread_ms(count) for count in (0, 1, 2000, 20_000)] == [1000, 1000, 1000, 10_000]

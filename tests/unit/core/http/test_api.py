@@ -38,7 +38,7 @@ async def test_unknown_route_is_404(method: str, path: str) -> None:
 
 
 async def test_subscriptions_are_not_routes() -> None:
-    """A subscription needs a socket."""
+    """Subscriptions, which need a WebSocket, are not found over HTTP."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/subscribe", b"{}")
@@ -101,7 +101,7 @@ async def test_bad_data_is_400(body: bytes) -> None:
 
 
 async def test_domain_error_has_its_status() -> None:
-    """An error's class has the HTTP status; its message reaches the client."""
+    """A domain error is answered with its class's HTTP status and its message."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/refused")
@@ -109,8 +109,8 @@ async def test_domain_error_has_its_status() -> None:
         assert reply.json["message"] == 'Seat 12 is "OCCUPIED".'
 
 
-async def test_throttle_says_how_long() -> None:
-    """In the body to the fraction of a second, in Retry-After rounded up."""
+async def test_throttle_has_the_wait() -> None:
+    """A throttled answer has the wait in the body, and rounded up in Retry-After."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/user/throttled")
@@ -119,7 +119,7 @@ async def test_throttle_says_how_long() -> None:
 
 
 async def test_database_away_is_503() -> None:
-    """A client that may simply retry gets the time."""
+    """An unavailable database is 503 with the time to wait."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/away")
@@ -139,7 +139,7 @@ async def test_user_answers_make_a_visitor(path: str) -> None:
 
 
 async def test_other_answers_make_no_visitor() -> None:
-    """Reading halls leaves no cookie behind."""
+    """Answers outside of /api/user set no cookie."""
     async with open_world() as world:
         client = await world.connect()
         assert not (await client.request("POST", "/api/hall/get", b'{"id":7}')).all("Set-Cookie")
@@ -157,7 +157,7 @@ async def test_login_sets_session_and_new_visitor(cookie: str) -> None:
 
 
 async def test_logout_clears_the_session() -> None:
-    """A logout takes the session's cookie away and leaves the visitor."""
+    """A logout clears the session's cookie and keeps the visitor's."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/user/logout", Cookie=COOKIE)
@@ -181,7 +181,7 @@ async def test_login_is_announced_after_the_response(autojump_clock: trio.testin
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_login_is_announced_without_the_client(autojump_clock: trio.testing.MockClock, when: str) -> None:
-    """A client that goes away, before its answer or right after it, has still changed its state."""
+    """A login is announced even if the client disconnects before or right after its answer."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(request_bytes("POST", "/api/user/login", b'{"username":"ann"}', Cookie=COOKIE))
@@ -193,8 +193,8 @@ async def test_login_is_announced_without_the_client(autojump_clock: trio.testin
         assert world.ended == [client.server]
 
 
-async def test_failed_announcement_harms_nobody(autojump_clock: trio.testing.MockClock) -> None:
-    """With the database away the announcement is lost; the sockets learn of the session in another way."""
+async def test_failed_announcement_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    """An announcement that fails because the database is unavailable is dropped; the connection goes on."""
     async with open_world() as world:
         client = await world.connect()
         await client.request("POST", "/api/user/login", b'{"username":"nobody"}')
@@ -203,7 +203,7 @@ async def test_failed_announcement_harms_nobody(autojump_clock: trio.testing.Moc
 
 
 def test_parse_object_reads_objects_only() -> None:
-    """The message names the fault."""
+    """Anything but a JSON object is refused with a message that names the fault."""
     assert parse_object(b'{"a":[1]}') == {"a": [1]}
     with pytest.raises(errors.BadRequest, match="not a JSON object"):
         parse_object(b"[]")

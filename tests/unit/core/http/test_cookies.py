@@ -27,7 +27,7 @@ def cookies(set_cookie: str) -> dict[str, str]:
 
 
 def test_a_visitor_cookie_is_read_back(jar: Cookies) -> None:
-    """The id that was set is the id that is read."""
+    """A visitor cookie reads back as the id that was set."""
     visitor = new_visitor()
     assert jar.visitor(cookies(jar.visitor_cookie(visitor))) == visitor
 
@@ -73,13 +73,13 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(jar: Cookies) -> No
 
 
 def test_the_session_cookie_lives_five_days(jar: Cookies) -> None:
-    """As long as a session."""
+    """The session cookie lives five days, as long as a session."""
     assert jar.session_cookie("t").startswith("seatsync=t; Max-Age=432000; ")
     assert SESSION_LIFETIME_S == 432_000
 
 
 def test_clearing_ends_the_cookie_at_once(jar: Cookies) -> None:
-    """No token and no time left."""
+    """A cleared cookie is empty and expires at once."""
     assert jar.clear_session_cookie().startswith("seatsync=; Max-Age=0; ")
 
 
@@ -92,7 +92,7 @@ def test_secure_cookies_have_the_host_prefix() -> None:
 
 
 def test_secure_reads_no_other_name() -> None:
-    """With `COOKIE_SECURE` a cookie without the prefix, which a sibling domain could plant, is not looked at."""
+    """With `COOKIE_SECURE` a cookie without the prefix, which a sibling domain could plant, is ignored."""
     plain, secure = make(), make(secure=True)
     planted = cookies(plain.visitor_cookie(new_visitor())) | {"seatsync": "t"}
     assert secure.visitor(planted) is None

@@ -24,7 +24,7 @@ async def test_connection_is_kept_alive() -> None:
 
 
 async def test_connection_close_is_obeyed() -> None:
-    """A client that requests it is disconnected after the answer, which repeats it."""
+    """``Connection: close`` is repeated in the answer, after which the connection is closed."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("GET", "/healthz", Connection="close")
@@ -53,7 +53,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 
 async def test_request_may_come_byte_by_byte() -> None:
-    """Where the network cuts a request does not matter."""
+    """A request may arrive in pieces of any size."""
     async with open_world() as world:
         client = await world.connect()
         for data in (request_bytes("POST", "/api/hall/get", b'{"id":7}'), STATUS):
@@ -86,7 +86,7 @@ async def test_client_that_expects_100_is_invited() -> None:
 
 
 async def test_client_that_expects_100_is_refused_at_once() -> None:
-    """A body that is too large anyway is not invited."""
+    """A declared body over the limit is refused without a 100."""
     async with open_world(MAX_MESSAGE_BYTES="1024") as world:
         client = await world.connect()
         await client.send(request_bytes("POST", "/api/hall/get", None, Expect="100-continue", Content_Length="1025"))
@@ -214,7 +214,7 @@ async def test_ambiguous_framing_is_400(framing: bytes) -> None:
     ids=["size", "length", "extension", "trailer"],
 )
 async def test_malformed_chunks_are_400(body: bytes) -> None:
-    """So is a line between chunks, or a trailer, that is longer than any honest one."""
+    """Malformed chunks, and overlong lines between chunks or trailers, are answered with 400."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(CHUNKED_HEAD + b"\r\n" + body)
@@ -242,7 +242,7 @@ async def test_long_blanks_cost_little(request_: bytes) -> None:
 
 
 async def test_body_that_ends_early_is_400() -> None:
-    """A client that stops sending within a body, but still reads, gets an answer."""
+    """A body that ends early is answered with 400 to a client that still reads."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(request_bytes("POST", "/api/user/status", None, Content_Length="10") + b"{}")
@@ -262,7 +262,7 @@ async def test_request_before_the_end_is_answered() -> None:
 
 
 async def test_slow_head_is_408(autojump_clock: trio.testing.MockClock) -> None:
-    """Ten seconds after its first byte a head has to be complete, however steadily it trickles."""
+    """A head has to be complete ten seconds after its first byte."""
     async with open_world() as world:
         client = await world.connect()
         await client.request("GET", "/healthz")
@@ -279,7 +279,7 @@ async def test_slow_head_is_408(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_slow_body_is_408(autojump_clock: trio.testing.MockClock) -> None:
-    """Thirty seconds after its head a body has to be complete."""
+    """A body has to be complete thirty seconds after its head."""
     async with open_world() as world:
         client = await world.connect()
         started = trio.current_time()
@@ -312,7 +312,7 @@ async def test_idle_connection_is_closed(autojump_clock: trio.testing.MockClock)
 
 
 async def test_blank_lines_keep_no_connection(autojump_clock: trio.testing.MockClock) -> None:
-    """They are no request, so the idle deadline stands."""
+    """Blank lines are no request and do not extend the idle deadline."""
     async with open_world() as world:
         client = await world.connect()
         started = trio.current_time()
@@ -355,7 +355,7 @@ async def test_other_upgrades_are_ignored() -> None:
 
 
 async def test_bad_head_request_is_answered_without_a_body() -> None:
-    """Also when it is refused before its method is read."""
+    """A refused HEAD request has no body, even if it is refused before its method is read."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n")

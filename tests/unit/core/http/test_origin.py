@@ -1,4 +1,4 @@
-"""Which hosts are served and which pages may use the server."""
+"""Host and Origin checks, and CORS."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_loopback_hosts_are_served(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "evil.example", "localhost.evil.example", "evillocalhost", "10.0.0.1", "[::2]"])
 def test_other_hosts_are_not(host: str) -> None:
-    """A name that someone else can point at this machine is refused (DNS rebinding); elsewhere any name will do."""
+    """Bound to loopback, other names are refused (DNS rebinding); elsewhere any name is accepted."""
     with pytest.raises(errors.Forbidden):
         LOOPBACK.check_host(request(host=host))
     PUBLIC.check_host(request(host=host))

@@ -8,7 +8,7 @@ ABROAD = {"HOST": "0.0.0.0"}
 
 
 async def test_index_lists_the_endpoints() -> None:
-    """``/`` describes the server to a person: one line an endpoint, without the subscriptions."""
+    """``/`` lists the endpoints, one a line, without the subscriptions."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("GET", "/")
@@ -19,7 +19,7 @@ async def test_index_lists_the_endpoints() -> None:
 
 
 async def test_healthz() -> None:
-    """The process is alive as long as it answers."""
+    """/healthz answers as long as the process runs."""
     async with open_world() as world:
         world.health = {"ready": False}
         client = await world.connect()
@@ -29,7 +29,7 @@ async def test_healthz() -> None:
 
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 async def test_readyz(ready: bool, status: int) -> None:
-    """It can serve, or JSON names the part that cannot."""
+    """/readyz is 200, or 503 with JSON that names the failing part."""
     async with open_world() as world:
         world.health = {"ready": ready, "feed": "lost"}
         client = await world.connect()
@@ -51,7 +51,7 @@ async def test_head_has_no_body(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/healthz", "/metrics"])
 async def test_other_verbs_are_405(path: str) -> None:
-    """Pages are read."""
+    """Pages allow GET and HEAD only."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", path, b"{}")
@@ -69,7 +69,7 @@ async def test_unknown_path_is_404(path: str) -> None:
 
 
 async def test_metrics_for_loopback() -> None:
-    """A Prometheus on this machine needs no token."""
+    """Metrics need no token over loopback."""
     async with open_world(METRICS_TOKEN="letmein") as world:
         client = await world.connect("::1")
         reply = await client.request("GET", "/metrics")
@@ -91,7 +91,7 @@ async def test_metrics_for_loopback() -> None:
     ],
 )
 async def test_metrics_from_elsewhere(token: str, authorization: str, status: int) -> None:
-    """All others need the token, and are refused where there is none."""
+    """Metrics beyond loopback need the token, and are refused if none is set."""
     async with open_world(METRICS_TOKEN=token, **ABROAD) as world:
         client = await world.connect("203.0.113.9")
         reply = await client.request("GET", "/metrics", Host="seats.example", Authorization=authorization)

@@ -1,4 +1,4 @@
-"""How the head of a request is read."""
+"""The parsed head of a request."""
 
 import h11
 import pytest
@@ -54,7 +54,7 @@ def test_absolute_target_goes_before_host() -> None:
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "user@host", "[::1", "a:b"])
 def test_bad_host(host: str) -> None:
-    """RFC 9112, 3.2: a Host that is none is a fault of the request."""
+    """RFC 9112, 3.2: a malformed Host is a bad request."""
     with pytest.raises(MalformedRequest):
         read(host=host)
 
@@ -74,7 +74,7 @@ def test_token_is_found(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "upgraded", "up grade", "keep-alive"])
 def test_token_is_not_found(value: str) -> None:
-    """A token is a whole one."""
+    """A token matches as a whole only."""
     assert not read("/", ("Connection", value)).has_token(b"connection", b"upgrade")
     assert not read("/").has_token(b"connection", b"upgrade")
 
@@ -91,7 +91,7 @@ def test_token_is_not_found(value: str) -> None:
     ],
 )
 def test_cookies(field: str, cookies: dict[str, str]) -> None:
-    """Cookies of other programs on the same host, in whatever shape, hide none of ours."""
+    """Malformed cookies of other programs on the same host do not hide ours."""
     request = read()
     request.headers[b"cookie"] = field.encode("latin-1")
     assert request.cookies() == cookies

@@ -14,7 +14,7 @@ ABROAD = {"HOST": "0.0.0.0"}
 
 
 async def test_preflight_is_204() -> None:
-    """A page of an allowed origin learns what it may send; the answer has no body and no length."""
+    """A preflight of an allowed origin gets the allowed methods and fields, without body and length."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request(
@@ -30,7 +30,7 @@ async def test_preflight_is_204() -> None:
 
 
 async def test_preflight_of_a_foreign_page_allows_nothing() -> None:
-    """Without the origin's echo the browser sends nothing more."""
+    """A preflight of a foreign origin is answered without CORS fields."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("OPTIONS", "/api/user/login", Origin="https://evil.example")
@@ -41,7 +41,7 @@ async def test_preflight_of_a_foreign_page_allows_nothing() -> None:
 
 @pytest.mark.parametrize("body", [b'{"id":7}', b"[]", b'{"id":0}'])
 async def test_allowed_page_may_read_every_answer(body: bytes) -> None:
-    """Errors too, or the page could not show them."""
+    """Every answer to an allowed page has CORS fields, errors too."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/hall/get", body, Origin="http://localhost:5173")
@@ -51,7 +51,7 @@ async def test_allowed_page_may_read_every_answer(body: bytes) -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 async def test_foreign_page_changes_nothing(origin: str) -> None:
-    """A form on a foreign page could sign its victim in with another account: its POST is refused, unread."""
+    """A POST from a foreign page is refused unread (login CSRF)."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/user/login", b'{"username":"eve"}', Origin=origin)
@@ -60,8 +60,8 @@ async def test_foreign_page_changes_nothing(origin: str) -> None:
         assert not world.calls
 
 
-async def test_foreign_page_may_ask_without_reading() -> None:
-    """A GET changes nothing, and its answer stays unreadable."""
+async def test_foreign_page_may_send_a_get() -> None:
+    """A GET from a foreign page is answered without CORS fields, so the page cannot read it."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("GET", "/healthz", Origin="https://evil.example")
@@ -94,7 +94,7 @@ async def test_full_server_still_reports_its_health() -> None:
 
 
 async def test_address_behind_a_trusted_proxy() -> None:
-    """Methods see the client's address, not the proxy's."""
+    """Methods get the client's address, not the proxy's."""
     async with open_world(TRUSTED_PROXIES="10.0.0.0/8") as world:
         client = await world.connect("10.0.0.1")
         await client.request("POST", "/api/user/status", X_Forwarded_For="192.0.2.1, 198.51.100.7")
@@ -103,7 +103,7 @@ async def test_address_behind_a_trusted_proxy() -> None:
 
 @pytest.mark.parametrize(("path", "kind"), [("/api/hall/bug", RuntimeError), ("/api/hall/rejected", DatabaseRejected)])
 async def test_bug_is_500(path: str, kind: type[Exception]) -> None:
-    """A fault of the server's is logged and not described to the client; the connection goes on."""
+    """A bug is logged and answered with 500 without details; the connection stays open."""
     async with open_world() as world:
         client = await world.connect()
         with capture_logs() as logs:
@@ -156,7 +156,7 @@ async def test_requests_are_counted(autojump_clock: trio.testing.MockClock) -> N
 
 
 async def test_lost_peer_is_no_fault() -> None:
-    """A connection that breaks is over, and that is all."""
+    """A broken connection ends without an error."""
     async with open_world() as world:
         client = await world.connect()
         with capture_logs() as logs:
@@ -170,7 +170,7 @@ async def test_lost_peer_is_no_fault() -> None:
 
 
 async def test_peer_lost_while_upgraded_is_no_fault() -> None:
-    """A socket that breaks under the WebSocket is worth a debug line, no more."""
+    """A connection that breaks under the WebSocket logs a debug line only."""
     async with open_world() as world:
         client = await world.connect()
         with capture_logs() as logs:
@@ -184,7 +184,7 @@ class ResetStream(MemoryStream):
     """A stream whose peer reset the connection."""
 
     async def receive_some(self) -> bytes:
-        """Never anything."""
+        """Raise as after a reset."""
         await trio.lowlevel.checkpoint()
         raise trio.BrokenResourceError
 
@@ -216,7 +216,7 @@ class GroupedFault(World):
 
 
 async def test_fault_while_cancelled_stays_inside() -> None:
-    """A cancelled connection that fails on its way out lets nothing but the cancellation through."""
+    """A connection that fails while it is cancelled raises only the cancellation."""
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             client = await GroupedFault(settings(), nursery).connect()

@@ -1,4 +1,4 @@
-"""Opening handshakes: what is accepted, and what each fault is answered with."""
+"""Opening handshakes: accepted forms, and the answer to each fault."""
 
 import pytest
 import trio.testing
@@ -41,7 +41,7 @@ async def test_handshake_after_a_request() -> None:
 
 
 async def test_names_have_no_case() -> None:
-    """Header names and the tokens in Upgrade and Connection may be written as they like."""
+    """Header names and the tokens in Upgrade and Connection are case-insensitive."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes(Upgrade="WebSocket", Connection="UPGRADE").replace(b"Sec-Web", b"SEC-web"))
@@ -49,7 +49,7 @@ async def test_names_have_no_case() -> None:
 
 
 async def test_foreign_cookies_do_not_matter() -> None:
-    """Another program on the same host may have set cookies that are not ASCII."""
+    """Cookies of other programs, not ASCII ones too, do not fail a handshake."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes(Cookie="gr\u00fc\u00dfe=\u00fc"))
@@ -109,7 +109,7 @@ async def test_faulty_handshake_is_400(fault: dict[str, str]) -> None:
 
 
 async def test_handshake_needs_http_1_1() -> None:
-    """A proxy that speaks 1.0 to its upstream, as nginx does by default, gets that answer."""
+    """A handshake over HTTP/1.0, as nginx sends by default, is refused with the reason."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes().replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -132,7 +132,7 @@ async def test_other_versions_are_426(version: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_plain_get_of_ws_is_426(method: str) -> None:
-    """A person who opens /ws in a browser learns its purpose."""
+    """A plain GET of /ws is answered with 426."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request(method, "/ws")
@@ -176,8 +176,8 @@ async def test_foreign_host_is_403() -> None:
         assert (await client.reply()).status == 403
 
 
-async def test_full_server_looks_no_client_up() -> None:
-    """Over capacity a handshake goes through, for the close with reconnect advice: no client is looked up."""
+async def test_full_server_authenticates_no_client() -> None:
+    """Over capacity a handshake is accepted without authentication, for a close with reconnect advice."""
     async with open_world() as world:
         world.has_room = False
         client = await world.connect()

@@ -34,7 +34,7 @@ class Exhausted(socket.socket):
 
 
 async def test_accepting_waits_for_descriptors(nursery: trio.Nursery) -> None:
-    """Connections stay in the kernel's queue meanwhile, and the log has one line."""
+    """Without a free descriptor connections stay in the kernel's queue, and the log has one line."""
     served = trio.Event()
 
     async def serve(stream: Stream) -> None:
@@ -58,7 +58,7 @@ async def test_accepting_waits_for_descriptors(nursery: trio.Nursery) -> None:
 
 
 async def test_sockets_beyond_the_limits_are_closed() -> None:
-    """At once and without an answer; when one has closed, another is admitted."""
+    """Sockets beyond the limits are closed without an answer, until another has closed."""
 
     async def serve(stream: Stream) -> None:
         async with aclosing(stream):

@@ -24,7 +24,7 @@ HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 
 
 def took(bucket: Bucket | Budget, times: int) -> int:
-    """How many of so many attempts were granted."""
+    """The number of granted attempts."""
     return sum(not bucket.take() for _ in range(times))
 
 
@@ -32,7 +32,7 @@ def took(bucket: Bucket | Budget, times: int) -> int:
 
 
 async def test_a_burst_is_granted_and_then_the_rate(mock_clock: MockClock) -> None:
-    """A bucket begins full; what is not used is kept, but no more than its capacity."""
+    """A bucket begins full; unused tokens are kept, up to its capacity."""
     bucket = Bucket(10)
     assert took(bucket, 100) == 10 * BURST_S
     mock_clock.jump(1)
@@ -53,7 +53,7 @@ async def test_a_steady_flood_gets_the_rate(mock_clock: MockClock) -> None:
 
 
 async def test_the_wait_is_exact(mock_clock: MockClock) -> None:
-    """After the seconds that `take` returned there is a token, and not before."""
+    """A token is available exactly after the seconds that `take` returned."""
     bucket = Bucket(3, 1)
     assert not bucket.take()
     wait_s = bucket.take()
@@ -64,7 +64,7 @@ async def test_the_wait_is_exact(mock_clock: MockClock) -> None:
     assert not bucket.take()
 
 
-async def test_refusals_are_forgiven(mock_clock: MockClock) -> None:
+async def test_refusals_are_forgotten_with_time(mock_clock: MockClock) -> None:
     """A peer that waits when refused does not count as ignoring it: half a bucket later it begins anew."""
     budget = Budget(Bucket(10), Bucket(100))
     for _ in range(20):
@@ -75,7 +75,7 @@ async def test_refusals_are_forgiven(mock_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("factor", [1.2, 2.0, 1000.0])
 async def test_a_peer_that_never_waits_ignores_its_budget(mock_clock: MockClock, factor: float) -> None:
-    """However little the rate is exceeded, and although some frames are granted in between."""
+    """A steady excess of any size ignores the budget in the end, although some frames are granted."""
     budget = Budget(Bucket(10), Bucket(100))
     took(budget, 40)
     refused = 0
@@ -90,7 +90,7 @@ async def test_a_peer_that_never_waits_ignores_its_budget(mock_clock: MockClock,
 
 
 async def test_unused_shares_are_forgotten(mock_clock: MockClock) -> None:
-    """Not those with something open, and not those whose buckets are not full yet."""
+    """Shares with open connections, or with a bucket that is not full, are kept."""
     shares = Shares({"first": 1, "second": 1}, many=10)
     open_, used = shares.of(HERE), shares.of(THERE)
     assert open_ and used  # noqa: PT018 - neither is exempt
@@ -105,7 +105,7 @@ async def test_unused_shares_are_forgotten(mock_clock: MockClock) -> None:
 
 
 async def test_forgetting_takes_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While all of very many shares are in use, they are searched when their number has doubled, not for each."""
+    """Used shares are searched only when their number has doubled, not for each new one."""
     searched = 0
 
     def is_unused(_: Share) -> bool:
@@ -122,7 +122,7 @@ async def test_forgetting_takes_little_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.9", "::1", PROXY])
 async def test_exempt_addresses_have_no_share(address: str) -> None:
-    """Loopback, and the networks that are named."""
+    """Loopback and the configured networks are exempt."""
     shares = Shares({}, exempt=[ip_network("10.0.0.0/8")])
     assert shares.of(address) is None
     assert shares.of(HERE) is not None
@@ -150,7 +150,7 @@ def admitted(limits: SocketLimits, peer: str) -> int:
 
 
 async def test_all_sockets_together_are_bounded() -> None:
-    """Loopback's, too: what is bounded is descriptors. One that is closed makes room for one."""
+    """All sockets are bounded together, loopback's too, since descriptors are the limit."""
     limits = socket_limits(connections=10)
     assert admitted(limits, "127.0.0.1") == 10 + SPARE_SOCKETS
     assert not limits.admit(THERE)
@@ -160,7 +160,7 @@ async def test_all_sockets_together_are_bounded() -> None:
 
 
 async def test_one_peer_cannot_have_all_sockets() -> None:
-    """A peer's share is what an address may have of connections, and some more."""
+    """A peer may have the connections of an address, and some more sockets."""
     limits = socket_limits(per_address=10)
     assert admitted(limits, HERE) == 10 + SPARE_SOCKETS_PER_PEER
     assert limits.admit(THERE)
@@ -176,14 +176,14 @@ async def test_one_network_counts_as_one_peer() -> None:
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", PROXY])
-async def test_a_peer_that_many_clients_come_through_may_have_all(peer: str) -> None:
-    """Loopback and trusted proxies."""
+async def test_loopback_and_trusted_proxies_may_have_all_sockets(peer: str) -> None:
+    """Peers that many clients connect through have no share."""
     limits = socket_limits(per_address=1)
     assert admitted(limits, peer) == 1000 + SPARE_SOCKETS
 
 
 async def test_a_peer_may_not_connect_too_fast(mock_clock: MockClock) -> None:
-    """However few of its sockets are open at the same time; others may connect meanwhile."""
+    """A peer's rate of connects is bounded, however few are open; others may connect meanwhile."""
     limits = socket_limits(requests_per_s=1)
     count = 0
     while limits.admit(HERE):
@@ -196,7 +196,7 @@ async def test_a_peer_may_not_connect_too_fast(mock_clock: MockClock) -> None:
 
 
 async def test_peers_that_have_gone_are_forgotten(mock_clock: MockClock) -> None:
-    """A million addresses that came once cost nothing for long."""
+    """Addresses without open connections take no memory for long."""
     limits = socket_limits()
     limits._shares = Shares({"opened": 2000}, many=10)
     for number in range(1000):
@@ -209,7 +209,7 @@ async def test_peers_that_have_gone_are_forgotten(mock_clock: MockClock) -> None
 
 
 async def test_a_flood_is_a_line_in_the_log(mock_clock: MockClock) -> None:
-    """One when it begins, and one a minute with the number of those left out."""
+    """A flood logs one line at its start, and one a minute with the number left out."""
     limits = socket_limits(per_address=0)
     with structlog.testing.capture_logs() as logs:
         admitted(limits, HERE)
@@ -236,7 +236,7 @@ def granted_requests(limits: ClientLimits, address: str) -> int:
 
 
 async def test_an_address_has_its_share_for_all_connections() -> None:
-    """Past it each of them is refused, however little it sent itself, and the one that goes on ignores its budget."""
+    """Connections of an address share a budget; past it each is refused, and the one that goes on ignores it."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
     budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := limits.opened(HERE))]
     assert len(budgets) == 3 * BUSY_CONNECTIONS
@@ -250,7 +250,7 @@ async def test_an_address_has_its_share_for_all_connections() -> None:
 
 
 async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
-    """One address's requests are not another's; loopback has any number."""
+    """Requests are counted by address; loopback has no limit."""
     limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     assert granted_requests(limits, HERE) == 2 * BURST_S
     assert granted_requests(limits, HERE) == 0
@@ -259,7 +259,7 @@ async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
 
 
 async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
-    """Health is served when other requests are refused, but not without limit either."""
+    """Pages such as /healthz have a budget of their own, apart from other requests."""
     limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     granted_requests(limits, HERE)
     for _ in range(8):
@@ -269,7 +269,7 @@ async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
 
 
 async def test_connections_are_counted_by_address() -> None:
-    """So many at the same time: one that has closed makes room."""
+    """Open connections are counted by address; a closed one makes room."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
     for _ in range(2):
         limits.check_connections(HERE)
@@ -283,7 +283,7 @@ async def test_connections_are_counted_by_address() -> None:
 
 
 async def test_loopback_has_no_budget() -> None:
-    """Its connections are not counted and may send anything."""
+    """Loopback's connections are not counted, and their messages not limited."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
     limits.check_connections("127.0.0.1")
     assert limits.opened("127.0.0.1") is None

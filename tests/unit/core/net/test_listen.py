@@ -1,4 +1,4 @@
-"""Listening sockets: which there are, the error where there can be none, and the descriptors for connections."""
+"""Listening sockets: their addresses, errors, and the descriptors for connections."""
 
 import resource
 import socket
@@ -19,7 +19,7 @@ def bound(stack: ExitStack, hosts: tuple[str, ...], port: int = 0) -> list[socke
 
 
 def test_both_loopback_addresses_share_a_port() -> None:
-    """A browser's ``localhost`` may be either."""
+    """Both loopback addresses are bound, since ``localhost`` may be either."""
     with ExitStack() as stack:
         four, six = bound(stack, ("127.0.0.1", "::1"))
         port = four.getsockname()[1]
@@ -30,7 +30,7 @@ def test_both_loopback_addresses_share_a_port() -> None:
 
 
 def test_addresses_that_this_machine_has_not_are_left_out() -> None:
-    """A machine may have no IPv6; only when no address is left is that an error."""
+    """Missing addresses, as on a machine without IPv6, are skipped unless none is left."""
     with ExitStack() as stack:
         (one,) = bound(stack, ("192.0.2.77", "127.0.0.1"))
         assert one.getsockname()[0] == "127.0.0.1"
@@ -39,7 +39,7 @@ def test_addresses_that_this_machine_has_not_are_left_out() -> None:
 
 
 def test_port_that_is_taken_is_named() -> None:
-    """With what to do about it; nothing stays open."""
+    """A port in use is an error that names it and the remedy; no socket stays open."""
     with ExitStack() as stack:
         (six,) = bound(stack, ("::1",))
         port = six.getsockname()[1]
@@ -49,7 +49,7 @@ def test_port_that_is_taken_is_named() -> None:
 
 
 def test_free_port_is_free_on_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is free on the first address and taken on the second is not it."""
+    """A free port is free on every address, not only on the first."""
     bind_one, failures = module._bind_one, [OSError(98, "Address already in use")]
 
     def unlucky(host: str, port: int) -> socket.socket:
@@ -63,7 +63,7 @@ def test_free_port_is_free_on_every_address(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_listening_does_not_block() -> None:
-    """Nor do the sockets wait to send what is small."""
+    """Listening sockets are non-blocking, and their connections have TCP_NODELAY."""
     with ExitStack() as stack:
         (one,) = bound(stack, ("127.0.0.1",))
         assert not one.getblocking()
@@ -73,7 +73,7 @@ def test_listening_does_not_block() -> None:
 
 
 def test_the_kernel_keeps_little_for_a_peer_that_does_not_read() -> None:
-    """Backpressure shows, and updates are coalesced, before megabytes of stale frames have gone out."""
+    """The kernel's send buffer is small, so that backpressure and coalescing begin early."""
     (listening,) = bind(["127.0.0.1"], 0)
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
         accepted.setblocking(False)
@@ -101,7 +101,7 @@ def test_the_kernel_keeps_little_for_a_peer_that_does_not_read() -> None:
 def test_room_is_what_descriptors_allow(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], room: int, allowed: int | None
 ) -> None:
-    """The process raises its own limit as far as it may; where that is not enough, it takes fewer connections."""
+    """The process raises its limit of descriptors; if that is not enough, it accepts fewer connections."""
     made: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: made.append(wanted))

@@ -28,12 +28,12 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
     ],
 )
 def test_right_most_untrusted_address(peer: str, forwarded: str | None, address: str) -> None:
-    """A trusted proxy reports its peer; what a client claims itself counts for nothing."""
+    """The right-most untrusted address is the client's; values that a client sends itself are ignored."""
     assert client_address(peer, forwarded, PROXIES) == address
 
 
 def test_without_trusted_proxies_nothing_is_believed() -> None:
-    """The peer is the client, whatever its fields claim."""
+    """Without trusted proxies the peer is the client, and its fields are ignored."""
     assert client_address("10.0.0.1", "198.51.100.1", ()) == "10.0.0.1"
 
 
@@ -62,7 +62,7 @@ def test_loopback(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.0.1", "::", "localhost", "", "127.1"])
 def test_not_loopback(address: str) -> None:
-    """Everything else, private networks and names included."""
+    """Every other address is not loopback, private networks and names included."""
     assert not is_loopback(address)
 
 
@@ -75,7 +75,7 @@ def test_one_address_has_one_text(address: str, plain: str) -> None:
 
 
 def test_membership_is_of_addresses_only() -> None:
-    """In any of the networks, of either version; a text without an address is in none."""
+    """An address may be in a network of either version; other texts are in none."""
     assert [is_in(one, PROXIES) for one in ("10.9.9.9", "::ffff:10.0.0.1", "::1", "11.0.0.1", "unknown")] == [
         *[True] * 3,
         *[False] * 2,

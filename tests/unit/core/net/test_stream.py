@@ -48,7 +48,7 @@ async def test_receive_returns_what_comes(pair: Pair) -> None:
 
 
 async def test_unread_bytes_come_first(pair: Pair) -> None:
-    """The newest unread first, then those unread before, then what has arrived."""
+    """Unread bytes are received first, the newest unread before the older, then the socket's."""
     pair.peer.send(b"three")
     pair.stream.unread(b"two ")
     pair.stream.unread(b"one ")
@@ -57,7 +57,7 @@ async def test_unread_bytes_come_first(pair: Pair) -> None:
 
 
 async def test_cancelled_receive_loses_nothing(pair: Pair) -> None:
-    """Neither unread bytes nor those that arrive later."""
+    """A cancelled receive loses neither unread bytes nor later ones."""
     for prepare in (lambda: pair.stream.unread(b"x"), lambda: pair.peer.send(b"x")):
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -71,7 +71,7 @@ async def test_cancelled_receive_loses_nothing(pair: Pair) -> None:
 
 
 async def test_reset_is_a_broken_stream(pair: Pair) -> None:
-    """For the reader and for the writer; `push` still never raises."""
+    """A reset is a broken stream for reader and writer; `push` does not raise."""
     pair.reset()
     with pytest.raises(trio.BrokenResourceError):
         await pair.stream.receive_some()
@@ -97,13 +97,13 @@ async def test_silence_counts_while_this_side_reads(pair: Pair, nursery: trio.Nu
 
 
 async def test_push_sends_at_once(pair: Pair) -> None:
-    """Without any task having its turn."""
+    """`push` writes to the socket at once, without a task switch."""
     assert pair.stream.push(b"now")
     assert pair.peer.recv(10) == b"now"
 
 
 async def test_frames_arrive_whole_and_in_order(pair: Pair, nursery: trio.Nursery) -> None:
-    """However the kernel cuts them, and whether pushed or sent."""
+    """Pushed and sent frames arrive whole and in order."""
     sent = b""
     for number in range(400):
         frame = bytes([number % 256]) * (1 + number * 37 % 5000)
@@ -120,7 +120,7 @@ async def test_frames_arrive_whole_and_in_order(pair: Pair, nursery: trio.Nurser
 
 
 async def test_push_returns_false_when_the_peer_falls_behind(pair: Pair) -> None:
-    """More than `SLOW_BYTES` beyond the kernel's buffers; the frame is taken all the same."""
+    """`push` is false with more than `SLOW_BYTES` beyond the kernel's buffers; the frame is still accepted."""
     frames = pair.fill()
     assert SLOW_BYTES < pair.stream.unsent_bytes <= SLOW_BYTES + len(FRAME)
     assert not pair.stream.push(FRAME)
@@ -128,7 +128,7 @@ async def test_push_returns_false_when_the_peer_falls_behind(pair: Pair) -> None
 
 
 async def test_push_each_returns_those_that_are_full(open_pair: Callable[..., Pair]) -> None:
-    """And notifies them; all others have the frame, whatever becomes of one that is full, lost or sealed."""
+    """Full streams are notified, and their sinks returned; the others have the frame even if one is lost or sealed."""
     full, lost, sealed, well = pairs = [open_pair() for _ in range(4)]
     frames = full.fill()
     lost.reset()
@@ -143,7 +143,7 @@ async def test_push_each_returns_those_that_are_full(open_pair: Callable[..., Pa
 
 
 async def test_what_is_kept_is_not_copied(pair: Pair) -> None:
-    """A snapshot that many slow peers are sent is in memory once."""
+    """A frame kept for many slow peers is in memory once."""
     frame = b"x" * 1_000_000
     pair.stream.push(frame)
     pair.stream.push(frame)
@@ -159,8 +159,8 @@ async def test_what_is_kept_is_not_copied(pair: Pair) -> None:
     assert kept.obj is frame
 
 
-async def test_drained_is_called_when_everything_has_gone(pair: Pair) -> None:
-    """Once, and not before; frames pushed from the callback follow."""
+async def test_drained_is_called_when_the_buffer_is_empty(pair: Pair) -> None:
+    """`on_drained` is called once the buffer is empty; frames pushed from it follow."""
     called = trio.Event()
 
     def on_drained() -> None:
@@ -178,7 +178,7 @@ async def test_drained_is_called_when_everything_has_gone(pair: Pair) -> None:
 
 
 async def test_every_refill_is_flushed(pair: Pair) -> None:
-    """A stream that fills and drains again and again keeps going."""
+    """A stream may fill and drain repeatedly."""
     drained = 0
 
     def on_drained() -> None:
@@ -193,7 +193,7 @@ async def test_every_refill_is_flushed(pair: Pair) -> None:
 
 
 async def test_send_all_waits_for_room(pair: Pair, nursery: trio.Nursery) -> None:
-    """It returns when the kernel has everything."""
+    """`send_all` returns when the kernel has all bytes."""
     size = pair.fill() * len(FRAME)
     done = trio.Event()
 
@@ -222,7 +222,7 @@ async def test_peer_that_vanishes_wakes_senders(pair: Pair) -> None:
 
 
 async def test_sealed_stream_takes_no_more_pushes(pair: Pair) -> None:
-    """What was pushed before still arrives."""
+    """A sealed stream ignores pushes; frames pushed before still arrive."""
     pair.stream.push(b"before")
     pair.stream.seal()
     assert pair.stream.push(b"after")
@@ -235,7 +235,7 @@ async def test_sealed_stream_takes_no_more_pushes(pair: Pair) -> None:
 
 
 async def test_close_flushes_and_reads_out(pair: Pair, nursery: trio.Nursery) -> None:
-    """Everything sent arrives, then the end, although the peer was still sending: no reset cuts it off."""
+    """Everything sent arrives before the end, even if the peer is still sending: no reset discards it."""
     pair.peer.send(b"unread" * 500)
     size = pair.fill() * len(FRAME)
     nursery.start_soon(pair.stream.aclose)
@@ -246,7 +246,7 @@ async def test_close_flushes_and_reads_out(pair: Pair, nursery: trio.Nursery) ->
 
 
 async def test_close_ends_when_the_peer_closes(pair: Pair, nursery: trio.Nursery) -> None:
-    """A peer that answers is waited for no longer than needed."""
+    """A close returns when the peer closes."""
     nursery.start_soon(pair.stream.aclose)
     assert await pair.read_all() == b""
     pair.peer.close()
@@ -256,7 +256,7 @@ async def test_close_ends_when_the_peer_closes(pair: Pair, nursery: trio.Nursery
 
 @pytest.mark.parametrize("reads", [True, False])
 async def test_close_is_bounded(open_pair: Callable[..., Pair], reads: bool) -> None:
-    """A peer that never closes, or never even reads, costs a bounded time and no descriptor."""
+    """A close is bounded for a peer that neither closes nor reads; the descriptor is freed."""
     pair = open_pair(close_s=0.05)
     if not reads:
         pair.fill()
@@ -268,7 +268,7 @@ async def test_close_is_bounded(open_pair: Callable[..., Pair], reads: bool) -> 
 
 
 async def test_close_is_bounded_when_the_peer_never_stops(open_pair: Callable[..., Pair]) -> None:
-    """A flood is read out for a bounded time too, and leaves other tasks their turn."""
+    """A close discards a flood for a bounded time, and lets other tasks run."""
     pair = open_pair(close_s=0.1)
     stop = Event()
     pair.peer.setblocking(True)
@@ -294,7 +294,7 @@ async def test_close_is_bounded_when_the_peer_never_stops(open_pair: Callable[..
 
 
 async def test_cancelled_close_still_closes(pair: Pair) -> None:
-    """Without the courtesy; a flusher that has not begun yet finds a closed socket and gives up quietly."""
+    """A cancelled close closes the socket at once; a flusher that starts later ends quietly."""
     pair.fill()
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -305,7 +305,7 @@ async def test_cancelled_close_still_closes(pair: Pair) -> None:
 
 
 async def test_close_wakes_the_reader(open_pair: Callable[..., Pair], nursery: trio.Nursery) -> None:
-    """Another task that reads gets `ClosedResourceError`, and does not keep the close from reading out."""
+    """A close raises `ClosedResourceError` in a task that reads, and still drains the socket."""
     pair = open_pair(close_s=0.05)
     woken = trio.Event()
 

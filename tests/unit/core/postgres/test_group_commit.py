@@ -27,7 +27,7 @@ from tests.support.batches import (
 TIMING = Timing()
 
 LATEST_S = TIMING.write_s + TIMING.least_commit_s
-"""From a change's arrival until its outcome is known, at most."""
+"""The longest time from a change's arrival to its outcome."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def writer(database: FakeDatabase, nursery: trio.Nursery) -> Writer:
 
 
 async def test_idle_queue_commits_at_once(writer: Writer, database: FakeDatabase) -> None:
-    """There is no timer: a lone change does not wait for others."""
+    """A lone change is committed at once: there is no timer."""
     before = trio.current_time()
     assert await outcome(writer.submit(FakeChange(1))) == "done"
     assert trio.current_time() - before < 1
@@ -56,7 +56,7 @@ async def test_idle_queue_commits_at_once(writer: Writer, database: FakeDatabase
 
 
 async def test_changes_that_arrive_during_a_commit_are_the_next_batch(writer: Writer, database: FakeDatabase) -> None:
-    """All of them, in order."""
+    """Changes that arrive during a commit form the next batch, in order."""
     database.gate = trio.Event()
     tickets = [writer.submit(FakeChange(0))]
     await wait_all_tasks_blocked()
@@ -67,7 +67,7 @@ async def test_changes_that_arrive_during_a_commit_are_the_next_batch(writer: Wr
 
 
 async def test_next_batch_is_under_way_before_the_last_is_answered(writer: Writer, database: FakeDatabase) -> None:
-    """PostgreSQL does not wait for the outcomes of a batch to be delivered; they are in order all the same."""
+    """The next batch begins before the outcomes of the last are delivered; outcomes stay in order."""
     answered: list[int] = []
     waiting = database.gate = trio.Event()
     for number in range(10 * ANSWERS):
@@ -85,7 +85,7 @@ async def test_next_batch_is_under_way_before_the_last_is_answered(writer: Write
 
 
 async def test_committed_changes_are_answered_at_the_end(database: FakeDatabase) -> None:
-    """A cancellation leaves no committed change without its outcome."""
+    """A cancellation delivers the outcomes of committed changes."""
     writer = writer_on(database)
     waiting = database.gate = trio.Event()
     tickets = [writer.submit(FakeChange(number)) for number in range(10 * ANSWERS)]
@@ -105,14 +105,14 @@ async def test_committed_changes_are_answered_at_the_end(database: FakeDatabase)
 
 
 async def test_each_change_has_its_own_outcome(writer: Writer, database: FakeDatabase) -> None:
-    """An error of one change is not that of its batch."""
+    """A change's error does not affect its batch."""
     database.refused = {1: errors.SeatConflict()}
     tickets = [writer.submit(FakeChange(number)) for number in range(3)]
     assert await outcomes(tickets) == ["done", "SeatConflict", "done"]
 
 
 async def test_outcome_is_delivered_once_and_kept(writer: Writer) -> None:
-    """The callback is called once; later reads get the same outcome."""
+    """The callback is called once; later reads return the same outcome."""
     called: list[int] = []
     ticket = writer.submit(FakeChange(1))
     ticket.on_done(lambda ticket: called.append(ticket.change.number))
@@ -122,7 +122,7 @@ async def test_outcome_is_delivered_once_and_kept(writer: Writer) -> None:
 
 
 async def test_cancelled_waiter_does_not_take_the_change_back(writer: Writer, database: FakeDatabase) -> None:
-    """It is committed all the same, and so are the others."""
+    """The change of a cancelled waiter is committed, and so are the others."""
     with trio.move_on_after(0) as scope:
         await writer.submit(FakeChange(1)).wait()
     assert scope.cancelled_caught
@@ -150,8 +150,8 @@ async def test_bad_change_never_fails_its_neighbours(writer: Writer, database: F
     assert [line["event"] for line in logs] == ["write_rejected"] * len(bad)
 
 
-async def test_fault_of_ours_fails_its_batch_and_nothing_else(writer: Writer, database: FakeDatabase) -> None:
-    """It is logged; the queue goes on."""
+async def test_bug_fails_its_batch_alone(writer: Writer, database: FakeDatabase) -> None:
+    """A bug is logged and fails its batch; the queue goes on."""
     database.fault = RuntimeError("a bug")
     with capture_logs() as logs:
         assert await outcome(writer.submit(FakeChange(1))) == "InternalServerError"
@@ -161,7 +161,7 @@ async def test_fault_of_ours_fails_its_batch_and_nothing_else(writer: Writer, da
 
 
 async def test_unreachable_database_fails_the_batch(writer: Writer, database: FakeDatabase) -> None:
-    """The outcome is unknown, so it is not tried again here."""
+    """An unreachable database fails the batch without a retry, since the outcome is unknown."""
     database.fault = errors.ServiceUnavailable()
     tickets = [writer.submit(FakeChange(number)) for number in range(3)]
     assert await outcomes(tickets) == ["ServiceUnavailable"] * 3
@@ -211,7 +211,7 @@ async def test_late_change_does_not_hurry_its_neighbours(
 async def test_locked_group_does_not_hold_up_the_others(
     writer: Writer, database: FakeDatabase, autojump_clock: MockClock, error: str
 ) -> None:
-    """Free groups are committed after one wait for the lock; the blocked change ends in time, with its message."""
+    """Free groups are committed after one wait for the lock; the blocked change fails at its deadline."""
     database.locked, database.lock_error = {"locked"}, error
     before = trio.current_time()
     locked = writer.submit(FakeChange(0, "locked"))
@@ -263,7 +263,7 @@ async def test_order_of_a_claim_survives_a_lock(
 async def test_many_locked_groups_cost_one_wait(
     writer: Writer, database: FakeDatabase, autojump_clock: MockClock
 ) -> None:
-    """However many groups are locked, the others wait once, and every deadline holds."""
+    """However many groups are locked, the others wait once, and every change ends by its deadline."""
     database.locked = {f"group {number}" for number in range(50)}
     before = trio.current_time()
     tickets = [writer.submit(FakeChange(number, f"group {number}")) for number in range(50)]
@@ -299,7 +299,7 @@ async def test_bad_change_of_a_locked_group_fails_alone(
 async def test_query_for_free_groups_may_fail(
     writer: Writer, database: FakeDatabase, autojump_clock: MockClock, fault: Exception
 ) -> None:
-    """Then all groups of the batch are blocked and their changes end in time; the queue goes on."""
+    """If the query for free groups fails, all groups of the batch are blocked; the queue goes on."""
     database.locked, database.free_fault = {"group"}, fault
     tickets = [writer.submit(FakeChange(0)), writer.submit(FakeChange(1, "free"))]
     with capture_logs():
@@ -309,7 +309,7 @@ async def test_query_for_free_groups_may_fail(
 
 
 async def test_cancellation_leaves_the_queue_uncommitted(database: FakeDatabase) -> None:
-    """Nothing more is committed, and nothing hangs."""
+    """After a cancellation nothing more is committed, and no waiter hangs."""
     writer = writer_on(database)
     database.gate = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -323,7 +323,7 @@ async def test_cancellation_leaves_the_queue_uncommitted(database: FakeDatabase)
 
 
 async def test_batches_are_measured(database: FakeDatabase, nursery: trio.Nursery) -> None:
-    """The rows of each."""
+    """The rows of each batch are recorded."""
     observed: list[int] = []
     writer = writer_on(database, observed.append)
     nursery.start_soon(writer.run)

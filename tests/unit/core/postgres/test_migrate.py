@@ -20,7 +20,7 @@ def applied(*done: Migration) -> dict[str, str]:
     [([], ONE), ([ONE], TWO), ([ONE, TWO], THREE), ([ONE, TWO, THREE], None)],
 )
 def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], following: Migration | None) -> None:
-    """In the order of their numbers."""
+    """Migrations are applied in the order of their numbers."""
     assert pending([ONE, TWO, THREE], applied(*done)) == following
 
 
@@ -36,7 +36,7 @@ def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], follow
     ],
 )
 def test_a_database_of_another_history_is_refused(done: Sequence[Migration], sentence: str) -> None:
-    """With one sentence for the operator."""
+    """A database of another history is refused with one sentence for the operator."""
     with pytest.raises(MigrationError, match=f"^{re.escape(sentence)}$"):
         pending([ONE, TWO], applied(*done))
 

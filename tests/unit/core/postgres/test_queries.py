@@ -36,7 +36,7 @@ def test_a_query_has_a_name_an_intent_and_a_statement() -> None:
     ],
 )
 def test_a_malformed_file_is_rejected(text: str, message: str) -> None:
-    """When it is loaded, with the file and the line."""
+    """A malformed file is rejected when it is loaded, with file and line."""
     with pytest.raises(ValueError, match=message):
         parse(text, "x.sql")
 

@@ -47,27 +47,27 @@ def refused(text: str) -> Undecodable:
 
 
 def test_request_is_read() -> None:
-    """Type, data and eid; whatever else there is, is ignored."""
+    """A request has type, data and eid; other fields are ignored."""
     text = '{"type": "hall.get", "data": {"id": 7}, "eid": "a", "ts": 1, "more": []}'
     assert decode(text) == Request("hall.get", {"id": 7}, "a")
 
 
 @pytest.mark.parametrize("data", ["", ',"data":null'])
 def test_data_may_be_absent(data: str) -> None:
-    """Then it is none."""
+    """Absent data are ``None``."""
     assert decode('{"type":"t","eid":"e"%s}' % data).data is None  # noqa: UP031 - braces
 
 
 @given(TEXTS)
 def test_any_text_is_a_request_or_undecodable(text: str) -> None:
-    """Nothing else is raised, and a refusal can always be answered."""
+    """Any text decodes, or raises an error that can be answered."""
     fault = refusal(text)
     assert fault is None or json.loads(error_envelope(fault.type, fault.eid, fault.error))["eid"] == fault.eid != ""
 
 
 @given(JSON)
 def test_any_json_is_a_request_or_undecodable(value: Any) -> None:
-    """Nothing else is raised, whatever stands where."""
+    """Any JSON decodes, or raises an error that can be answered."""
     for message in (value, {"type": value}, {"type": "t", "eid": value}, {"type": "t", "data": value}):
         fault = refusal(json.dumps(message))
         assert fault is None or isinstance(fault.error, errors.BadInput)
@@ -95,14 +95,14 @@ def test_any_json_is_a_request_or_undecodable(value: Any) -> None:
     ],
 )
 def test_what_is_no_request_is_refused(text: str, error: type[errors.SeatSyncError]) -> None:
-    """Each with the code of its fault; the message has no more of the text than it needs."""
+    """Anything but a request is refused with its error code, and a message that quotes little of the text."""
     fault = refused(text)
     assert type(fault.error) is error
     assert len(fault.error.message) < 200
 
 
 def test_refusal_keeps_what_could_be_read() -> None:
-    """The eid where the type is missing, the type where the eid is no eid."""
+    """A refusal keeps the eid if the type is missing, and the type if the eid is invalid."""
     assert refused('{"eid": 7}').eid == "7"
     fault = refused('{"type": "hall.get", "eid": null}')
     assert (fault.type, len(fault.eid)) == ("hall.get", 16)
@@ -114,20 +114,20 @@ def test_refusal_keeps_what_could_be_read() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=140))
 def test_eid_is_kept_or_too_long(eid: str) -> None:
-    """A string comes back as it is, up to so many bytes."""
+    """A string is kept as eid up to the limit in bytes."""
     expected = eid if len(eid.encode()) <= MAX_EID_BYTES else None
     assert normalise_eid(eid) == expected
 
 
 @given(st.integers(-(10**40), 10**40))
 def test_integer_eid_comes_back_as_its_digits(eid: int) -> None:
-    """Exactly, however large: JSON parsers that make floats of them would not find their request again."""
+    """An integer eid is echoed as its exact digits, however large."""
     assert decode(json.dumps({"type": "t", "eid": eid})).eid == str(eid)
 
 
 @pytest.mark.parametrize("eid", ["true", "false", "null", "1.5", "[]", "{}", "1" * 129, '"%s"' % ("x" * 129)])
 def test_anything_else_is_no_eid(eid: str) -> None:
-    """The request is refused under an eid of the server's."""
+    """Any other eid is refused, under an eid that the server generates."""
     fault = refused('{"type":"t","eid":%s}' % eid)  # noqa: UP031 - braces
     assert isinstance(fault.error, errors.ValidationError)
     assert len(fault.eid) == 16
@@ -135,7 +135,7 @@ def test_anything_else_is_no_eid(eid: str) -> None:
 
 @pytest.mark.parametrize("value", [None, True, 1.0, [], {}, b"x"])
 def test_only_strings_and_integers_name_a_subscription(value: Any) -> None:
-    """Also where an eid stands in the data of a request."""
+    """An eid in the data of a request may be a string or an integer, too."""
     assert normalise_eid(value) is None
 
 
@@ -154,7 +154,7 @@ def test_envelope_has_all_six_fields_in_order(type_: str, eid: str, data: Any) -
     assert isinstance(message["ts"], int)
 
 
-def test_error_has_a_sentence_and_may_say_when_to_come_back() -> None:
+def test_error_has_a_message_and_may_have_retry_after() -> None:
     """The six fields, the message, and ``retry_after`` only where there is one."""
     message = json.loads(error_envelope("t", "e", errors.SeatConflict("Seat 7 is taken.")))
     assert list(message) == ["type", "status", "data", "error", "message", "eid", "ts"]
@@ -164,7 +164,7 @@ def test_error_has_a_sentence_and_may_say_when_to_come_back() -> None:
 
 
 def test_close_reason_is_short_json() -> None:
-    """A close frame has room for 123 bytes; advice that is longer is replaced, not cut."""
+    """A close reason is valid JSON of at most 123 bytes; longer advice is replaced, not cut."""
     assert json.loads(close_reason("drain", (0, 5000))) == {"reason": "drain", "retry_ms": [0, 5000]}
     assert json.loads(close_reason("fault")) == {"reason": "fault"}
     assert json.loads(close_reason("x" * 200)) == {"reason": "error"}

@@ -20,7 +20,7 @@ def _no_seven(_: Any, __: "Attribute[Any]", value: int) -> None:
 
 @frozen
 class Inner:
-    """One of several."""
+    """An item of a list."""
 
     id: Id
     name: str | None = None
@@ -38,7 +38,7 @@ class Params:
 
 
 def test_parameters_are_structured() -> None:
-    """Into the types that the class declares, unknown fields ignored."""
+    """Parameters are structured into the declared types; unknown fields are ignored."""
     key = uuid4()
     data = {"id": 1, "number": 2, "text": "x", "key": str(key), "many": [{"id": 3, "name": "y"}], "more": {}}
     assert structure(data, Params) == Params(Id(1), 2, "x", key, [Inner(Id(3), "y")])
@@ -83,7 +83,7 @@ def test_wrong_shape_names_the_field(data: Any, message: str) -> None:
 
 
 def test_error_of_a_rule_passes_through() -> None:
-    """A field's own validator knows better than "wrong shape"."""
+    """The error of a field's own validator is raised unchanged."""
     with pytest.raises(errors.InvalidUsername):
         structure({"id": 1, "number": 7}, Params)
 
@@ -96,6 +96,6 @@ def test_error_of_a_rule_passes_through() -> None:
     )
 )
 def test_any_data_are_structured_or_refused(data: Any) -> None:
-    """No data raises anything else."""
+    """Any data are structured, or refused with the error of a field."""
     with suppress(errors.ValidationError, errors.InvalidUsername):
         assert isinstance(structure(data, Params), Params)

@@ -47,7 +47,7 @@ async def run(registry: Registry, method: Method, who: Client, data: Any = None)
 
 
 async def nothing(_: Call, __: NoParams) -> Json:
-    """A method's work."""
+    """A method without effect."""
     return Json(b"null")
 
 
@@ -74,7 +74,9 @@ ENDED = "ended"
         (Access.WRITE, False, {None: "Unauthorized", "viewer": "Forbidden", "admin": None, ENDED: "SessionExpired"}),
     ],
 )
-async def test_who_may_call(access: Access, public_view: bool, outcomes: dict[str | None, str | None]) -> None:
+async def test_rights_of_each_kind_of_access(
+    access: Access, public_view: bool, outcomes: dict[str | None, str | None]
+) -> None:
     """Guests, roles and sessions that have ended, for every kind of access."""
     method = Method("m", NoParams, nothing, access)
     registry = Registry([method], public_view=public_view)
@@ -91,7 +93,7 @@ async def test_rights_come_before_the_data() -> None:
 
 
 async def test_token_that_could_not_be_verified_is_verified_later() -> None:
-    """By the calls that need it, until the database answers; then the identity is kept."""
+    """A token not verified yet is verified by the calls that need it; then the identity is kept."""
     method = Method("m", NoParams, nothing, Access.USER)
     registry, queries = Registry([method], public_view=True), 0
 
@@ -112,7 +114,7 @@ async def test_token_that_could_not_be_verified_is_verified_later() -> None:
 
 
 async def test_session_that_has_ended_meanwhile_has_no_rights() -> None:
-    """A token that could not be verified at first may turn out to be worthless."""
+    """A token that turns out invalid at a later verification has no rights."""
     method = Method("m", NoParams, nothing, Access.USER)
 
     async def find() -> None:
@@ -137,7 +139,7 @@ def test_methods_are_found_by_name_and_alias() -> None:
 
 
 def test_name_is_given_once() -> None:
-    """Two methods of one name are a fault of ours, found at the start."""
+    """Two methods of one name are rejected at the start."""
     method = Method("a.b", NoParams, nothing)
     with pytest.raises(ValueError, match=r"a\.b"):
         Registry([method, Method("c", NoParams, nothing, aliases=("a.b",))], public_view=True)
@@ -145,13 +147,13 @@ def test_name_is_given_once() -> None:
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_subscriptions_need_a_websocket(kind: Kind) -> None:
-    """Everything else is served over HTTP too."""
+    """Subscriptions need a WebSocket; all other methods are served over HTTP too."""
     expected = kind in {Kind.CALL, Kind.WRITE}
     assert Method("m", NoParams, nothing, kind=kind).over_http is expected
 
 
 async def test_write_is_waited_for() -> None:
-    """Over HTTP an answer is one response: it comes when the write has committed."""
+    """Over HTTP a write is answered when it has committed."""
 
     class Pending:
         def on_done(self, callback: Callable[[Any], None]) -> None:

@@ -31,7 +31,7 @@ def test_an_event_is_one_line_of_json() -> None:
 
 
 def test_people_get_plain_lines() -> None:
-    """Without colours, unless the stream is a terminal."""
+    """The plain format has colours only on a terminal."""
     stream = io.StringIO()
     configure_logs("info", "console", stream)
     structlog.get_logger("seatsync.test").info("happened", user="ada")
@@ -44,7 +44,7 @@ def test_people_get_plain_lines() -> None:
     "name", ["token", "code", "secret", "phrase", "password", "cookie", "Authorization", "jwt_secret", "visitor_cookie"]
 )
 def test_secrets_are_redacted(name: str) -> None:
-    """By name, at any depth, in objects and in lists of them."""
+    """Secrets are redacted by name, at any depth, in objects and lists."""
     assert logged(**{name: "hidden"})[name] == REDACTED
     assert "hidden" not in json.dumps(logged(data={"inner": [{name: "hidden"}], name: ["hidden"]}))
 
@@ -68,7 +68,7 @@ def test_nothing_a_client_sends_reaches_the_terminal_as_control_characters() -> 
 
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_a_traceback_shows_no_values(style: str) -> None:
-    """Local variables may hold secrets."""
+    """A traceback has no local variables, which may hold secrets."""
     stream = io.StringIO()
     configure_logs("info", style, stream)
     hidden = "hid" + "den"
@@ -81,7 +81,7 @@ def test_a_traceback_shows_no_values(style: str) -> None:
 
 
 def test_levels() -> None:
-    """Lines below the level are not written; `debug` is for our own, not for the libraries'."""
+    """Lines below the level are not written; `debug` applies to our own lines, not to the libraries'."""
     stream = io.StringIO()
     configure_logs("warning", "json", stream)
     structlog.get_logger("seatsync.test").info("unseen")
@@ -117,7 +117,7 @@ def test_a_stream_that_cannot_be_written_does_not_stop_the_server() -> None:
 
 
 async def test_bound_fields_are_in_the_lines_of_child_tasks() -> None:
-    """As a connection's id is."""
+    """Bound fields, such as a connection's id, are inherited by child tasks."""
     stream = io.StringIO()
     configure_logs("info", "json", stream)
 

@@ -75,7 +75,7 @@ def test_a_histogram_counts_a_value_that_equals_a_bound_under_it() -> None:
 
 
 def test_bounds_ascend() -> None:
-    """A bisection needs them to."""
+    """Unsorted histogram bounds are rejected."""
     assert list(SECONDS) == sorted(set(SECONDS))
 
 

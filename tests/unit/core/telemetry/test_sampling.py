@@ -8,7 +8,7 @@ from seatsync.core.telemetry.sampling import FailureLog, Lines
 
 
 async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock) -> None:
-    """The next written line has their number."""
+    """The next written line has the number of lines left out."""
     lines = Lines(1, 2)
     assert [lines.next() for _ in range(5)] == [{}, {}, None, None, None]
     await trio.sleep(1)
@@ -18,7 +18,7 @@ async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock
 
 
 async def test_refusals_are_one_line() -> None:
-    """A flood of refusals leaves one line, of its start."""
+    """A flood of refusals is one line, at its start."""
     failures = FailureLog()
     with structlog.testing.capture_logs() as logs:
         for number in range(1000):

@@ -27,7 +27,7 @@ def test_text_frame_is_what_a_client_reads(size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_text_is_read_when_it_is_complete(size: int) -> None:
-    """Not a byte earlier; what follows is the next frame."""
+    """A text frame is read at its last byte; the rest is the next frame."""
     reader, sent = FrameReader(max_message_bytes=70000), frame(TEXT, b"x" * size)
     for part in (sent[:1], sent[1:2], sent[2:-1]):
         reader.feed(part)
@@ -37,7 +37,7 @@ def test_text_is_read_when_it_is_complete(size: int) -> None:
 
 
 def test_fragments_are_one_message() -> None:
-    """The last one completes it; the limit is for all of them together, and for each message anew."""
+    """The last fragment completes a message; the size limit holds for the fragments together."""
     reader = FrameReader(max_message_bytes=4)
     for _ in range(2):
         reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cd"))
@@ -67,7 +67,7 @@ def test_every_other_frame_is_left_to_wsproto(data: bytes) -> None:
 
 
 def test_wsproto_starts_open_after_our_handshake() -> None:
-    """It expects no handshake, compresses nothing, and has nothing to send first."""
+    """wsproto after our handshake is open, without extensions or bytes to send."""
     server = Protocol(ConnectionType.SERVER)
     assert server.state is ConnectionState.OPEN
     assert list(server.events()) == []
@@ -77,7 +77,7 @@ def test_wsproto_starts_open_after_our_handshake() -> None:
 
 @pytest.mark.parametrize("size", [0, 200, 70_000])
 def test_wsproto_reports_a_whole_frame_once(size: int) -> None:
-    """So a frame is one event, and costs one of the budget."""
+    """A whole frame is one event, so it counts once in the budget."""
     server = Protocol(ConnectionType.SERVER)
     for last in (False, True):
         server.receive_data(frame(CONTINUATION if last else TEXT, b"x" * size, last=last))
@@ -87,7 +87,7 @@ def test_wsproto_reports_a_whole_frame_once(size: int) -> None:
 
 
 def test_wsproto_reports_a_broken_rule_as_a_close_while_open() -> None:
-    """That is how it differs from a close of the peer; messages before it come first."""
+    """A broken rule is a close event in state OPEN, after the messages before it."""
     server = Protocol(ConnectionType.SERVER)
     server.receive_data(frame(TEXT, b"x") + frame(TEXT, b"\xff"))
     text, close = server.events()
@@ -99,8 +99,8 @@ def test_wsproto_reports_a_broken_rule_as_a_close_while_open() -> None:
     assert list(server.events()) == []
 
 
-def test_wsproto_tells_the_peer_s_close_by_its_state() -> None:
-    """And has the answer to it ready."""
+def test_wsproto_reports_the_peer_s_close_by_its_state() -> None:
+    """A close of the peer changes the state, and its answer is ready."""
     server = Protocol(ConnectionType.SERVER)
     server.receive_data(frame(0x8, (4999).to_bytes(2) + b"bye"))
     (close,) = server.events()

@@ -44,7 +44,7 @@ def peer(open_peer: Callable[..., Peer]) -> Peer:
 
 
 async def test_messages_come_in_order_however_they_are_cut(peer: Peer) -> None:
-    """Byte by byte, all at once, and in fragments, even within a character."""
+    """Messages arrive in order, sent byte by byte, at once, or in fragments, even within a character."""
     messages = ["one", "zwölf €", "", "🎭" * 20]
     data = b"".join(peer.protocol.send(TextMessage(data=message)) for message in messages)
     for byte in data:
@@ -67,7 +67,7 @@ async def test_what_came_with_the_handshake_is_read(peer: Peer) -> None:
 
 
 async def test_cancelled_receive_loses_nothing(peer: Peer) -> None:
-    """Not even half a message."""
+    """A cancelled receive loses no part of a message."""
     data = peer.protocol.send(TextMessage(data="whole"))
     for part in (data[:4], data[4:]):
         with trio.CancelScope() as scope:
@@ -78,7 +78,7 @@ async def test_cancelled_receive_loses_nothing(peer: Peer) -> None:
 
 
 async def test_heartbeat_is_answered_and_is_no_message(peer: Peer, nursery: trio.Nursery) -> None:
-    """The text ``1`` comes back; nothing else does."""
+    """The text ``1`` is echoed and not delivered as a message."""
     await peer.send(TextMessage(data="1"), TextMessage(data="11"))
     await peer.send_bytes(frame(TEXT, b"1", last=False) + frame(CONTINUATION, b"0"))
     assert [await peer.socket.receive() for _ in range(2)] == ["11", "10"]
@@ -108,7 +108,7 @@ async def test_unread_answers_stop_the_reading(peer: Peer, nursery: trio.Nursery
 
 
 async def test_empty_fragments_fill_no_memory(peer: Peer) -> None:
-    """They add nothing to a message, and are kept nowhere."""
+    """Empty fragments are not kept."""
     await peer.send_bytes(frame(TEXT, b"a", last=False) + frame(CONTINUATION, last=False) * 1000)
     await peer.send_bytes(frame(CONTINUATION, b"b"))
     assert await peer.socket.receive() == "ab"
@@ -143,7 +143,7 @@ async def test_empty_fragments_fill_no_memory(peer: Peer) -> None:
 async def test_broken_rule_ends_in_a_close_frame(
     peer: Peer, nursery: trio.Nursery, data: bytes, code: CloseCode
 ) -> None:
-    """Each with its code; messages before it are still delivered, and nothing is sent after it."""
+    """A broken rule ends in a close frame with its code; messages before it are delivered, and nothing follows."""
     await peer.send_bytes(frame(TEXT, b"before") + data + frame(TEXT, b"after"))
     assert await peer.socket.receive() == "before"
     assert await peer.over() == code
@@ -161,13 +161,13 @@ async def test_size_is_counted_in_bytes_and_may_be_reached(peer: Peer) -> None:
 
 
 async def test_message_that_is_too_big_is_refused_before_it_has_come(peer: Peer) -> None:
-    """Its bytes are not kept, announced or sent in parts."""
+    """A message is refused as soon as its announced or received size exceeds the limit."""
     await peer.send_bytes(frame(TEXT, b"x" * (10 * LIMIT))[: 2 * LIMIT])
     assert await peer.over() == CloseCode.TOO_BIG
 
 
 async def test_budget_counts_frames_not_segments(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pieces the network cuts a frame into, it costs one."""
+    """A frame counts once in the budget, in however many segments it arrives."""
     peer.socket.budget = Budget(Bucket(0.001, 2), Bucket(0.001, 2))
     segments = iter(peer.protocol.send(TextMessage(data="x" * 20)) * 2)
 
@@ -199,7 +199,7 @@ async def test_beyond_the_budget_nothing_is_answered_and_then_closed(peer: Peer,
 
 @pytest.mark.parametrize("code", [1000, 1001, 4999, CloseReason.NO_STATUS_RCVD])
 async def test_close_of_the_peer_is_answered(peer: Peer, nursery: trio.Nursery, code: int) -> None:
-    """With its own code; messages that came before it are still delivered, and the stream ends."""
+    """A peer's close is answered with its own code, after the messages before it; the stream ends."""
     await peer.send(TextMessage(data="last"), CloseConnection(code=code))
     assert await peer.socket.receive() == "last"
     assert await peer.over() == code
@@ -222,7 +222,7 @@ async def test_peer_that_vanishes_ends_the_connection(peer: Peer, reset: bool) -
 
 
 async def test_close_waits_for_the_peer(peer: Peer, nursery: trio.Nursery) -> None:
-    """The close frame arrives with its reason; what still comes, pings too, is passed over; then the stream ends."""
+    """The close frame arrives with its reason; later frames, pings too, are skipped; then the stream ends."""
     closed = trio.Event()
 
     async def close() -> None:
@@ -247,7 +247,7 @@ async def test_close_waits_for_the_peer(peer: Peer, nursery: trio.Nursery) -> No
 async def test_frames_after_the_close_are_skipped_however_they_are_cut(
     peer: Peer, nursery: trio.Nursery, piece: int
 ) -> None:
-    """Long ones are not kept, and what looks like a close frame inside another one is none."""
+    """Frames after the close are skipped without being kept; payloads that look like a close frame are none."""
     closed = trio.Event()
 
     async def close() -> None:
@@ -272,7 +272,7 @@ async def test_frames_after_the_close_are_skipped_however_they_are_cut(
 
 @pytest.mark.parametrize("noise", [b"", frame(BINARY, b"x"), frame(TEXT, b"\xff"), frame(0x3)])
 async def test_close_does_not_wait_for_ever(open_peer: Callable[..., Peer], noise: bytes) -> None:
-    """Neither for a silent peer nor for one that sends nonsense; the close frame still arrives."""
+    """A close is bounded for a silent peer and for one that sends garbage; the close frame arrives."""
     peer = open_peer(Timing(close_s=0.05))
     await peer.send_bytes(noise)
     with trio.fail_after(1):
@@ -281,7 +281,7 @@ async def test_close_does_not_wait_for_ever(open_peer: Callable[..., Peer], nois
 
 
 async def test_close_reaches_a_peer_that_is_still_sending(peer: Peer, nursery: trio.Nursery) -> None:
-    """A message that is too big is read out after the close frame: a reset would eat that."""
+    """The rest of a too big message is discarded after the close frame, which a reset would destroy."""
     huge = frame(TEXT, b"x" * 1_000_000)
     nursery.start_soon(peer.send_bytes, huge)
     assert await peer.over() == CloseCode.TOO_BIG
