@@ -10,10 +10,12 @@ SESSION_LIFETIME_S: Final = 5 * 86_400
 #: 400 days: browsers keep no cookie longer (RFC 6265bis §5.5).
 VISITOR_LIFETIME_S: Final = 400 * 86_400
 
+_VISITOR_DIGITS: Final = 32
+
 
 def new_visitor() -> str:
     """A fresh visitor id: 128 random bits as hexadecimal digits."""
-    return secrets.token_hex(16)
+    return secrets.token_hex(_VISITOR_DIGITS // 2)
 
 
 class Cookies:
@@ -36,6 +38,8 @@ class Cookies:
     def visitor(self, cookies: Mapping[str, str]) -> str | None:
         """The id in the visitor cookie; ``None`` if it is absent or its signature is wrong."""
         visitor, _, signature = cookies.get(self._visitor_name, "").partition(".")
+        if len(visitor) != _VISITOR_DIGITS:  # most often there is none: spare the signature
+            return None
         good = hmac.compare_digest(signature.encode(errors="replace"), self._sign(visitor).encode())
         return visitor if good else None
 

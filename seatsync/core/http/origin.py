@@ -12,6 +12,7 @@ A browser lets any page on the web send requests to any address, this machine's 
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -77,5 +78,6 @@ def preflight(allow: bytes) -> HeaderList:
     ]
 
 
+@lru_cache(maxsize=64)  # clients choose the names, of up to 16 KiB
 def _is_loopback_name(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost") or is_loopback(name.strip("[]"))
