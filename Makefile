@@ -1,4 +1,5 @@
-# make help lists the targets. They need Python 3.11, 3.12 or 3.13 and nothing else; the rest is fetched into .venv.
+# make help lists the targets. They need Python 3.11, 3.12 or 3.13 (up, down and logs: Docker); the rest is fetched
+# into .venv.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -78,6 +79,7 @@ $(VENV)/.run: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing the development tools into $(VENV); this takes a minute the first time."
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run
 

@@ -164,9 +164,9 @@ class Settings:
         "Key that signs session tokens, at least 32 bytes; required with DATABASE_URL, else generated and kept.",
         signing_key,
     )
-    port: int = _setting("PORT", "3000", "HTTP port; 0 takes any free one.", number(0, 65_535))
+    port: int = _setting("PORT", "3000", "Port for HTTP and WebSockets; 0 takes any free one.", number(0, 65_535))
     ws_port: int = _setting(
-        "WS_PORT", "3001", "WebSocket port; may equal PORT, 0 takes any free one.", number(0, 65_535)
+        "WS_PORT", "3001", "Second port for the same; may equal PORT, 0 takes any free one.", number(0, 65_535)
     )
     hosts: tuple[str, ...] = _setting(
         "HOST",
@@ -286,7 +286,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None =
         except ValueError as error:
             problems.append(f"{setting.name} {error}.")
     if "DATABASE_URL" in texts and "JWT_SECRET" not in texts:
-        problems.append("JWT_SECRET is needed with DATABASE_URL: every node must sign with the same key.")
+        problems.append("JWT_SECRET is needed with DATABASE_URL: every server must sign with the same key.")
     if "LISTEN_URL" in texts and "DATABASE_URL" not in texts:
         problems.append("LISTEN_URL is of no use without DATABASE_URL.")
     if problems:

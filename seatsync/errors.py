@@ -4,13 +4,14 @@ A class's docstring is the default ``message`` on the wire. The first level is w
 
     SeatSyncError
     ├── ClientFault     the request cannot be served as it is
-    │   ├── BadInput        it is malformed                 400, 405, 413
+    │   ├── BadInput        it is malformed                 400 and others
     │   ├── NotAllowed      the sender lacks the right      401, 403
     │   ├── Missing         its subject does not exist      404
     │   ├── Refused         the present state forbids it    409
     │   └── TooMuch         it exceeds a limit              429
     ├── InternalServerError   a bug                         500
-    └── ServiceUnavailable    PostgreSQL is out of reach    503
+    ├── ServiceUnavailable    PostgreSQL is out of reach    503
+    └── TooManyConnections    the server is full            503
 """
 
 from typing import ClassVar

@@ -60,7 +60,7 @@ async def migrate(context: Context) -> None:
 async def seed_demo(context: Context) -> None:
     """Add the demo cinemas, unless there are cinemas already."""
     if not await seed.demo(context.db):
-        sys.stderr.write("seatsync: there are cinemas already; nothing was added.\n")
+        sys.stderr.write("seatsync: There are cinemas already; nothing was added.\n")
 
 
 @_on_database

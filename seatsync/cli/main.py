@@ -58,7 +58,7 @@ class _Version(argparse.Action):
 def _parser() -> Parser:
     parser = argparse.ArgumentParser(
         prog="seatsync",
-        description="Seats Sync: who sits where, live.",
+        description="Seats Sync: live seat occupancy of cinema halls.",
         epilog="Settings come from the environment and .env; .env.example lists them.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
@@ -72,7 +72,9 @@ def _parser() -> Parser:
 
     seed = _add_group(commands, "seed", "add data")
     _add(seed, "demo", "cli.admin:seed_demo", "add demo cinemas to an empty database")
-    hall = _add(seed, "hall", "cli.admin:seed_hall", "add a rectangular hall and print its id")
+    hall = _add(
+        seed, "hall", "cli.admin:seed_hall", "add a rectangular hall to the cinema 'Load test' and print its id"
+    )
     _add_number(hall, "--seats", 1_000_000, "number of seats", required=True)
     hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
 
@@ -87,7 +89,9 @@ def _parser() -> Parser:
 
     token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
     token.add_argument("name", metavar="NAME")
-    token.add_argument("--create", action="store_true", help="add the user if there is none of that name")
+    token.add_argument(
+        "--create", action="store_true", help="add a missing user, as an operator without an authenticator"
+    )
     _add_number(token, "--count", 1_000_000, "number of sessions (default: 1)", default=1)
 
     # No character begins an option here: all that follows, options too, is for psql.
@@ -95,9 +99,9 @@ def _parser() -> Parser:
     psql = _add(commands, "psql", "cli.admin:psql", meaning, prefix_chars="\0", add_help=False)
     psql.add_argument("arguments", nargs=argparse.REMAINDER)
 
-    watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a running server sends them")
+    watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a guest receives them")
     watch.add_argument("hall", metavar="HALL", type=whole_number(1, 2**63 - 1), help="the hall's id")
-    watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: on this machine, at WS_PORT)")
+    watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: ws://localhost:WS_PORT/ws)")
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser

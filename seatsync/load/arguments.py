@@ -32,7 +32,7 @@ def add_arguments(load: Parser) -> None:
     _add_number(watch, "--bulk", "bulk", 1, "seats in one change", type_=whole_number(1, MAX_BULK))
 
     write = _add_scenario(scenarios, "write", "connections change seats as fast as they are answered, or at a rate")
-    _add_number(write, "--connections -c", "writers", 64, "how many")
+    _add_number(write, "--connections -n -c", "writers", 64, "how many")
     _add_number(write, "--pipeline", "pipeline", 1, "changes in flight on each, without a rate")
     _add_number(write, "--duration -d", "duration_s", 10, _DURATION, type_=seconds)
     rate = "changes a second by all together, answered or not; 0: as fast as replies come"
@@ -41,29 +41,32 @@ def add_arguments(load: Parser) -> None:
 
     join = _add_scenario(scenarios, "join", "clients connect, sign in by token and take the snapshot")
     _add_clients(join, "--clients", 1000)
-    idle = _add_scenario(scenarios, "idle", "connections do nothing")
+    idle = _add_scenario(scenarios, "idle", "connections watch a hall and send nothing")
     _add_clients(idle, "--connections", 1000)
     idle.add_argument("--no-subscription", dest="subscribe", action="store_false", help="do not subscribe to a hall")
     _add_number(idle, "--duration -d", "duration_s", 30, _DURATION, type_=seconds)
 
-    mixed = _add_scenario(scenarios, "mixed", "a Friday evening: visitors come and go, sales with rushes, maintenance")
+    meaning = "a Friday evening: visitors come and go, sales with rushes, maintenance"
+    mixed = _add_scenario(scenarios, "mixed", meaning, heartbeat_s=4)
     _add_clients(mixed, "--visitors", 200)
     _add_number(mixed, "--duration -d", "duration_s", 60, _DURATION, type_=seconds)
     _add_number(mixed, "--rate -r", "rate", 20, "sales a second, five times as many in rushes", type_=above_zero)
-    mixed.set_defaults(heartbeat_s=4.0)
 
 
-def _add_scenario(scenarios: "argparse._SubParsersAction[Parser]", name: str, meaning: str) -> Parser:
+def _add_scenario(
+    scenarios: "argparse._SubParsersAction[Parser]", name: str, meaning: str, *, heartbeat_s: int = 0
+) -> Parser:
     parser = scenarios.add_parser(name, help=meaning, description=meaning, epilog=EPILOG)
     add = parser.add_argument
-    add("--url", help="default: ws://localhost, at WS_PORT")
+    add("--url", help="default: ws://localhost:WS_PORT/ws")
     hall = "default: the largest; may be repeated"
     add("--hall", dest="halls", metavar="ID", type=count, action="append", default=[], help=hall)
     _add_number(parser, "--processes -p", "processes", 1, "client processes")
     add("--tokens", metavar="FILE", type=Path, help="session tokens, one a line; default: new ones from the database")
     add("--database", metavar="URL", help="default: DATABASE_URL, or the embedded database of this directory")
     add("--survive", action="store_true", help="a lost connection is not a fault: reconnect as advised and go on")
-    _add_number(parser, "--heartbeat", "heartbeat_s", 0, "send a heartbeat every N seconds; 0: none", type_=seconds)
+    heartbeat = "send a heartbeat every N seconds; 0: none"
+    _add_number(parser, "--heartbeat", "heartbeat_s", heartbeat_s, heartbeat, type_=seconds)
     _add_number(parser, "--patience", "patience_s", 30, "wait N seconds at most for outstanding replies", type_=seconds)
     add("--sources", metavar="N", type=count, default=0, help="connect from 127.0.0.1 to 127.0.0.N; default: as needed")
     add("--json", metavar="FILE", type=Path, help="write the results as JSON; - is standard output, in place of text")
