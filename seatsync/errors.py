@@ -14,7 +14,7 @@ A class's docstring is the default ``message`` on the wire. The first level is w
     └── TooManyConnections    the server is full            503
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 
 class Failure(Exception):
@@ -253,6 +253,11 @@ def _leaves(error: type[SeatSyncError]) -> list[type[SeatSyncError]]:
 
 #: Wire code → class, for the codes that SQL functions return.
 BY_CODE = {error.code: error for error in _leaves(SeatSyncError) if error.code == error.__name__}
+
+
+def is_for_clients(error: Exception) -> TypeGuard[SeatSyncError]:
+    """A client may read the error; any other is a bug, and the client reads a plain `InternalServerError`."""
+    return isinstance(error, SeatSyncError) and not isinstance(error, InternalServerError)
 
 
 def from_code(code: str, message: str | None = None) -> SeatSyncError:

@@ -208,7 +208,7 @@ class Connection:
 
     def _refuse(self, type_: str, eid: str, error: Exception, started: float, method: str = "") -> None:
         """Reply with an error; a bug is logged, and the client receives `InternalServerError`."""
-        if not isinstance(error, errors.SeatSyncError) or isinstance(error, errors.InternalServerError):
+        if not errors.is_for_clients(error):
             logger.error("method_fault", connection=self.id, type=method, eid=eid, exc_info=error)
             error = errors.InternalServerError()
         self.outlet.push(text_frame(protocol.error_envelope(type_, eid, error)))

@@ -96,7 +96,7 @@ class HttpServer:
                 return await self._handshake(request, address)
             response = await self._answer(exchange, request, address)
         except Exception as error:
-            if not isinstance(error, errors.SeatSyncError) or isinstance(error, errors.InternalServerError):
+            if not errors.is_for_clients(error):
                 logger.exception("method_fault", type=self._type_of(request.path if request else ""), exc_info=error)
                 error = errors.InternalServerError()
             response = failure(error)

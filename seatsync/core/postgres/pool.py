@@ -40,10 +40,8 @@ _KEPT = Query("kept", "select current_setting('seatsync.session', true)")
 _FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
 
 
-class DatabaseRejected(errors.InternalServerError):
+class DatabaseRejected(errors.InternalServerError, code="InternalServerError"):
     """PostgreSQL rejected a statement."""
-
-    code = "InternalServerError"
 
     def __init__(self, sqlstate: str, message: str) -> None:
         super().__init__(message)
