@@ -27,10 +27,5 @@ class CinemaMethods:
 
     async def subscribe(self, call: Call, _: NoParams) -> None:
         """The list, then its changes."""
-        connection = connection_of(call)
-        subscriber = connection.subscribe(SUBSCRIBE, call.eid, self._list)
-        try:
+        with connection_of(call).subscribe(SUBSCRIBE, call.eid, self._list) as subscriber:
             await self._list.subscribe(subscriber)
-        except BaseException:
-            connection.forget(subscriber)
-            raise

@@ -43,13 +43,11 @@ class HallMethods:
     async def subscribe(self, call: Call, params: SubscribeHall) -> None:
         """A snapshot, or the changes after ``since``, then every change; raises `HallNotFound`."""
         connection = connection_of(call)
-        with self._channels.use(_required(params.id)) as channel:
-            subscriber = connection.subscribe(SUBSCRIBE, call.eid, channel)
-            try:
-                await channel.subscribe(subscriber, params.since, params.epoch)
-            except BaseException:
-                connection.forget(subscriber)
-                raise
+        with (
+            self._channels.use(_required(params.id)) as channel,
+            connection.subscribe(SUBSCRIBE, call.eid, channel) as subscriber,
+        ):
+            await channel.subscribe(subscriber, params.since, params.epoch)
 
     def update(self, call: Call, params: UpdateSeatStatus | UpdateSeats) -> Ticket[Write, Json]:
         """Queue the change of one or several seats: all of them, or none."""

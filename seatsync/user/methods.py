@@ -27,8 +27,8 @@ _DONE = {"success": True}
 logger = structlog.get_logger(__name__)
 
 
-class _LoginFeed:
-    """The feed of `SUBSCRIBE`. It keeps nothing: `Connections` sends the one update and closes the connection."""
+class _LoginTopic:
+    """The topic of `SUBSCRIBE`. It keeps nothing: `Connections` sends the one update and closes the connection."""
 
     def leave(self, subscriber: Subscription) -> None:
         """Nothing is kept."""
@@ -204,7 +204,8 @@ async def status(call: Call, _: NoParams) -> dict[str, str]:
 async def subscribe(call: Call, params: NoParams) -> None:
     """The login state now, and its next change."""
     data = encode(await status(call, params))
-    connection_of(call).subscribe(SUBSCRIBE, call.eid, _LoginFeed()).send(b"snapshot", data)
+    with connection_of(call).subscribe(SUBSCRIBE, call.eid, _LoginTopic()) as subscriber:
+        subscriber.send(b"snapshot", data)
 
 
 async def _identity(call: Call) -> Identity:

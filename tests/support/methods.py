@@ -93,9 +93,9 @@ class Domain:
 
     async def watch(self, call: Call, _: NoParams) -> None:
         """Subscribes, and sends a first frame."""
-        subscriber = connection_of(call).subscribe("watch", call.eid, self)
-        self.subscribers.append(subscriber)
-        subscriber.send(b"snapshot", b"[]")
+        with connection_of(call).subscribe("watch", call.eid, self) as subscriber:
+            self.subscribers.append(subscriber)
+            subscriber.send(b"snapshot", b"[]")
 
     def leave(self, subscriber: Subscription) -> None:
         """The subscriber goes."""

@@ -6,7 +6,8 @@ are read ahead, since receiving is what answers heartbeats. Beyond that, and whi
 connection is not read: TCP applies backpressure to the peer.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from time import perf_counter
@@ -225,8 +226,9 @@ class Connection:
 
     # Subscriptions
 
-    def subscribe(self, method: str, eid: str, topic: Subscribed) -> Subscription:
-        """A new subscription, not yet in its topic.
+    @contextmanager
+    def subscribe(self, method: str, eid: str, topic: Subscribed) -> Iterator[Subscription]:
+        """A new subscription, for the block to put into its topic; it is dropped if the block raises.
 
         Raises `SubscriptionAlreadyExists` for an eid in use with the same method, and `TooManySubscriptions`.
         """
@@ -237,17 +239,21 @@ class Connection:
         subscription = Subscription(self, method, eid, topic, self._topic_ended)
         self._subscriptions[method, eid] = subscription
         self._metrics.subscriptions += 1
-        return subscription
+        try:
+            yield subscription
+        except BaseException:
+            self._forget(subscription)
+            raise
 
     def unsubscribe(self, method: str, eid: str | None) -> None:
         """End a subscription; raises `SubscriptionNotFound`."""
         subscription = self._subscriptions.get((method, eid or ""))
         if subscription is None or eid is None:
             raise errors.SubscriptionNotFound
-        self.forget(subscription)
+        self._forget(subscription)
         subscription.topic.leave(subscription)
 
-    def forget(self, subscription: Subscription) -> None:
+    def _forget(self, subscription: Subscription) -> None:
         """Drop a subscription that is not, or no longer, in its topic."""
         if self._subscriptions.pop((subscription.method, subscription.eid), None) is not None:
             self._metrics.subscriptions -= 1
@@ -257,7 +263,7 @@ class Connection:
         return [subscription for subscription in self._subscriptions.values() if subscription.method == method]
 
     def _topic_ended(self, subscription: Subscription, error: errors.SeatSyncError) -> None:
-        self.forget(subscription)
+        self._forget(subscription)
         self.outlet.push(text_frame(protocol.error_envelope(subscription.method, subscription.eid, error)))
 
     # Backpressure
