@@ -4,7 +4,6 @@ from attrs import frozen
 
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
-from seatsync.core.channels.documents import mark_stale
 from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
@@ -37,8 +36,8 @@ class HallMethods:
     async def get(self, _: Call, params: HallId) -> Json:
         """The hall; raises `HallNotFound`."""
         with self._channels.use(_required(params.id)) as channel:
-            data = (await channel.snapshot()).data
-        return Json(mark_stale(data) if channel.stale else data)
+            snapshot = await channel.snapshot()
+            return Json(channel.marked(snapshot.data))
 
     async def subscribe(self, call: Call, params: SubscribeHall) -> None:
         """A snapshot, or the changes after ``since``, then every change; raises `HallNotFound`."""

@@ -29,7 +29,7 @@ class Sink(Protocol):
 
 
 class Subscribed(Protocol):
-    """What a subscription is for."""
+    """A topic, as the connections of its subscribers see it."""
 
     def leave(self, subscriber: "Subscription") -> None:
         """Remove the subscriber."""

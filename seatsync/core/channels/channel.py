@@ -97,9 +97,10 @@ class Channel(Topic):
 
     def _send(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> bool:
         subscriber.stale = self.stale
-        return super()._send(subscriber, status, self._marked(data), rev, epoch)
+        return super()._send(subscriber, status, self.marked(data), rev, epoch)
 
-    def _marked(self, data: bytes) -> bytes:
+    def marked(self, data: bytes) -> bytes:
+        """A state as a client receives it now: with ``stale`` while what is sent may be old."""
         return mark_stale(data) if self.stale else data
 
     def _is_ahead(self, subscriber: Subscription) -> bool:
@@ -162,7 +163,7 @@ class Channel(Topic):
             self.broadcast.metrics.commit_to_push_seconds.observe(age_s(found.data))
         elif found is not None:
             self._history.clear()
-            self._send_all(b"snapshot", self._marked(found.data), found.rev, found.epoch)
+            self._send_all(b"snapshot", self.marked(found.data), found.rev, found.epoch)
         if self._ahead:
             self._settle_ahead()
 

@@ -67,7 +67,7 @@ class Documents:
 
 
 def is_update(text: str, key: str, rev: str) -> bool:
-    """Whether a text begins as the update of one revision, given in decimal, does."""
+    """The text begins as the update of one revision, given in decimal, does."""
     return text.startswith(f'{{"id":{key},"rev":{rev},')
 
 

@@ -46,7 +46,7 @@ UNREAD, CURRENT, BEHIND, OUTDATED = State
 
 @frozen
 class Resync:
-    """What a resync has to read: the changes after a revision of an epoch, or a snapshot."""
+    """One reading of a resync: the changes after a revision of an epoch, or a snapshot."""
 
     since: int
     epoch: str
@@ -134,7 +134,7 @@ class Revisions:
             self.state = OUTDATED
 
     def begin_resync(self) -> Resync | None:
-        """What to read, if any revision is known. A resync that fails is still due, and needs no event."""
+        """The reading that is due, if any revision is known. A resync that fails is still due, and needs no event."""
         if self.state is UNREAD:
             return None
         if self.state is CURRENT:

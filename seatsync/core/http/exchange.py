@@ -54,7 +54,7 @@ class Exchange:
     _parser: h11.Connection | None = None
 
     def finish(self) -> None:
-        """Have no request follow the one in flight, or the first one if that is still to come."""
+        """Let no request follow the one in flight, or the first one if that is still to come."""
         self._is_last = True
         if self._deadline is not None:
             wait_s = 0.0 if self._is_idle else self._timing.last_head_s

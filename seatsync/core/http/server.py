@@ -8,6 +8,7 @@ import trio
 from attrs import define, evolve, field
 
 from seatsync import errors
+from seatsync.config import Network
 from seatsync.core.http import api, pages
 from seatsync.core.http.api import Api
 from seatsync.core.http.exchange import Exchange
@@ -17,7 +18,7 @@ from seatsync.core.http.request import Request
 from seatsync.core.http.response import Response, failure
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
 from seatsync.core.net.limits import ClientLimits
-from seatsync.core.net.networks import Network, client_address
+from seatsync.core.net.networks import client_address
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.sampling import FailureLog
@@ -52,7 +53,7 @@ class HttpServer:
     _is_finishing: bool = False
 
     def finish(self) -> None:
-        """Have every connection that is no WebSocket close once the request in flight is answered, or at once."""
+        """Close every connection that is no WebSocket: once its request in flight is answered, or at once."""
         self._is_finishing = True
         for exchange in self._exchanges:
             exchange.finish()

@@ -12,8 +12,9 @@ import structlog
 from attrs import define
 
 from seatsync import errors
+from seatsync.config import Network
 from seatsync.core.bucket import Bucket
-from seatsync.core.net.networks import Network, client_network, is_in, is_loopback
+from seatsync.core.net.networks import client_network, is_in, is_loopback
 from seatsync.core.telemetry.sampling import REFUSALS, Lines
 
 #: Sockets beyond MAX_CONNECTIONS, and of one peer beyond MAX_CONNECTIONS_PER_ADDRESS: for requests, health checks and

@@ -5,10 +5,11 @@ An IPv4 address mapped into IPv6 is the IPv4 address, and the zone of a link-loc
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from seatsync.config import Network
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 def parse_address(text: str) -> Address | None:
