@@ -7,12 +7,12 @@ sent as it is printed, and what comes back has the keys and types that are print
 import re
 from typing import Any
 
-import pyotp
 import pytest
 from attrs import define, field
 
 from seatsync import seed
 from tests.support.client import Client, Frame, http
+from tests.support.reader import Reader
 from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer
 
@@ -23,14 +23,9 @@ ENVELOPE = ["type", "status", "data", "error", "eid", "ts"]
 
 
 @define
-class Reader:
+class Follower(Reader):
     """A client that sends the page's examples from top to bottom."""
 
-    server: RunningServer
-    token: str | None = None
-    """Of the session that the last answer gave; ``None`` for a guest."""
-    _secret: str = ""
-    _phrase: str = ""
     _awaited: dict[str, list[Frame]] = field(factory=dict)
     """The updates that are printed for a subscription, by eid."""
 
@@ -41,40 +36,20 @@ class Reader:
             if name.endswith(".unsubscribe"):
                 for update in self._awaited.pop(request["data"]["sub_eid"], []):
                     assert_like(await client.update(update["eid"]), update["data"])
-            found = await client.call(name, await self._filled(request.get("data")), request["eid"])
+            found = await client.call(name, await self.fill(request.get("data")), request["eid"])
             assert_answer(found, answer)
             self._awaited[request["eid"]] = updates
-            if self._learn(name, found["data"]):
+            if self.learn(name, found["data"]):
                 return
-
-    async def _filled(self, data: Any) -> Any:
-        """The parameters with the code of this moment, which has not been used, and the phrase that was shown."""
-        if data and "code" in data:
-            await self.server.sql("update app_user set totp_last_step = 0")
-            return {**data, "code": pyotp.TOTP(self._secret).now()}
-        return {**data, "phrase": self._phrase} if data and "phrase" in data else data
-
-    def _learn(self, name: str, data: Any) -> bool:
-        """Keep values for later requests; returns whether the reader has to reconnect."""
-        if isinstance(data, dict):
-            self._secret = data.get("qr_url", self._secret).rpartition("secret=")[2]
-            self._phrase = data.get("phrase", self._phrase)
-            if "token" in data:
-                self.token = data["token"]
-                return True
-        if name == "user.logout":
-            self.token = None
-            return True
-        return False
 
 
 async def test_every_example_is_answered_as_printed(server: RunningServer) -> None:
     """The printed requests work in their order, and get the printed answers."""
     await seed.demo(server.db)
-    reader = Reader(server)
+    reader = Follower(server)
     examples = list(EXAMPLES.items())
     while examples:
-        async with server.client(reader.token) as client:
+        async with server.client(reader.token or None) as client:
             await reader.follow(client, examples)
     assert not any(reader._awaited.values())
 

@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pyotp
 import trio
 from attrs import define, field
 
 from seatsync import seed
 from tests.support.client import PATIENCE_S
 from tests.support.raw_socket import CLOSE, RawSocket, raw_tcp, raw_websocket
+from tests.support.reader import Reader
 from tests.support.readme import PROTOCOL, read_page
 from tests.support.server import RunningServer
 
@@ -138,14 +138,10 @@ class Recorder:
 
 
 @define
-class Visitor:
+class Visitor(Reader):
     """Somebody who goes through the README's messages from top to bottom."""
 
-    server: RunningServer
-    recorder: Recorder
-    token: str = ""
-    secret: str = ""
-    phrase: str = ""
+    recorder: Recorder = field(kw_only=True)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[RawSocket]:
@@ -160,37 +156,20 @@ class Visitor:
         async with self.connect() as raw:
             watched = False
             for name, request in examples:
-                data = await self._filled(request.get("data"))
+                data = await self.fill(request.get("data"))
                 text = json.dumps({**request, "data": data} if data is not None else request)
                 answers = await self.recorder.say(raw, text, answers=2 if watched and "update_seat" in name else 1)
                 watched = (watched or name == "hall.subscribe") and name != "hall.unsubscribe"
-                if self._learn(name, json.loads(answers[0])["data"]):
+                if self.learn(name, json.loads(answers[0])["data"]):
                     return True
         return False
-
-    async def _filled(self, data: Any) -> Any:
-        if data and "code" in data:
-            await self.server.sql("update app_user set totp_last_step = 0")
-            return {**data, "code": pyotp.TOTP(self.secret).now()}
-        return {**data, "phrase": self.phrase} if data and "phrase" in data else data
-
-    def _learn(self, name: str, data: Any) -> bool:
-        if isinstance(data, dict):
-            self.secret = data.get("qr_url", self.secret).rpartition("secret=")[2]
-            self.phrase = data.get("phrase", self.phrase)
-            if "token" in data:
-                self.token = data["token"]
-                return True
-        if name == "user.logout":
-            self.token = ""
-        return name == "user.logout"
 
 
 async def test_the_wire_is_as_recorded(server: RunningServer) -> None:
     """Every message, every header field and every close, in every byte that does not tell the time."""
     await seed.demo(server.db)
     recorder = Recorder()
-    visitor = Visitor(server, recorder)
+    visitor = Visitor(server, recorder=recorder)
     examples = iter([(name, frames[0]) for name, frames in read_page(PROTOCOL).examples().items()])
     while await visitor.go_through(examples):
         pass

@@ -11,7 +11,7 @@ from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.channels.channel import Channel
 from seatsync.core.channels.documents import Documents, Snapshot, Update
-from tests.support.outlets import FakeOutlet
+from tests.support.outlets import FakeOutlet, message_in
 
 HALL = 7
 METHOD = "hall.subscribe"
@@ -160,7 +160,7 @@ class Watcher(FakeOutlet):
 
     def push(self, frame: bytes) -> bool:
         """Receive one whole frame."""
-        message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
+        message = message_in(frame)
         assert message["type"] == METHOD
         assert message["eid"] == self.eid
         assert message["error"] is None

@@ -1,8 +1,15 @@
 """An outlet for tests without sockets."""
 
-from typing import cast
+import json
+from typing import Any, cast
 
 from seatsync.core.net.stream import Stream
+
+
+def message_in(frame: bytes) -> dict[str, Any]:
+    """The message that a text frame of the server carries."""
+    message: dict[str, Any] = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
+    return message
 
 
 class FakeOutlet:

@@ -17,7 +17,7 @@ from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.postgres.pool import DatabaseRejected
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from tests.support.outlets import FakeOutlet
+from tests.support.outlets import FakeOutlet, message_in
 
 
 @define(eq=False)
@@ -79,7 +79,7 @@ class Watcher(FakeOutlet):
 
     def push(self, frame: bytes) -> bool:
         """Receive one whole frame."""
-        message = json.loads(frame[{126: 4, 127: 10}.get(frame[1], 2) :])
+        message = message_in(frame)
         assert (message["type"], message["eid"]) == (SUBSCRIBE, "e1")
         data = message["data"]
         if "stale" in data:
