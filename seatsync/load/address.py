@@ -56,7 +56,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether this machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
+        """This machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
         return self.sockaddr[0].startswith("127.")
 
     def check_reachable(self) -> None:

@@ -72,7 +72,7 @@ class Loop:
         return self.at(monotonic() + seconds, call)
 
     def stop(self) -> None:
-        """Have `run` return after the present round."""
+        """Make `run` return after the present round."""
         self._running = False
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Plan:
     processes: int
     duration_s: float = 0.0
     patience_s: float
-    """How long replies and frames may be outstanding, at every point where the test waits for all of them."""
+    """The time that replies and frames may be outstanding, at every point where the test waits for all of them."""
     survive: bool
     heartbeat_s: float
     sources: int
@@ -41,7 +41,7 @@ class Plan:
     clients: int = 0
     ramp_s: float = 0.0
     mean_stay_s: float = 0.0
-    """How long one stays before another takes its place; 0: for good."""
+    """The time that one stays before another takes its place; 0: for good."""
     sign_in: bool = False
     same_eid: bool = False
     subscribe: bool = True

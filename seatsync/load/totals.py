@@ -53,7 +53,7 @@ class Totals:
     started_at: float = 0.0
     """When the load began, on `time.monotonic`."""
     load_s: float = 0.0
-    """How long it lasted."""
+    """The time it lasted."""
     all: Stats = field(factory=Stats)
     load: Stats = field(factory=Stats)
     """Under load only: the basis of rates."""

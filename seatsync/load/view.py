@@ -35,7 +35,7 @@ class View:
     """The step that each known frame makes from here, by the frame's bytes."""
 
     def same_as(self, other: "View") -> bool:
-        """Whether both show the same hall."""
+        """Both show the same hall."""
         return self is other or (self.seats == other.seats and self.counts == other.counts)
 
     def difference(self, other: "View") -> str:
