@@ -1,11 +1,13 @@
-# make help lists the targets. They need Python 3.11, 3.12 or 3.13 (up, down and logs: Docker); the rest is fetched
-# into .venv.
+# make help lists the targets. They need Python 3.11 or newer (up, down and logs: Docker); the rest is fetched into .venv.
 
 VENV := .venv
 BIN := $(VENV)/bin
-SUITABLE := -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
-	$$python $(SUITABLE) 2>/dev/null && echo $$python && break; done)
+SUITABLE := -c 'import sys, ensurepip, venv; sys.version_info >= (3, 11) or sys.exit(1); \
+	print(sys.version_info.releaselevel == "final", "%d.%d.%d" % sys.version_info[:3], sys.executable)'
+# The newest on the PATH; a pre-release only where there is nothing else.
+PYTHON ?= $(shell echo "$$PATH" | tr : '\n' | while read -r directory; do \
+	for python in "$$directory"/python3 "$$directory"/python3.[0-9] "$$directory"/python3.[0-9][0-9]; do \
+	"$$python" $(SUITABLE) 2>/dev/null; done; done | sort -V | tail -n 1 | cut -d ' ' -f 3-)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
@@ -68,8 +70,8 @@ clean:  ## remove everything that can be rebuilt; the data in .seatsync stays
 	@find seatsync sql tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@$(or $(PYTHON),false) $(SUITABLE) 2>/dev/null || { echo >&2 \
-	"Python 3.11, 3.12 or 3.13 with its venv module is needed (Debian, Ubuntu: apt install python3-venv)." \
+	@$(or $(PYTHON),false) $(SUITABLE) >/dev/null 2>&1 || { echo >&2 \
+	"Python 3.11 or newer with its venv module is needed (Debian, Ubuntu: apt install python3-venv)." \
 	"If it has another name: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "Installing into $(VENV); this takes a moment the first time."
 	@$(PYTHON) -m venv $(VENV)

@@ -29,7 +29,7 @@ from seatsync.core.net.limits import ClientLimits, SocketLimits
 from seatsync.core.net.listen import make_room
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.listener import Listener
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.prune import prune_forever
 from seatsync.core.postgres.queries import Query, load
 from seatsync.core.protocol.envelope import close_reason
@@ -83,7 +83,6 @@ async def serve(
     """
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
     async with (
-        open_loop(),
         Database.open(settings.database_url or "", settings.db_pool_size, timing=timing) as database,
         trio.open_nursery() as background,
     ):

@@ -16,7 +16,7 @@ import trio
 from seatsync.config import SETTINGS
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.places import scratch_directory
@@ -58,7 +58,7 @@ def template_database(database_server: DatabaseServer) -> Iterator[str]:
     """The name of a migrated database that accepts no connections."""
 
     async def migrate_template(dsn: str) -> None:
-        async with open_loop(), Database.open(dsn, size=1) as db:
+        async with Database.open(dsn, size=1) as db:
             await migrate(db)
 
     with database_server.database() as name:

@@ -17,7 +17,7 @@ from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.server import resolve_database
 from seatsync.core.postgres.migrate import migrate as migrate_database
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
@@ -39,7 +39,7 @@ def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpar
 
     async def run(options: argparse.Namespace, settings: Settings) -> None:
         configure_logs("warning", settings.log_format)
-        async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
+        async with Database.open(settings.database_url or "", size=1) as db:
             await work(Context(options, settings, db, await migrate_database(db)))
 
     def command(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from attrs import frozen
 from seatsync.cli import load_sql
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.server import resolve_database
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.load import command
 from seatsync.load.processes import Work
@@ -39,7 +39,7 @@ class DatabaseAccess:
         async def issue(settings: Settings) -> list[str]:
             configure_logs("warning", settings.log_format)
             tokens = Tokens(settings.jwt_secret or "")
-            async with open_loop(), Database.open(settings.database_url or "", size=1) as db:
+            async with Database.open(settings.database_url or "", size=1) as db:
                 return await accounts.session_tokens(db, tokens, "load_test", create=True, count=count)
 
         with resolve_database(self._settings()) as (settings, _):

@@ -11,7 +11,7 @@ from time import monotonic
 import trio
 from attrs import define, field
 
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.errors import SeatSyncError
@@ -20,6 +20,7 @@ from seatsync.load.plan import Share
 from seatsync.load.schedule import Pace, SendTimes
 from seatsync.load.stats import Count, Kind, Pipe, Reporter, Timing, next_report_at
 from seatsync.load.writer import SALES, UNKNOWN, Seat, take
+from seatsync.serve.failures import sentences
 
 #: Changes in flight at a time, each on a connection of its own.
 WRITERS = 8
@@ -75,7 +76,7 @@ class SqlWriters:
 
     async def _prepare(self) -> None:
         halls, bulk = self._share.halls, self._share.plan.bulk
-        rows = await self._database.fetch(_QUERIES["seats"], halls)
+        rows = await self._database.fetch(_QUERIES["seats"], list(halls))
         for number, hall_id in enumerate(halls):
             seats = [Seat(row["id"], row["status"]) for row in rows if row["hall_id"] == hall_id]
             count = min(max(1, WRITERS // len(halls)), len(seats) // bulk)
@@ -132,7 +133,7 @@ class SqlWriters:
 
 
 async def _run(dsn: str, pipe: Pipe, share: Share, send_times: SendTimes, reporter: Reporter) -> None:
-    async with open_loop(), Database.open(dsn, size=WRITERS) as database:
+    async with Database.open(dsn, size=WRITERS) as database:
         await SqlWriters(database, send_times, share, reporter).run(pipe)
 
 
@@ -143,6 +144,6 @@ def work(dsn: str, pipe: Pipe, share: Share, send_times: SendTimes) -> None:
     try:
         trio.run(_run, dsn, pipe, share, send_times, reporter)
     except* (SeatSyncError, LoadError) as group:
-        reporter.send("failed", str(group.exceptions[0]))
+        reporter.send("failed", "\n".join(sentences(group)))
     except* (EOFError, ConnectionError):  # the parent has ended
         pass

@@ -75,12 +75,10 @@ class Timing:
     # PostgreSQL
     query_s: float = 2.0
     """To acquire a connection and to run a query, together."""
-    rollback_s: float = 2.0
     cancel_s: float = 1.0
-    """To cancel the statement of an abandoned connection."""
+    """To cancel the statement of an abandoned session and to roll back; it is closed otherwise."""
     recheck_s: float = 0.5
     """Between two checks of an unreachable database."""
-    connect_s: float = 2.0
     probe_s: float = 2.0
     """For a LISTEN and the return of a probe."""
     beat_s: float = 1.0

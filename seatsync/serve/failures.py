@@ -11,6 +11,6 @@ def sentences(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         lines = [line for inner in error.exceptions for line in sentences(inner)]
     else:
-        cause = error.__cause__ if isinstance(error, ServiceUnavailable) else None  # clients do not get it
-        lines = str(f"The database cannot be reached: {cause}" if cause else error).splitlines()
+        has_reason = isinstance(error, ServiceUnavailable) and str(error) != error.message  # clients do not get it
+        lines = str(f"The database cannot be reached: {error}" if has_reason else error).splitlines()
     return list(dict.fromkeys(lines))

@@ -21,8 +21,8 @@ from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
 from seatsync.core.net.listen import bind
 from seatsync.core.postgres.migrate import migrate
-from seatsync.core.postgres.notifications import address_fault
-from seatsync.core.postgres.pool import Database, open_loop, pools_transactions
+from seatsync.core.postgres.pool import Database, pools_transactions
+from seatsync.core.postgres.session import address_fault
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
@@ -91,22 +91,21 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
 
     Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements.
     """
-    async with open_loop():
-        for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
-            if dsn is None:
-                continue
-            if (fault := address_fault(dsn)) is not None:
-                raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
-            if await pools_transactions(dsn):
-                raise StartError(
-                    f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = "
-                    "transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own "
-                    "address, or have the pooler keep a connection for a whole session."
-                )
-        async with Database.open(settings.database_url or "", size=1) as database:
-            await migrate(database)
-            if demo and await seed.demo(database):
-                logger.info("demo_added")
+    for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
+        if dsn is None:
+            continue
+        if (fault := address_fault(dsn)) is not None:
+            raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
+        if await pools_transactions(dsn):
+            raise StartError(
+                f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = "
+                "transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own "
+                "address, or have the pooler keep a connection for a whole session."
+            )
+    async with Database.open(settings.database_url or "", size=1) as database:
+        await migrate(database)
+        if demo and await seed.demo(database):
+            logger.info("demo_added")
 
 
 async def watch_signals(

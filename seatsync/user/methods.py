@@ -11,7 +11,8 @@ from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.connection import connection_of, unsubscribing
 from seatsync.core.http.cookies import new_visitor
 from seatsync.core.net.networks import client_network, is_loopback
-from seatsync.core.postgres.pool import Database, Row
+from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Identity, Login, Reply
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method, encode

@@ -8,8 +8,9 @@ import hashlib
 from typing import Any
 
 from seatsync import errors
-from seatsync.core.postgres.pool import Database, DatabaseRejected, Row
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.session import DatabaseRejected, Row
 
 QUERIES = load("user")
 

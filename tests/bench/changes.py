@@ -8,15 +8,14 @@ the statement was sent, and when PostgreSQL's answer came. The commit was in bet
 answers that come late; a statement is sent when it is due or, if the one before it has no answer yet, just after it.
 """
 
-import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
-import asyncpg
+import psycopg
 from attrs import define, field
 
 from tests.bench.herd import Herd
@@ -30,22 +29,20 @@ where id = any($1::bigint[])
 """
 
 
-async def _change(dsn: str, hall: int, pace: float, count: int, at_once: int) -> list[tuple[float, float]]:
-    connection = await asyncpg.connect(dsn)
-    seats = [row["id"] for row in await connection.fetch("select id from seat where hall_id = $1 order by id", hall)]
-    statement = await connection.prepare(_SQL)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    times: list[tuple[float, float]] = []
-    start = monotonic()
-    for number in range(count):
-        wanted = [seats[(number * at_once + offset) % len(seats)] for offset in range(at_once)]
-        await asyncio.sleep(max(0.0, start + number / pace - monotonic()))
-        sent = monotonic()
-        await statement.fetch(wanted)
-        times.append((sent, monotonic()))
-    await connection.close()
+def _change(dsn: str, hall: int, pace: float, count: int, at_once: int) -> list[tuple[float, float]]:
+    with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        seats = [row[0] for row in connection.execute("select id from seat where hall_id = $1 order by id", [hall])]
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        times: list[tuple[float, float]] = []
+        start = monotonic()
+        for number in range(count):
+            wanted = [seats[(number * at_once + offset) % len(seats)] for offset in range(at_once)]
+            sleep(max(0.0, start + number / pace - monotonic()))
+            sent = monotonic()
+            connection.execute(_SQL, [wanted], prepare=True)
+            times.append((sent, monotonic()))
     return times
 
 
@@ -97,5 +94,5 @@ def changes(site: Site, hall: Hall, pace: float, count: int, seats: int = 1) -> 
 
 if __name__ == "__main__":
     _dsn, _hall, _pace, _count, *_seats = sys.argv[1:]
-    _times = asyncio.run(_change(_dsn, int(_hall), float(_pace), int(_count), int(_seats[0]) if _seats else 1))
+    _times = _change(_dsn, int(_hall), float(_pace), int(_count), int(_seats[0]) if _seats else 1)
     sys.stdout.write(json.dumps(_times))

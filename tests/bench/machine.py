@@ -12,7 +12,7 @@ from attrs import frozen
 
 from seatsync.core.embedded.programs import find_program
 
-_PACKAGES = ("trio", "wsproto", "asyncpg", "psycopg", "orjson", "uvloop", "websockets", "picows", "trio-websocket")
+_PACKAGES = ("trio", "wsproto", "psycopg", "orjson", "uvloop", "websockets", "picows", "trio-websocket")
 
 
 @frozen

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from seatsync import seed
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
@@ -84,7 +84,7 @@ class Site:
 
     def _do(self, work: Callable[[Database], Awaitable[T]]) -> T:
         async def run() -> T:
-            async with open_loop(), Database.open(self.dsn, size=1) as db:
+            async with Database.open(self.dsn, size=1) as db:
                 return await work(db)
 
         return trio.run(run)
@@ -137,7 +137,7 @@ def open_site(cores: Cores) -> Iterator[Site]:
             site = Site(postgres.dsn, directory, cores, postgres)
 
             async def prepare() -> None:
-                async with open_loop(), Database.open(postgres.dsn, size=1) as db:
+                async with Database.open(postgres.dsn, size=1) as db:
                     await migrate(db)
 
             trio.run(prepare)

@@ -1,6 +1,5 @@
 """A PostgreSQL of the drill's own, that it stops, freezes and starts as it likes."""
 
-import asyncio
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,15 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
+import psycopg
 from attrs import define
 
 from seatsync.core.embedded.cluster import DATABASE, USER, create_cluster, parameters
 from seatsync.core.embedded.files import PORT
 from seatsync.core.embedded.programs import Programs, find_programs
 from tests.faults.processes import children, send_signal, wait_until
-from tests.support.database import execute, fetchval
+from tests.support.database import execute, fetchval, open_session
 from tests.support.places import scratch_directory
+from tests.support.sql import Row
 
 _START_S = 30.0
 
@@ -57,7 +57,7 @@ class Postgres:
         """Whether it accepts connections."""
         try:
             return bool(fetchval(self.dsn, "select true"))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except psycopg.Error:
             return False
 
     def stop(self, how: signal.Signals) -> None:
@@ -95,7 +95,7 @@ class Postgres:
         """Run one statement."""
         execute(self.dsn, statement)
 
-    def rows(self, query: str, *args: Any) -> list[Any]:
+    def rows(self, query: str, *args: Any) -> list[Row]:
         """The rows of a query."""
         return rows(self.dsn, query, *args)
 
@@ -105,17 +105,11 @@ class Postgres:
         return int(fetchval(self.dsn, query))
 
 
-def rows(dsn: str, query: str, *args: Any) -> list[Any]:
+def rows(dsn: str, query: str, *args: Any) -> list[Row]:
     """The rows of a query."""
 
-    async def run() -> list[Any]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return list(await connection.fetch(query, *args))
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    with open_session(dsn) as session:
+        return session.rows(query, *args)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from seatsync import app
 from seatsync.core.channels.channels import Channels
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from tests.support.people import Users, open_users
 from tests.support.pool import SIZE
 from tests.support.sql import User, World, open_world
@@ -50,12 +50,12 @@ def alice(world: World) -> User:
 @pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """A small pool on a fresh database."""
-    async with open_loop(), Database.open(database_url, size=SIZE) as db:
+    async with Database.open(database_url, size=SIZE) as db:
         yield db
 
 
 @pytest.fixture
 async def other(database_url: str) -> AsyncIterator[Database]:
     """A second pool on the same database."""
-    async with open_loop(), Database.open(database_url, size=1) as other:
+    async with Database.open(database_url, size=1) as other:
         yield other

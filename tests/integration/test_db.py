@@ -8,7 +8,8 @@ import trio
 import trio.testing
 
 from seatsync import errors
-from seatsync.core.postgres.pool import Database, DatabaseRejected, open_loop
+from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.session import DatabaseRejected
 from tests.support.pool import MY_PID, ONE, OUR_BACKENDS, SIZE, SLEEP, SLEEPERS, query, unavailable, works
 from tests.support.waiting import eventually
 
@@ -98,7 +99,7 @@ async def test_deadline_ends_a_query(db: Database, other: Database) -> None:
 
 async def test_closed_pool_leaves_no_connection(database_url: str, other: Database) -> None:
     """Closing the pool closes all its connections."""
-    async with open_loop(), Database.open(database_url, size=SIZE) as db:
+    async with Database.open(database_url, size=SIZE) as db:
         await works(db)
 
     async def closed() -> bool:

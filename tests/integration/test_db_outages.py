@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 import trio.testing
-import trio_asyncio
 from structlog.testing import capture_logs
 
 from seatsync import errors
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
@@ -30,7 +29,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def own(server: Postgres) -> AsyncIterator[Database]:
     """A pool on a server that may be stopped."""
-    async with open_loop(), Database.open(server.dsn, size=SIZE, timing=Timing(rollback_s=0.2)) as db:
+    async with Database.open(server.dsn, size=SIZE, timing=Timing(cancel_s=0.2)) as db:
         yield db
 
 
@@ -80,7 +79,7 @@ async def test_server_that_became_read_only_is_an_outage(db: Database, other: Da
 
 async def test_refused_connection_is_an_outage() -> None:
     """A refused connection raises at once, not at the deadline."""
-    async with open_loop(), Database.open("postgresql://localhost:1/nothing", size=1) as db:
+    async with Database.open("postgresql://localhost:1/nothing", size=1) as db:
         assert await unavailable(db.fetchval(ONE)) < 1
         assert not db.reachable
         assert db.in_use == 0
@@ -88,7 +87,7 @@ async def test_refused_connection_is_an_outage() -> None:
 
 async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio.Nursery) -> None:
     """The pool detects recovery without client queries: a load balancer sends none before the server is ready."""
-    async with proxy_to(database_url) as proxy, open_loop(), Database.open(proxy.url, size=SIZE) as db:
+    async with proxy_to(database_url) as proxy, Database.open(proxy.url, size=SIZE) as db:
         nursery.start_soon(db.recheck)
         assert await db.fetchval(ONE) == 1
         proxy.cut()
@@ -102,19 +101,6 @@ async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio
 
         await eventually(back)
         nursery.cancel_scope.cancel()
-
-
-async def test_stray_exception_does_not_end_the_program(db: Database) -> None:
-    """An exception of a stray callback is logged: trio-asyncio's own handler would raise it here."""
-
-    def stray() -> None:
-        raise RuntimeError("a stray")
-
-    with capture_logs() as logs:
-        trio_asyncio.current_loop.get().call_soon(stray)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-    assert [line["event"] for line in logs] == ["asyncio_stray"]
-    assert await db.fetchval(ONE) == 1
 
 
 async def test_frozen_server_costs_its_deadline(server: Postgres, own: Database) -> None:

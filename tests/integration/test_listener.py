@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from seatsync import errors
 from seatsync.core.postgres.listener import Handlers, Listener
-from seatsync.core.postgres.pool import Database, DatabaseRejected, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
+from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres
@@ -121,7 +122,7 @@ def channel() -> str:
 @pytest.fixture
 async def feed(database_url: str, nursery: trio.Nursery, channel: str, timing: Timing) -> AsyncIterator[Feed]:
     """A listener on a fresh database, not yet running."""
-    async with open_loop(), Database.open(database_url, size=2) as db:
+    async with Database.open(database_url, size=2) as db:
         yield feed_of(database_url, db, channel=channel, timing=timing)
         nursery.cancel_scope.cancel()
 
@@ -145,7 +146,7 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def own(server: Postgres, nursery: trio.Nursery) -> AsyncIterator[Feed]:
     """A live feed of a server that may be stopped."""
-    async with open_loop(), Database.open(server.dsn, size=2) as db:
+    async with Database.open(server.dsn, size=2) as db:
         feed = feed_of(server.dsn, db)
         nursery.start_soon(feed.listener.run)
         await feed.wait_live()
@@ -296,11 +297,10 @@ async def test_feed_without_its_probe_is_not_live(feed: Feed, nursery: trio.Nurs
 
 async def test_reconnect_attempts_back_off(nursery: trio.Nursery) -> None:
     """Reconnect delays double."""
-    async with open_loop():
-        recorder = Recorder()
-        listener = Listener("postgresql://localhost:1/nothing", {}, [recorder], Metrics())
-        with capture_logs() as logs, trio.move_on_after(0.5):
-            await listener.run()
+    recorder = Recorder()
+    listener = Listener("postgresql://localhost:1/nothing", {}, [recorder], Metrics())
+    with capture_logs() as logs, trio.move_on_after(0.5):
+        await listener.run()
     assert 2 <= len(logs) <= 5
     assert recorder.log == []
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from seatsync.core.postgres.migrate import Migration, MigrationError, migrate, migrations
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from tests.support.database import execute, fetchval
 
 APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"
@@ -12,7 +12,7 @@ APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"
 
 async def run(dsn: str, *known: Migration) -> list[str]:
     """Migrate as a server does when it starts; a refusal comes out as it is, not in the loop's exception group."""
-    async with open_loop(), Database.open(dsn, size=2) as db:
+    async with Database.open(dsn, size=2) as db:
         try:
             return await migrate(db, known or None)
         except MigrationError as error:
@@ -33,7 +33,7 @@ async def test_several_servers_may_start_at_once(empty_database_url: str) -> Non
     async def start() -> None:
         applied.extend(await migrate(db))
 
-    async with open_loop(), Database.open(empty_database_url, size=3) as db, trio.open_nursery() as nursery:
+    async with Database.open(empty_database_url, size=3) as db, trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(start)
     assert sorted(applied) == [migration.name for migration in migrations()]
@@ -57,7 +57,7 @@ async def test_a_newer_database_is_refused(database_url: str) -> None:
 
 async def test_a_role_without_rights_is_refused(empty_database_url: str) -> None:
     """Missing rights are reported with PostgreSQL's own message."""
-    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "role=pg_monitor"
+    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "options=-c%20role%3Dpg_monitor"
     with pytest.raises(
         MigrationError, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"
     ):
@@ -67,13 +67,13 @@ async def test_a_role_without_rights_is_refused(empty_database_url: str) -> None
 async def test_a_role_without_rights_finds_nothing_to_do(database_url: str) -> None:
     """A schema that is up to date needs no more than the right to read the list of migrations."""
     await trio.to_thread.run_sync(execute, database_url, "grant select on schema_migration to pg_monitor")
-    assert await run(database_url + ("&" if "?" in database_url else "?") + "role=pg_monitor") == []
+    assert await run(database_url + ("&" if "?" in database_url else "?") + "options=-c%20role%3Dpg_monitor") == []
 
 
 async def test_the_schema_is_made_in_public(empty_database_url: str) -> None:
     """The schema is created in ``public`` whatever the role's search path."""
     await trio.to_thread.run_sync(execute, empty_database_url, "create schema elsewhere")
-    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "search_path=elsewhere"
+    dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "options=-c%20search_path%3Delsewhere"
     await run(dsn)
     assert await trio.to_thread.run_sync(fetchval, empty_database_url, "select to_regclass('public.seat') is not null")
     assert await run(dsn) == []

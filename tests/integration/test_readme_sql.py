@@ -3,11 +3,11 @@
 import re
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
+from psycopg import errors
 
 from seatsync import seed
-from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.postgres.session import DatabaseRejected
 from tests.support.readme import PROTOCOL, SQL, Page, names, read_page
 from tests.support.server import RunningServer
 from tests.support.sql import World
@@ -119,7 +119,7 @@ def test_repeatable_read_fails_beside_others(world: World, hall: int, page: Page
     world.do("begin isolation level repeatable read")
     world.value("select count(*) from seat")
     world.session().do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 1", hall)
-    with pytest.raises(asyncpg.SerializationError) as failed:
+    with pytest.raises(errors.SerializationFailure) as failed:
         world.do("update seat set status = 'OCCUPIED' where hall_id = $1 and place = 2", hall)
     assert f"`{failed.value.sqlstate}`" in page.prose("Transactions and locks")
 
@@ -159,7 +159,7 @@ def test_on_conflict_needs_the_id(world: World, hall: int) -> None:
     """ON CONFLICT needs the id: the other unique constraint is deferrable, which PostgreSQL refuses."""
     insert = "insert into seat (hall_id, seat_type_id, row, place) select $1, id, 1, 1 from seat_type"
     for target in ("(hall_id, row, place) ", ""):
-        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+        with pytest.raises(errors.ObjectNotInPrerequisiteState):
             world.do(f"{insert} on conflict {target}do nothing", hall)
 
 

@@ -1,16 +1,18 @@
 """Several sessions at once: revisions without gaps, counts that are right, and what a lock held elsewhere does."""
 
-import asyncio
 import json
 import random
 from collections import Counter
+from functools import partial
+from threading import Event
 from typing import Any
 
-import asyncpg
 import pytest
+from psycopg import errors
 
 from seatsync.core.postgres.queries import load
-from tests.support.sql import User, World, updates
+from tests.support.database import open_session
+from tests.support.sql import Session, User, World, at_once, updates
 from tests.support.writes import WRITE, Item, Request, arguments, outcomes, write, write_seat
 
 CHANGES = load("hall")["changes"].sql
@@ -49,7 +51,7 @@ def test_a_held_lock_fails_the_call_in_time(world: World, hall: int, alice: User
     holder.do("begin")
     holder.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)
     requests = [Request(alice, h, [Item(world.seats(h)[0], "OCCUPIED")]) for h in (other, hall)]
-    with pytest.raises(asyncpg.LockNotAvailableError):
+    with pytest.raises(errors.LockNotAvailable):
         write(world, *requests)
     assert world.rev(other) == 1
     holder.do("rollback")
@@ -99,7 +101,7 @@ def test_repeatable_read_fails_beside_other_writers(world: World, hall: int) -> 
     other.do("begin isolation level repeatable read")
     other.value("select count(*) from seat")
     world.do("update seat set status = 'OCCUPIED' where id = $1", first)
-    with pytest.raises(asyncpg.SerializationError):
+    with pytest.raises(errors.SerializationFailure):
         other.do("update seat set status = 'OCCUPIED' where id = $1", second)
 
 
@@ -107,61 +109,60 @@ def test_a_snapshot_is_one_moment(world: World, hall: int) -> None:
     """A snapshot's rev and seats are of one moment, however busy the hall is."""
     seats = world.seats(hall)
 
-    async def scenario() -> None:
-        writer, reader = await asyncpg.connect(world.dsn), await asyncpg.connect(world.dsn)
+    done = Event()
 
-        async def toggle() -> None:
+    def toggle() -> None:
+        with open_session(world.dsn) as writer:
             for n in range(200):
                 status = "OCCUPIED" if n % 2 == 0 else "VACANT"
-                await writer.execute("update seat set status = $1::text::seat_status where hall_id = $2", status, hall)
+                writer.do("update seat set status = $1::text::seat_status where hall_id = $2", status, hall)
+        done.set()
 
-        task = asyncio.create_task(toggle())
-        while not task.done():
-            data = json.loads(await reader.fetchval("select data from hall_snapshot($1)", hall))
-            taken = {seat["status"] for seat in data["seats"]}
-            assert taken == ({"OCCUPIED"} if data["rev"] % 2 == 0 else {"VACANT"})
-            assert data["seat_types"][0]["seats"][taken.pop()] == len(seats)
-        await task
-        await asyncio.gather(writer.close(), reader.close())
+    def look() -> None:
+        with open_session(world.dsn) as reader:
+            while not done.is_set():
+                data = json.loads(reader.value("select data from hall_snapshot($1)", hall))
+                taken = {seat["status"] for seat in data["seats"]}
+                assert taken == ({"OCCUPIED"} if data["rev"] % 2 == 0 else {"VACANT"})
+                assert data["seat_types"][0]["seats"][taken.pop()] == len(seats)
 
-    world.run(scenario())
+    at_once(toggle, look)
 
 
-async def retried(connection: asyncpg.Connection, query: str, *args: object) -> None:
+def retried(session: Session, query: str, *args: object) -> None:
     """Run a statement again until it meets no conflict."""
     while True:
         try:
-            await connection.fetch(query, *args)
-        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+            session.rows(query, *args)
+        except (errors.DeadlockDetected, errors.LockNotAvailable):
             continue
         return
 
 
-async def serve(dsn: str, user: User, halls: dict[int, list[int]], choose: random.Random) -> None:
+def serve(dsn: str, user: User, halls: dict[int, list[int]], choose: random.Random) -> None:
     """A server: batches of requests to change some seats of two halls."""
-    connection = await asyncpg.connect(dsn)
-    for _ in range(40):
-        requests = [
-            Request(user, hall, [Item(seat, choose.choice(["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"]))])
-            for hall in choose.sample(list(halls), 2)
-            for seat in choose.sample(halls[hall], 4)
-        ]
-        await retried(connection, WRITE, *arguments(requests))
-    await connection.close()
+    with open_session(dsn) as session:
+        for _ in range(40):
+            requests = [
+                Request(user, hall, [Item(seat, choose.choice(["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"]))])
+                for hall in choose.sample(list(halls), 2)
+                for seat in choose.sample(halls[hall], 4)
+            ]
+            retried(session, WRITE, *arguments(requests))
 
 
-async def maintain(dsn: str, halls: dict[int, list[int]], choose: random.Random) -> None:
+def maintain(dsn: str, halls: dict[int, list[int]], choose: random.Random) -> None:
     """A maintainer in psql: two rows of two halls in one statement."""
-    connection = await asyncpg.connect(dsn)
-    for _ in range(40):
-        await retried(
-            connection,
-            "update seat set status = $1::text::seat_status where row = any($2::int[]) and hall_id = any($3::bigint[])",
-            choose.choice(["VACANT", "RESERVED", "OCCUPIED"]),
-            choose.sample(range(1, 6), 2),
-            choose.sample(list(halls), 2),
-        )
-    await connection.close()
+    with open_session(dsn) as session:
+        for _ in range(40):
+            retried(
+                session,
+                "update seat set status = $1::text::seat_status"
+                " where row = any($2::int[]) and hall_id = any($3::bigint[])",
+                choose.choice(["VACANT", "RESERVED", "OCCUPIED"]),
+                choose.sample(range(1, 6), 2),
+                choose.sample(list(halls), 2),
+            )
 
 
 def replay(seats: list[int], announced: list[dict[str, Any]]) -> dict[int, str]:
@@ -180,15 +181,12 @@ def test_many_writers_lose_nothing(world: World, alice: User) -> None:
     world.notifications()
     chance = [random.Random(seed) for seed in range(4)]  # noqa: S311 - the same choices in every run
 
-    async def all_at_once() -> None:
-        await asyncio.gather(
-            serve(world.dsn, alice, halls, chance[0]),
-            serve(world.dsn, alice, halls, chance[1]),
-            maintain(world.dsn, halls, chance[2]),
-            maintain(world.dsn, halls, chance[3]),
-        )
-
-    world.run(all_at_once())
+    at_once(
+        partial(serve, world.dsn, alice, halls, chance[0]),
+        partial(serve, world.dsn, alice, halls, chance[1]),
+        partial(maintain, world.dsn, halls, chance[2]),
+        partial(maintain, world.dsn, halls, chance[3]),
+    )
     announced = updates(world.notifications())
     for hall, seats in halls.items():
         of_hall = [update for update in announced if update["id"] == hall]

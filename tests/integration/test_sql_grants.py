@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
+from psycopg import errors
 
 from tests.support.sql import Session, World, updates
 
@@ -54,7 +54,7 @@ def test_an_usher_may_change_seats(world: World, hall: int, usher: Session) -> N
 )
 def test_an_usher_may_do_nothing_else(world: World, hall: int, usher: Session, statement: str) -> None:
     """Other changes are refused, directly and through the functions of the schema."""
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(errors.InsufficientPrivilege):
         usher.do(statement)
     assert world.rev(hall) == 1
 

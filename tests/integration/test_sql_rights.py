@@ -7,7 +7,7 @@ import pytest
 
 from seatsync import seed
 from seatsync.core.postgres.migrate import migrate
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from tests.support.database import DatabaseServer, execute, fetchval
 from tests.support.server import running_server
 
@@ -29,7 +29,7 @@ def owned_database_url(database_server: DatabaseServer, empty_database_url: str)
 
 async def test_the_owner_of_the_database_may_do_everything(owned_database_url: str) -> None:
     """Make the schema, fill it, change seats through the protocol and by SQL: no superuser is needed."""
-    async with open_loop(), Database.open(owned_database_url, size=1) as db:
+    async with Database.open(owned_database_url, size=1) as db:
         assert await migrate(db)
         assert await seed.demo(db)
     async with running_server(owned_database_url) as server, server.client(await server.token("ada")) as client:

@@ -3,13 +3,13 @@
 Statements run on one connection while another listens on channel `seatsync`.
 """
 
-import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
+from psycopg import errors
 
 from seatsync.core.postgres.queries import load
+from tests.support.database import open_session
 
 USERS = """
     insert into app_user (username, totp_secret) values ('ada', 'JBSWY3DPEHPK3PXP'), ('bob', 'JBSWY3DPEHPK3PXP');
@@ -22,38 +22,21 @@ BOB = "session 00000000-0000-0000-0000-000000000002"
 def notifications_of(database_url: str, statement: str) -> list[str]:
     """The notifications of a statement, run after `USERS`; sorted."""
 
-    async def run() -> list[str]:
-        listener, writer = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
-        try:
-            await writer.execute(USERS)
-            payloads: asyncio.Queue[str] = asyncio.Queue()
-            await listener.add_listener("seatsync", lambda *arrived: payloads.put_nowait(str(arrived[3])))
-            await writer.execute(statement)
-            await writer.execute("notify seatsync, 'end'")
-            found = []
-            while (payload := await payloads.get()) != "end":
-                found.append(payload)
-            return sorted(found)
-        finally:
-            await listener.close()
-            await writer.close()
-
-    return asyncio.run(run())
+    with open_session(database_url) as listener, open_session(database_url) as writer:
+        writer.do(USERS)
+        listener.listen()
+        writer.do(statement)
+        writer.do("notify seatsync, 'end'")
+        return sorted(listener.received_until("end"))
 
 
 def value(database_url: str, *statements: str, args: tuple[Any, ...] = ()) -> Any:
     """Run statements; returns the value of the last one, which takes the arguments."""
 
-    async def run() -> Any:
-        connection = await asyncpg.connect(database_url)
-        try:
-            for statement in statements[:-1]:
-                await connection.execute(statement)
-            return await connection.fetchval(statements[-1], *args)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    with open_session(database_url) as session:
+        for statement in statements[:-1]:
+            session.do(statement)
+        return session.value(statements[-1], *args)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +93,7 @@ def test_a_new_role_ends_the_sessions_of_that_user(database_url: str) -> None:
 @pytest.mark.parametrize("username", ["ab", "a b", "x" * 33, "abc\n"])
 def test_a_bad_username_is_refused(database_url: str, username: str) -> None:
     """The table enforces the pattern for every writer."""
-    with pytest.raises(asyncpg.CheckViolationError):
+    with pytest.raises(errors.CheckViolation):
         value(
             database_url,
             "insert into app_user (username, totp_secret) values ($1, 'JBSWY3DPEHPK3PXP')",
@@ -120,7 +103,7 @@ def test_a_bad_username_is_refused(database_url: str, username: str) -> None:
 
 def test_a_name_in_another_case_is_refused(database_url: str) -> None:
     """Names are unique regardless of case."""
-    with pytest.raises(asyncpg.UniqueViolationError):
+    with pytest.raises(errors.UniqueViolation):
         value(database_url, USERS, "insert into app_user (username, totp_secret) values ('ADA', 'JBSWY3DPEHPK3PXP')")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from seatsync import errors
-from seatsync.core.postgres.pool import Row
+from seatsync.core.postgres.session import Row
 from seatsync.user.accounts import create_user
 from seatsync.user.phrases import hash_phrase
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session

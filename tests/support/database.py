@@ -1,17 +1,15 @@
 """Databases for tests: a server, and cheap copies of a template on it.
 
-Plain asyncio and asyncpg reach them, so that the tests' foundation does not depend on the tested code.
+psycopg reaches them, so that the tests' foundation does not depend on the tested code.
 """
 
-import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
 from attrs import define, field
 
 from tests.support.sql import Session
@@ -49,27 +47,27 @@ class DatabaseServer:
 @contextmanager
 def open_database_server(dsn: str) -> Iterator[DatabaseServer]:
     """The server at that address, for the length of the block."""
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        session = Session(runner, runner.run(asyncpg.connect(dsn)))
-        try:
-            yield DatabaseServer(dsn, session)
-        finally:
-            runner.run(session.connection.close())
+    with open_session(dsn) as session:
+        yield DatabaseServer(dsn, session)
+
+
+@contextmanager
+def open_session(dsn: str) -> Iterator[Session]:
+    """A session for the length of the block."""
+    session = Session.connect(dsn)
+    try:
+        yield session
+    finally:
+        session.connection.close()
 
 
 def execute(dsn: str, statement: str) -> None:
     """Run one statement outside of any transaction."""
-    asyncio.run(_with_connection(dsn, lambda connection: connection.execute(statement)))
+    with open_session(dsn) as session:
+        session.do(statement)
 
 
 def fetchval(dsn: str, query: str) -> Any:
     """The first column of the first row."""
-    return asyncio.run(_with_connection(dsn, lambda connection: connection.fetchval(query)))
-
-
-async def _with_connection(dsn: str, use: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await use(connection)
-    finally:
-        await connection.close()
+    with open_session(dsn) as session:
+        return session.value(query)

@@ -18,8 +18,9 @@ from attrs import define, evolve, field, frozen
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
-from seatsync.core.postgres.pool import Database, Row, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
+from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
@@ -151,7 +152,7 @@ class Browser:
 @asynccontextmanager
 async def open_users(database_url: str) -> AsyncIterator[Users]:
     """Open the user domain on that database."""
-    async with open_loop(), Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
+    async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
         registry = Registry(UserMethods(db, tokens, _settings(), clock).table(), public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)

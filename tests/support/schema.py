@@ -12,7 +12,7 @@ import trio
 from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
-from seatsync.core.postgres.pool import Database, open_loop
+from seatsync.core.postgres.pool import Database
 from tests.support.places import scratch_directory
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
@@ -35,7 +35,7 @@ def dump(dsn: str) -> str:
 
 
 async def _migrate(dsn: str) -> None:
-    async with open_loop(), Database.open(dsn, size=1) as db:
+    async with Database.open(dsn, size=1) as db:
         await migrate(db)
 
 

@@ -6,15 +6,15 @@ from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from typing import Any
 
 import trio
-import trio_asyncio
 from attrs import frozen
 
 from seatsync import app
 from seatsync.config import Settings, load_settings
 from seatsync.core.net.listen import UNSENT_BYTES
 from seatsync.core.net.stream import SLOW_BYTES
-from seatsync.core.postgres.pool import Database, Row, open_loop
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
+from seatsync.core.postgres.session import Row
 from seatsync.core.timing import Timing
 from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
@@ -69,16 +69,6 @@ class RunningServer:
             yield client
 
 
-@asynccontextmanager
-async def _one_loop() -> AsyncIterator[None]:
-    """The asyncio loop of the test's own pools: one for all the servers that a test runs."""
-    if trio_asyncio.current_loop.get() is not None:
-        yield
-        return
-    async with open_loop():
-        yield
-
-
 def server_settings(database_url: str, **overrides: str) -> Settings:
     """Settings of a server for tests, read as from the environment."""
     environment = {
@@ -116,6 +106,6 @@ async def running_server(
             nursery.start_soon(serve, listening)
             with trio.fail_after(20):
                 await up.wait()
-            async with _one_loop(), Database.open(database_url, size=4) as db:
+            async with Database.open(database_url, size=4) as db:
                 yield RunningServer(settings, port, ws_port, db, stop)
             stop.set()

@@ -1,35 +1,69 @@
 """PostgreSQL for tests of the schema: several sessions of one database, used from ordinary functions.
 
-All sessions of a `World` share one asyncio loop, which only runs while a call is made: a statement that was started
-(`Session.start`) and waits for a lock makes its progress during the calls to other sessions.
+psycopg reaches it, so that the tests' foundation does not depend on the tested driver. A statement that has to wait for
+another session (`Session.start`) runs in a thread.
 """
 
-import asyncio
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from time import monotonic
+from typing import Any, Self, SupportsIndex
 from uuid import UUID
 
-import asyncpg
+import psycopg
 from attrs import define, field
+from psycopg import pq
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.types.string import TextBinaryLoader
 
-Row = asyncpg.Record
+PATIENCE_S = 60.0
+
+
+class Row(tuple[Any, ...]):
+    """Values, by position and by the names of their columns."""
+
+    names: Sequence[str]
+
+    @classmethod
+    def make(cls, names: Sequence[str], values: Iterable[Any]) -> Self:
+        """A row of these columns."""
+        row = cls(values)
+        row.names = names
+        return row
+
+    def __getitem__(self, key: SupportsIndex | slice | str) -> Any:
+        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+
+    def keys(self) -> Sequence[str]:
+        """The names, for ``dict(row)``."""
+        return self.names
 
 
 @define(eq=False)
 class Session:
     """One connection to the database."""
 
-    _runner: asyncio.Runner
-    connection: asyncpg.Connection
-    _received: "asyncio.Queue[str]" = field(factory=asyncio.Queue)
+    connection: psycopg.Connection[Any]
+
+    @classmethod
+    def connect(cls, dsn: str) -> Self:
+        """Open a session. JSON is the text that PostgreSQL made, and the labels of enums are strings."""
+        connection: psycopg.Connection[Any] = psycopg.Connection.connect(dsn, autocommit=True, client_encoding="UTF8")
+        for name in ("json", 0):
+            connection.adapters.register_loader(name, TextBinaryLoader)
+        return cls(connection)
 
     def rows(self, query: str, *args: Any) -> list[Row]:
-        """All rows."""
-        rows: list[Row] = self._runner.run(self.connection.fetch(query, *args))
-        return rows
+        """All rows. PostgreSQL infers the types of the parameters."""
+        types, libpq = Transformer(self.connection), self.connection.pgconn
+        values = types.dump_sequence(args, [PyFormat.TEXT] * len(args))
+        result = _checked(libpq.exec_params(query.encode(), values, result_format=pq.Format.BINARY))
+        types.set_pgresult(result)
+        names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
+        return types.load_rows(0, result.ntuples, lambda values: Row.make(names, values))
 
     def row(self, query: str, *args: Any) -> Row:
         """The only row."""
@@ -38,7 +72,8 @@ class Session:
 
     def value(self, query: str, *args: Any) -> Any:
         """The first column of the first row, or ``None``."""
-        return self._runner.run(self.connection.fetchval(query, *args))
+        rows = self.rows(query, *args)
+        return rows[0][0] if rows and rows[0] else None
 
     def values(self, query: str, *args: Any) -> list[Any]:
         """The first column of all rows."""
@@ -46,50 +81,68 @@ class Session:
 
     def do(self, statement: str, *args: Any) -> None:
         """Run a statement without results, or several without parameters."""
-        self._runner.run(self.connection.execute(statement, *args))
+        if args:
+            self.rows(statement, *args)
+        else:
+            _checked(self.connection.pgconn.exec_(statement.encode()))
 
     def copy(self, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]]) -> None:
         """Add rows with COPY."""
-        self._runner.run(self.connection.copy_records_to_table(table, columns=list(columns), records=list(records)))
+        with (
+            self.connection.cursor() as cursor,
+            cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin".encode()) as copy,
+        ):
+            for record in records:
+                copy.write_row(record)
 
     def prepare(self, query: str) -> None:
         """Let the server parse and check a query."""
-        self._runner.run(self.connection.prepare(query))
+        _checked(self.connection.pgconn.prepare(b"", query.encode()))
 
     def start(self, query: str, *args: Any) -> "Statement":
         """Begin a statement that may have to wait for another session."""
-        return Statement(self._runner, self._runner.get_loop().create_task(self.connection.fetch(query, *args)))
+        thread = ThreadPoolExecutor(1)
+        try:
+            return Statement(thread.submit(self.rows, query, *args))
+        finally:
+            thread.shutdown(wait=False)
 
     def listen(self) -> None:
         """Collect the notifications of the server's channel from now on."""
-        self._runner.run(self.connection.add_listener("seatsync", lambda *args: self._received.put_nowait(args[3])))
+        self.do("listen seatsync")
 
     def received_until(self, last: str) -> list[str]:
         """The notifications before the one with the payload ``last``."""
+        payloads: list[str] = []
+        for notification in self.connection.notifies(timeout=10):
+            if notification.payload == last:
+                return payloads
+            payloads.append(notification.payload)
+        raise AssertionError(f"the notification {last} has not come after {payloads}")
 
-        async def collect() -> list[str]:
-            payloads = []
-            while (payload := await self._received.get()) != last:
-                payloads.append(payload)
-            return payloads
 
-        return self._runner.run(asyncio.wait_for(collect(), 10))
+def _checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        raise psycopg.errors.error_from_result(result)
+    return result
 
 
 @define(eq=False)
 class Statement:
     """A running statement."""
 
-    _runner: asyncio.Runner
-    _task: "asyncio.Task[list[Row]]"
+    _rows: Future[list[Row]]
 
     def result(self) -> list[Row]:
         """Wait for its rows."""
+        return self._rows.result(10)
 
-        async def wait() -> list[Row]:
-            return await asyncio.wait_for(self._task, 10)
 
-        return self._runner.run(wait())
+def at_once(*functions: Callable[[], None]) -> None:
+    """Run functions, each with sessions of its own, in threads, to their ends; raises the first error of one."""
+    with ThreadPoolExecutor(len(functions)) as threads:
+        for running in [threads.submit(function) for function in functions]:
+            running.result(PATIENCE_S)
 
 
 @define(eq=False)
@@ -103,34 +156,26 @@ class World(Session):
 
     def session(self) -> Session:
         """One more session of the owner."""
-        session = Session(self._runner, self._runner.run(asyncpg.connect(self.dsn)))
+        session = Session.connect(self.dsn)
         self._others.append(session)
         return session
 
     def notifications(self) -> list[str]:
         """The notifications since the last call, in order."""
         probe = f"probe {next(self._probes)}"
-        self._runner.run(self.connection.execute("select pg_notify('seatsync', $1)", probe))
+        self.value("select pg_notify('seatsync', $1)", probe)
         return self._listener.received_until(probe)
-
-    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine with sessions of its own."""
-        self._runner.run(asyncio.wait_for(scenario, 60))
 
     def wait_for_lock(self, session: Session) -> None:
         """Wait until another session is waiting for a lock."""
-        pid = session.connection.get_server_pid()
-
-        async def poll() -> None:
-            while not await self.connection.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid):
-                pass
-
-        self._runner.run(asyncio.wait_for(poll(), 10))
+        pid, deadline = session.connection.info.backend_pid, monotonic() + 10
+        while not self.value("select cardinality(pg_blocking_pids($1)) > 0", pid):
+            assert monotonic() < deadline, "the session waits for no lock"
 
     def close(self) -> None:
-        """Terminate all sessions."""
+        """Close all sessions."""
         for session in (self, self._listener, *self._others):
-            session.connection.terminate()
+            session.connection.close()
 
     # Cinemas, halls and users
 
@@ -194,14 +239,13 @@ class User:
 @contextmanager
 def open_world(dsn: str) -> Iterator[World]:
     """Sessions of a database; notifications are collected from the start."""
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        listener = Session(runner, runner.run(asyncpg.connect(dsn)))
-        listener.listen()
-        world = World(runner, runner.run(asyncpg.connect(dsn)), dsn=dsn, listener=listener)
-        try:
-            yield world
-        finally:
-            world.close()
+    listener = Session.connect(dsn)
+    listener.listen()
+    world = World(Session.connect(dsn).connection, dsn=dsn, listener=listener)
+    try:
+        yield world
+    finally:
+        world.close()
 
 
 def updates(notifications: Sequence[str]) -> list[dict[str, Any]]:

@@ -61,9 +61,7 @@ ARROWS: dict[str, set[str]] = {
 ONLY_IN = {
     "wsproto": {"core/websocket/frames.py"},
     "trio_websocket": {"cli/watch.py"},
-    "asyncpg": {"core/postgres/pool.py"},
-    "trio_asyncio": {"core/postgres/pool.py"},
-    "psycopg": {"core/postgres/notifications.py"},
+    "psycopg": {"core/postgres/session.py"},
 }
 """A library that one layer hides from all others."""
 

@@ -16,11 +16,15 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.notifications import Disconnected, Notifications
+from seatsync.core.postgres.queries import Query
+from seatsync.core.postgres.session import DatabaseGone, Session
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 
 Handlers = Mapping[str, Sequence[Callable[[str], None]]]
+
+_NOTIFY = Query("notify", "select pg_notify($1, $2)")
+_USAGE = Query("usage", "select pg_notification_queue_usage()")
 
 logger = structlog.get_logger(__name__)
 
@@ -75,44 +79,48 @@ class Listener:
     async def _serve_once(self) -> None:
         """Use one connection until it is lost."""
         try:
-            with trio.fail_after(self.timing.connect_s):
-                connection = await Notifications.connect(self.dsn, application_name="seatsync feed")
-        except (trio.TooSlowError, Disconnected) as error:
+            session = await Session.connect(self.dsn, application_name="seatsync feed")
+        except DatabaseGone as error:
             logger.info("feed_unreachable", error=str(error))
             return
         try:
-            await self._serve(connection)
-        except* (Disconnected, errors.SeatSyncError) as group:
+            await self._serve(session)
+        except* errors.SeatSyncError as group:
             logger.warning("feed_lost", error=str(group.exceptions[0]))
         except* Exception:
             logger.exception("feed_fault")
         finally:
-            connection.close()
+            session.close()
 
-    async def _serve(self, connection: Notifications) -> None:
+    async def _serve(self, session: Session) -> None:
+        """Dispatch notifications until the session is gone or does not answer a beat in time."""
         probe, returned = token_hex(8), trio.Event()
         handlers = {**self.handlers, "probe": [lambda nonce: returned.set() if nonce == probe else None]}
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.run, partial(_dispatch, handlers))
-            with _limit(
-                self.timing.probe_s,
-                "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself",
-            ):
-                await connection.value(f"listen {self.channel}")
-                await connection.value("select pg_notify($1, $2)", self.channel, f"probe {probe}")
-                await returned.wait()
-            for follower in self.followers:
-                await follower.resync()
-            self._live.set()
-            self.metrics.feed_live = 1
-            logger.info("feed_live")
-            if self._stale:
-                self._set_stale(stale=False)
-            while True:  # until the connection fails to answer
-                await trio.sleep(self.timing.beat_s)
+            with _limit(self.timing.beat_s, "the database does not answer"):
+                await session.script(f"listen {self.channel}")
+                await session.execute(_NOTIFY, self.channel, f"probe {probe}")
+            nursery.start_soon(self._go_live, returned)
+            while True:
+                with trio.move_on_after(self.timing.beat_s):
+                    await session.notifications(partial(_dispatch, handlers))
                 with _limit(self.timing.beat_s, "the database does not answer"):
-                    usage = await connection.value("select pg_notification_queue_usage()")
-                self.metrics.notification_queue_usage = float(usage)
+                    self.metrics.notification_queue_usage = float(await session.fetchval(_USAGE))
+
+    async def _go_live(self, returned: trio.Event) -> None:
+        """Resync the followers once the probe has returned."""
+        with _limit(
+            self.timing.probe_s,
+            "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself",
+        ):
+            await returned.wait()
+        for follower in self.followers:
+            await follower.resync()
+        self._live.set()
+        self.metrics.feed_live = 1
+        logger.info("feed_live")
+        if self._stale:
+            self._set_stale(stale=False)
 
     def _lose(self, nursery: trio.Nursery) -> None:
         self._live = trio.Event()
@@ -149,8 +157,8 @@ def _dispatch(handlers: Handlers, payload: str) -> None:
 
 @contextmanager
 def _limit(seconds: float, sentence: str) -> Iterator[None]:
-    """Cancel the block after ``seconds`` and raise `Disconnected` with that sentence."""
+    """Cancel the block after ``seconds`` and raise `DatabaseGone` with that sentence."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise Disconnected(sentence)
+        raise DatabaseGone(sentence)

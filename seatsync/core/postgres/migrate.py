@@ -11,8 +11,9 @@ from importlib.resources import files
 import structlog
 from attrs import frozen
 
-from seatsync.core.postgres.pool import Database, DatabaseRejected, Session
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.session import DatabaseRejected, Session
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure
 

@@ -1,91 +1,27 @@
-"""A small pool of PostgreSQL connections: asyncpg through trio-asyncio, and a deadline on everything.
+"""A small pool of sessions, with a deadline on everything.
 
-Callers see rows, `ServiceUnavailable` (no answer in time, or none at all) and `DatabaseRejected` (the answer is an
-error), never an asyncpg type. A connection that was cancelled, timed out or failed during a statement is discarded
-without a wait, so it needs no shield; the abandoned statement is cancelled on the server in the background.
-
-A transaction is ``BEGIN`` and ``COMMIT`` as statements: asyncpg's own transaction objects keep stale state when they
-are cancelled midway.
+A session that was cancelled, timed out or left inside a transaction is reset in the background; one that is gone is
+closed. Connections are made in the background too: a query that cannot wait for one leaves it to the next, so that the
+second of two hosts is reached although the first takes longer than a query may.
 """
 
-import asyncio
-import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import asyncpg
 import structlog
 import trio
-import trio_asyncio
+from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.postgres.queries import Query, load
+from seatsync.core.postgres.session import DatabaseGone, DatabaseRejected, DatabaseTooSlow, Row, Session
 from seatsync.core.timing import Timing
-
-Row = Mapping[str, Any]
 
 logger = structlog.get_logger(__name__)
 
-# SQLSTATE classes of faults of the server: connection exceptions, insufficient resources, operator intervention, system
-# errors (PostgreSQL, appendix A). 57014 is a cancelled statement; 25006 comes from a read-only server, as a primary is
-# after a failover.
-_AWAY = ("08", "25006", "53", "57", "58")
-
-# Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
-_DATA = ("22", "23", "44", "P0")
-
 _KEPT = Query("kept", "select current_setting('seatsync.session', true)")
-
-_FAULTS = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError, ssl.SSLError, TimeoutError)
-
-
-class DatabaseRejected(errors.InternalServerError, code="InternalServerError"):
-    """PostgreSQL rejected a statement."""
-
-    def __init__(self, sqlstate: str, message: str) -> None:
-        super().__init__(message)
-        self.sqlstate = sqlstate
-
-    @property
-    def is_about_data(self) -> bool:
-        """The values violate a constraint or a trigger's rule; the same statement may succeed with others."""
-        return self.sqlstate.startswith(_DATA)
-
-
-@asynccontextmanager
-async def open_loop() -> AsyncIterator[None]:
-    """Run the asyncio loop that asyncpg needs during the block.
-
-    Its exception handler only logs: trio-asyncio's own ends the program for a stray callback.
-    """
-    async with trio_asyncio.open_loop() as loop:
-        loop.set_exception_handler(_log_stray)
-        yield
-
-
-def _log_stray(_: Any, context: dict[str, Any]) -> None:
-    logger.warning("asyncio_stray", message=context.get("message"), error=repr(context.get("exception")))
-
-
-def _translate(error: asyncpg.PostgresError) -> errors.SeatSyncError:
-    """Return the error for the caller in place of PostgreSQL's."""
-    sqlstate = error.sqlstate or "XX000"
-    if sqlstate.startswith(_AWAY):
-        return errors.ServiceUnavailable(retry_after=1.0)
-    return DatabaseRejected(sqlstate, str(error))
-
-
-async def connect(dsn: str, *, application_name: str) -> asyncpg.Connection:
-    """Open a connection; raises `ServiceUnavailable` from the reason. A cancellation leaves no connection behind."""
-    settings = {"application_name": application_name}
-    try:
-        connection: asyncpg.Connection = await trio_asyncio.aio_as_trio(asyncpg.connect)(
-            dsn, timeout=None, server_settings=settings
-        )
-    except (asyncpg.PostgresError, *_FAULTS) as error:
-        raise errors.ServiceUnavailable(retry_after=1.0) from error
-    return connection
 
 
 async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
@@ -94,99 +30,73 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     Neither LISTEN nor a prepared statement outlives a transaction there. While a second session keeps the connection
     busy that the first one used, the first finds its own setting gone. Raises `ServiceUnavailable`.
     """
-    async with _connected(dsn, timing) as first, _connected(dsn, timing) as second:
+    async with _connected(dsn) as first, _connected(dsn) as second:
         with trio.move_on_after(timing.query_s):
             try:
                 await first.script("set seatsync.session = 'kept'")
                 await second.script("begin; select 1")
                 return bool(await first.fetchval(_KEPT) != "kept")
-            except asyncpg.PostgresError:
+            except (DatabaseGone, DatabaseRejected):
                 return True
     return True
 
 
 @asynccontextmanager
-async def _connected(dsn: str, timing: Timing) -> AsyncIterator["Session"]:
-    """Open a connection for the block, outside any pool. Raises `ServiceUnavailable`."""
+async def _connected(dsn: str) -> AsyncIterator[Session]:
+    """Open a session for the block, outside any pool. Raises `DatabaseGone`."""
+    session = await Session.connect(dsn, application_name="seatsync start")
     try:
-        with trio.fail_after(timing.query_s):
-            connection = await connect(dsn, application_name="seatsync start")
-    except trio.TooSlowError:
-        raise errors.ServiceUnavailable(retry_after=1.0) from None
-    try:
-        yield Session(connection)
+        yield session
     finally:
-        connection.terminate()
+        session.close()
 
 
-class Session:
-    """One connection, and the ways to run a query on it."""
+@define(eq=False)
+class _Waiter:
+    """A task that waits for a session."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-
-    async def fetch(self, query: Query, *args: Any) -> list[Row]:
-        """Return all rows."""
-        rows: list[Row] = await trio_asyncio.aio_as_trio(self._connection.fetch)(query.sql, *args)
-        return rows
-
-    async def fetchrow(self, query: Query, *args: Any) -> Row | None:
-        """Return the first row, or ``None``."""
-        row: Row | None = await trio_asyncio.aio_as_trio(self._connection.fetchrow)(query.sql, *args)
-        return row
-
-    async def fetchval(self, query: Query, *args: Any) -> Any:
-        """Return the first column of the first row, or ``None``."""
-        return await trio_asyncio.aio_as_trio(self._connection.fetchval)(query.sql, *args)
-
-    async def execute(self, query: Query, *args: Any) -> None:
-        """Run the query and discard its rows."""
-        await trio_asyncio.aio_as_trio(self._connection.execute)(query.sql, *args)
-
-    async def script(self, sql: str) -> None:
-        """Run several statements without parameters (the simple query protocol)."""
-        await trio_asyncio.aio_as_trio(self._connection.execute)(sql)
+    done: trio.Event = field(factory=trio.Event)
+    session: Session | None = None
+    error: errors.SeatSyncError | None = None
 
 
 class Database:
-    """A pool of at most ``size`` connections; the newest idle one is used first.
+    """A pool of at most ``size`` sessions; the newest idle one is used first.
 
-    Every query takes at most ``timeout`` seconds (`Timing.query_s` unless given) and raises `ServiceUnavailable` or
-    `DatabaseRejected`. After a cancellation or a timeout, the outcome of the statement is unknown.
+    Every query takes at most ``timeout`` seconds (`Timing.query_s` unless given) and raises `DatabaseGone`,
+    `DatabaseTooSlow` or `DatabaseRejected`. After a cancellation or a timeout, the outcome of the statement is unknown;
+    it is cancelled on the server.
     """
 
-    def __init__(self, dsn: str, size: int, timing: Timing) -> None:
+    def __init__(self, dsn: str, size: int, timing: Timing, nursery: trio.Nursery) -> None:
         self.dsn = dsn
         self.size = size
         self.reachable = True
         """The last query was answered."""
+        self.in_use = 0
+        """Sessions in use."""
         self._timing = timing
-        self._idle: list[asyncpg.Connection] = []
-        self._leaving: dict[asyncpg.Connection, asyncio.Task[None]] = {}
-        self._slots = trio.Semaphore(size)
+        self._nursery = nursery
+        self._open = 0  # idle, in use, connecting or being reset
+        self._idle: list[Session] = []
+        self._waiting: deque[_Waiter] = deque()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, dsn: str, size: int = 8, *, timing: Timing = Timing()) -> AsyncIterator["Database"]:
-        """Open a pool for the block, inside `open_loop`. It connects when it needs to."""
-        database = cls(dsn, size, timing)
+        """Open a pool for the block. It connects when it needs to."""
         try:
-            yield database
+            async with trio.open_nursery() as nursery:
+                database = cls(dsn, size, timing, nursery)
+                yield database
+                nursery.cancel_scope.cancel()
         finally:
             database.close()
 
-    @property
-    def in_use(self) -> int:
-        """Connections in use."""
-        return self.size - self._slots.value
-
     def close(self) -> None:
-        """Close the idle connections; those in use are discarded by their sessions. Later queries connect anew."""
-        for connection in [*self._idle, *self._leaving]:
-            connection.terminate()
-        for task in self._leaving.values():
-            task.cancel()
-        self._idle.clear()
+        """Close the idle sessions. Later queries connect anew."""
+        while self._idle:
+            self._drop(self._idle.pop())
 
     async def recheck(self) -> None:
         """Query an unreachable database now and then until cancelled, so that `reachable` is true when it is back."""
@@ -199,56 +109,92 @@ class Database:
 
     @asynccontextmanager
     async def session(self, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109 - the one place that turns it into a scope
-        """Acquire a connection for the block; ``timeout`` covers both."""
+        """Acquire a session for the block; ``timeout`` covers both."""
         with trio.move_on_after(self._timing.query_s if timeout is None else timeout) as scope:
-            async with self._slots:
-                connection = await self._acquire()
-                healthy = False
-                try:
-                    yield Session(connection)
-                    healthy = self.reachable = True
-                except asyncpg.PostgresError as error:
-                    fault = _translate(error)
-                    healthy = isinstance(fault, DatabaseRejected) and not connection.is_in_transaction()
-                    raise fault from error
-                except _FAULTS as error:
-                    raise errors.ServiceUnavailable(retry_after=1.0) from error
-                except errors.SeatSyncError:
-                    healthy = not connection.is_in_transaction()
-                    raise
-                finally:
-                    self._release(connection, healthy=healthy)
+            session = await self._acquire()
+            self.in_use += 1
+            try:
+                yield session
+            except DatabaseGone:
+                session.close()
+                raise
+            finally:
+                self.in_use -= 1
+                self._release(session)
         if scope.cancelled_caught:
             self.reachable = False
-            raise errors.ServiceUnavailable(retry_after=1.0)
+            raise DatabaseTooSlow("PostgreSQL has not answered in time.")
 
-    async def _acquire(self) -> asyncpg.Connection:
+    async def _acquire(self) -> Session:
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
+            session = self._idle.pop()
+            if session.silent:
+                return session
+            self._drop(session)
+        waiter = _Waiter()
+        self._waiting.append(waiter)
+        self._connect_more()
         try:
-            return await connect(self.dsn, application_name="seatsync")
-        except errors.ServiceUnavailable:
-            self.reachable = False
+            await waiter.done.wait()
+        except trio.Cancelled:
+            if waiter.session is not None:
+                self._offer(waiter.session)
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
             raise
+        if waiter.session is None:
+            self.reachable = False
+            assert waiter.error is not None  # noqa: S101 - an outcome is one of both
+            raise waiter.error
+        return waiter.session
 
-    def _release(self, connection: asyncpg.Connection, *, healthy: bool) -> None:
-        if healthy and not connection.is_closed():
-            self._idle.append(connection)
-        else:
-            self._leaving[connection] = trio_asyncio.current_loop.get().create_task(self._discard(connection))
+    def _connect_more(self) -> None:
+        """Connect for a task that waits, unless the pool is full."""
+        if self._waiting and self._open < self.size:
+            self._open += 1
+            self._nursery.start_soon(self._connect)
 
-    async def _discard(self, connection: asyncpg.Connection) -> None:
-        """Cancel the connection's statement on the server, and close it. Runs on the asyncio loop."""
+    async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(self._timing.cancel_s):
-                await connection.close()
-        except (asyncpg.PostgresError, *_FAULTS):
-            logger.debug("connection_dropped")
-        finally:
-            connection.terminate()
-            del self._leaving[connection]
+            session = await Session.connect(self.dsn, application_name="seatsync")
+        except DatabaseGone as error:
+            self._open -= 1
+            if self._waiting:
+                waiter = self._waiting.popleft()
+                waiter.error = error
+                waiter.done.set()
+            self._connect_more()
+        else:
+            self._offer(session)
+
+    def _offer(self, session: Session) -> None:
+        """Give the session to the task that has waited longest, or keep it."""
+        if self._waiting:
+            waiter = self._waiting.popleft()
+            waiter.session = session
+            waiter.done.set()
+        else:
+            self._idle.append(session)
+
+    def _drop(self, session: Session) -> None:
+        session.close()
+        self._open -= 1
+        self._connect_more()
+
+    def _release(self, session: Session) -> None:
+        if session.idle:
+            self.reachable = True
+            self._offer(session)
+        else:
+            self._nursery.start_soon(self._reset, session)
+
+    async def _reset(self, session: Session) -> None:
+        with trio.move_on_after(self._timing.cancel_s, shield=True), suppress(errors.SeatSyncError):
+            await session.reset()
+        if session.idle:
+            self._offer(session)
+        else:
+            self._drop(session)
 
     @asynccontextmanager
     async def transaction(self, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109 - see session
@@ -258,16 +204,7 @@ class Database:
         """
         async with self.session(timeout) as session:
             await session.script("begin")
-            try:
-                yield session
-            except BaseException:
-                # A connection that cannot roll back is discarded by its session, which rolls back as well.
-                with (
-                    trio.move_on_after(self._timing.rollback_s, shield=True),
-                    suppress(asyncpg.PostgresError, *_FAULTS),
-                ):
-                    await session.script("rollback")
-                raise
+            yield session
             await session.script("commit")
 
     async def fetch(self, query: Query, *args: Any, timeout: float | None = None) -> list[Row]:  # noqa: ASYNC109

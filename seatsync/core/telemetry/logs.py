@@ -24,7 +24,7 @@ SECRET_WORDS = frozenset(
 
 PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
 
-QUIET = ("asyncio", "asyncpg", "trio-websocket", "trio_asyncio", "wsproto")
+QUIET = ("psycopg", "trio-websocket", "wsproto")
 """Libraries that warn of every peer that disconnects; only their errors are written."""
 
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.core.postgres.group_commit import ANSWERS
-from seatsync.core.postgres.pool import DatabaseRejected
+from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.timing import Timing
 from tests.support.batches import (
     BLOCKED,

@@ -1,0 +1,348 @@
+"""One session of PostgreSQL: libpq, through psycopg's ``pq`` module, on trio.
+
+psycopg connects, cancels and converts values. The wait for an answer, which happens at every query, is trio's own: a
+query is a ``send``, a `trio.lowlevel.wait_readable` and a ``recv`` (PostgreSQL, section 32.4, "Asynchronous Command
+Processing").
+
+Errors::
+
+    ServiceUnavailable
+    └── DatabaseUnavailable
+        ├── DatabaseGone       there is no connection, or none any more, or the server cannot serve
+        └── DatabaseTooSlow    no answer by the deadline
+    InternalServerError
+    └── DatabaseRejected       the answer is an error
+"""
+
+import os
+import select
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from typing import Any, NoReturn, Self
+from uuid import UUID
+
+import orjson
+import psycopg
+import trio
+from psycopg import pq
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import TextBinaryLoader
+
+from seatsync import errors
+from seatsync.core.postgres.queries import Query
+
+Row = Mapping[str, Any]
+
+#: Seconds for one host to accept a connection, unless the address has its own ``connect_timeout``.
+CONNECT_TIMEOUT_S = 2
+
+# SQLSTATE classes of faults of the server: connection exceptions, insufficient resources, operator intervention, system
+# errors (PostgreSQL, appendix A). 25006 comes from a read-only server, as a primary is after a failover.
+_AWAY = ("08", "25006", "53", "57", "58")
+
+# Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
+_DATA = ("22", "23", "44", "P0")
+
+_QUERY_CANCELED = "57014"
+_CHARACTER_NOT_IN_REPERTOIRE = "22021"
+
+#: A statement whose plan no longer fits the tables, or that the session has lost: it is prepared anew.
+_STALE_STATEMENT = frozenset({"0A000", "26000"})
+
+_COPYING = frozenset({pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH})
+
+_CANCEL_AGAIN_S = 0.25
+
+# `public` alone: no other schema can put its tables in the place of ours (PostgreSQL, section 5.10.6).
+_SETTINGS = "set search_path = public, pg_temp"
+
+
+class DatabaseUnavailable(errors.ServiceUnavailable, code="ServiceUnavailable"):
+    """No answer from PostgreSQL. ``str`` is the reason, for logs; clients read the message of `ServiceUnavailable`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errors.ServiceUnavailable.sentence(), retry_after=1.0)
+        self.reason = reason.strip()
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class DatabaseGone(DatabaseUnavailable, code="ServiceUnavailable"):
+    """There is no connection, or none any more, or the server cannot serve. The session is closed."""
+
+
+class DatabaseTooSlow(DatabaseUnavailable, code="ServiceUnavailable"):
+    """No answer by the deadline; a statement may have been executed."""
+
+
+class DatabaseRejected(errors.InternalServerError, code="InternalServerError"):
+    """PostgreSQL rejected a statement. ``detail`` is its DETAIL line, ``""`` without one."""
+
+    def __init__(self, sqlstate: str, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.detail = detail
+
+    @property
+    def is_about_data(self) -> bool:
+        """The values violate a constraint or a trigger's rule; the same statement may succeed with others."""
+        return self.sqlstate.startswith(_DATA)
+
+
+class _HexDumper(Dumper):
+    """``bytes`` in PostgreSQL's hex format, which arrays may contain."""
+
+    def dump(self, obj: bytes) -> bytes:
+        return b"\\x" + obj.hex().encode()
+
+
+def _adapters() -> AdaptersMap:
+    """psycopg's types, but ``json`` as the text that PostgreSQL made, and the labels of enums as ``str``."""
+    adapters = AdaptersMap(psycopg.adapters)
+    adapters.register_dumper(bytes, _HexDumper)
+    for oid in ("json", 0):  # 0 is any type that psycopg does not know
+        adapters.register_loader(oid, TextBinaryLoader)
+    return adapters
+
+
+_ADAPTERS = _adapters()
+
+_PLAIN = frozenset({int, str, UUID, type(None)})
+
+
+def _array(value: Any) -> Any:
+    """A list as PostgreSQL writes arrays, where its JSON without the brackets is just that; else the value itself.
+
+    psycopg, which takes the rest, needs ten times as long: a sixth of the CPU time of a write.
+    """
+    if type(value) is list and _PLAIN.issuperset(map(type, value)):
+        with suppress(TypeError):  # a number or a string that is no JSON
+            text = orjson.dumps(value)
+            if b"\\" not in text:
+                return f"{{{text[1:-1].decode()}}}"
+    return value
+
+
+class _Driver(psycopg.Connection[Any]):
+    """A connection of psycopg, which connects and cancels in a thread; it closes when a cancelled connect drops it."""
+
+    def __del__(self) -> None:  # type: ignore[override]  # the module-level arguments there are a detail
+        self.close()
+
+
+def address_fault(dsn: str) -> str | None:
+    """Return libpq's error message for a malformed address, else ``None``."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        return str(error).strip()
+    return None
+
+
+class Session:
+    """An open connection, and the ways to run a query on it, one at a time.
+
+    Every query raises `DatabaseGone` and `DatabaseRejected`. After a cancellation the outcome of the statement is
+    unknown, and the session unusable until `reset`.
+    """
+
+    def __init__(self, driver: psycopg.Connection[Any]) -> None:
+        self._driver = driver
+        self._libpq = driver.pgconn
+        self._libpq.nonblocking = 1
+        self._fd = self._libpq.socket
+        self._readable = select.poll()
+        self._readable.register(self._fd, select.POLLIN)
+        self._statements: dict[str, bytes] = {}
+        self._names = count()
+        self._types = Transformer(_ADAPTERS)
+
+    @classmethod
+    async def connect(cls, dsn: str, *, application_name: str) -> Self:
+        """Connect to an address without an `address_fault`; raises `DatabaseGone`.
+
+        Everything that libpq reads is heeded: parameters, services and variables of the environment. The hosts are
+        tried in turn, each for its ``connect_timeout``. A cancellation leaves no connection behind.
+        """
+        timeout = os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S)
+        ours = {"application_name": application_name, "client_encoding": "UTF8"}
+        try:
+            address = make_conninfo(f"connect_timeout={timeout}", **(conninfo_to_dict(dsn) | ours))
+            connect = partial(_Driver.connect, address, autocommit=True)
+            session = cls(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
+        except psycopg.Error as error:
+            raise DatabaseGone(str(error)) from None
+        try:
+            await session._set_up()
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    async def _set_up(self) -> None:
+        with trio.move_on_after(CONNECT_TIMEOUT_S):
+            await self.script(_SETTINGS)
+            encoding = (self._libpq.parameter_status(b"server_encoding") or b"unknown").decode()
+            if encoding == "UTF8":
+                return
+            raise DatabaseGone(f"The database's encoding is {encoding}; it has to be UTF8.")
+        raise DatabaseGone("PostgreSQL accepts connections and does not answer.")
+
+    def close(self) -> None:
+        """Close the connection. No task may be waiting on it."""
+        self._driver.close()
+
+    @property
+    def idle(self) -> bool:
+        """Connected, without a statement or a transaction under way."""
+        return self._libpq.transaction_status == pq.TransactionStatus.IDLE
+
+    @property
+    def silent(self) -> bool:
+        """Nothing has arrived since the last query: a server that ends its connections sends a message."""
+        return not self._readable.poll(0)
+
+    # Queries
+
+    async def fetch(self, query: Query, *args: Any) -> list[Row]:
+        """Return all rows.
+
+        Arguments are ``None``, numbers, strings, ``bytes``, UUIDs, times, and lists of these.
+        """
+        result = await self._execute(query.sql, args)
+        names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
+        self._types.set_pgresult(result)
+        return self._types.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))
+
+    async def fetchrow(self, query: Query, *args: Any) -> Row | None:
+        """Return the first row, or ``None``."""
+        rows = await self.fetch(query, *args)
+        return rows[0] if rows else None
+
+    async def fetchval(self, query: Query, *args: Any) -> Any:
+        """Return the first column of the first row, or ``None``."""
+        result = await self._execute(query.sql, args)
+        self._types.set_pgresult(result)
+        return self._types.load_row(0, lambda values: values[0]) if result.ntuples and result.nfields else None
+
+    async def execute(self, query: Query, *args: Any) -> None:
+        """Run the query and discard its rows."""
+        await self._execute(query.sql, args)
+
+    async def script(self, sql: str) -> None:
+        """Run several statements without parameters (the simple query protocol)."""
+        _check(await self._answer(self._libpq.send_query, sql.encode()))
+
+    async def _execute(self, sql: str, args: Sequence[Any]) -> pq.abc.PGresult:
+        """Run a statement, prepared at its first use in this session, with its results in binary format."""
+        try:
+            values = self._types.dump_sequence([*map(_array, args)], [PyFormat.TEXT] * len(args))
+        except (psycopg.Error, UnicodeError) as error:
+            raise DatabaseRejected(_CHARACTER_NOT_IN_REPERTOIRE, str(error)) from None
+        known = sql in self._statements
+        if not known:
+            name = b"s%d" % next(self._names)
+            _check(await self._answer(self._libpq.send_prepare, name, sql.encode()))
+            self._statements[sql] = name
+        result = await self._answer(
+            self._libpq.send_query_prepared, self._statements[sql], values, None, pq.Format.BINARY
+        )
+        try:
+            return _check(result)
+        except DatabaseRejected as error:
+            if error.sqlstate not in _STALE_STATEMENT:
+                raise
+            del self._statements[sql]
+            if not (known and self.idle):
+                raise
+        return await self._execute(sql, args)
+
+    async def _answer(self, send: Callable[..., None] | None, *args: Any) -> pq.abc.PGresult | None:
+        """Send a command, if there is one, read the answer to its end, and return the last result in it."""
+        libpq, result = self._libpq, None
+        try:
+            if send is not None:
+                send(*args)
+            while libpq.flush():
+                await trio.lowlevel.wait_writable(self._fd)
+                libpq.consume_input()
+            while True:
+                await trio.lowlevel.wait_readable(self._fd)
+                libpq.consume_input()
+                while not libpq.is_busy():
+                    if (another := libpq.get_result()) is None:
+                        return result
+                    result = another
+                    if result.status in _COPYING:
+                        raise psycopg.NotSupportedError("COPY needs a client of its own")
+        except psycopg.Error as error:
+            self.close()
+            raise DatabaseGone(str(error)) from None
+
+    # Notifications
+
+    async def notifications(self, take: Callable[[str], None]) -> NoReturn:
+        """Call ``take`` with the payload of each notification, in order, with a checkpoint after each.
+
+        Raises `DatabaseGone`, and the exceptions of ``take``. After a cancellation nothing is lost: the next call goes
+        on, also with what has arrived beside the answer to a query (PostgreSQL, section 32.9).
+        """
+        while True:
+            while (notification := self._libpq.notifies()) is not None:
+                take(notification.extra.decode())
+                await trio.lowlevel.checkpoint()
+            await trio.lowlevel.wait_readable(self._fd)
+            try:
+                self._libpq.consume_input()
+            except psycopg.Error as error:
+                self.close()
+                raise DatabaseGone(str(error)) from None
+
+    # Cancellation
+
+    async def reset(self) -> None:
+        """Make the session `idle` after a cancelled query or inside a transaction, which is rolled back.
+
+        The statement is cancelled on the server, over a connection of its own (PostgreSQL, section 32.7); its answer is
+        read to the end. Raises `DatabaseGone`, and closes the session if it is cancelled itself.
+        """
+        try:
+            if self._libpq.flush():
+                self.close()  # the server discards what it has only half received
+            while self._libpq.transaction_status == pq.TransactionStatus.ACTIVE:
+                cancel = partial(self._driver.cancel_safe, timeout=CONNECT_TIMEOUT_S)
+                await trio.to_thread.run_sync(cancel, abandon_on_cancel=True)
+                # A request that arrives before its statement has begun has no effect.
+                with trio.move_on_after(_CANCEL_AGAIN_S):
+                    await self._answer(None)
+            if not self.idle:
+                await self.script("rollback")
+        except psycopg.Error as error:
+            self.close()
+            raise DatabaseGone(str(error)) from None
+        except BaseException:
+            self.close()
+            raise
+
+
+def _check(result: pq.abc.PGresult | None) -> pq.abc.PGresult:
+    """Return a result that is no error; raises the error in place of PostgreSQL's otherwise."""
+    if result is None:
+        raise DatabaseGone("PostgreSQL has ended the connection.")
+    if result.status != pq.ExecStatus.FATAL_ERROR:
+        return result
+    field = pq.DiagnosticField
+    sqlstate, message, detail = (
+        (result.error_field(code) or b"").decode(errors="replace")
+        for code in (field.SQLSTATE, field.MESSAGE_PRIMARY, field.MESSAGE_DETAIL)
+    )
+    message = message or result.get_error_message()
+    if sqlstate == _QUERY_CANCELED:
+        raise DatabaseTooSlow(message)
+    if not sqlstate or sqlstate.startswith(_AWAY):
+        raise DatabaseGone(message)
+    raise DatabaseRejected(sqlstate, message, detail)
