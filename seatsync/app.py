@@ -53,6 +53,11 @@ from seatsync.user.tokens import Tokens
 #: Reconnect advice of a full server: from when to when clients spread their return, in milliseconds.
 NO_ROOM_RETRY_MS = (5_000, 15_000)
 
+#: Database connections of the writer (a batch, and the search for locks) and of everything about users: however many
+#: reads are under way, they are free.
+WRITE_CONNECTIONS = 2
+SIGN_IN_CONNECTIONS = 2
+
 #: Rows that one pruning statement removes at most.
 PRUNE_ROWS = 1000
 
@@ -82,11 +87,14 @@ async def serve(
     writes that were answered are committed all the same. Raises `StartError`.
     """
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
+    connect = partial(Database.open, settings.database_url or "", timing=timing)
     async with (
-        Database.open(settings.database_url or "", settings.db_pool_size, timing=timing) as database,
+        connect(settings.db_pool_size) as reads,
+        connect(WRITE_CONNECTIONS) as writes,
+        connect(SIGN_IN_CONNECTIONS) as sign_ins,
         trio.open_nursery() as background,
     ):
-        server = _Server(settings, database, background, metrics or Metrics(), metrics_text, timing)
+        server = _Server(settings, reads, writes, sign_ins, background, metrics or Metrics(), metrics_text, timing)
         async with unless(stop):
             await server.start()
         if not stop.is_set():
@@ -114,6 +122,8 @@ class _Server:
 
     _settings: Settings
     _database: Database
+    _writes: Database
+    _sign_ins: Database
     _background: trio.Nursery
     _metrics: Metrics
     _metrics_text: Callable[[], Awaitable[bytes]] | None
@@ -123,12 +133,12 @@ class _Server:
     def __attrs_post_init__(self) -> None:
         settings, database, metrics, timing = self._settings, self._database, self._metrics, self._timing
         self._failures = FailureLog()
-        metrics.pool_size = database.size
-        metrics.pool_in_use = lambda: database.in_use
+        pools = (database, self._writes, self._sign_ins)
+        metrics.pool_size = sum(pool.size for pool in pools)
+        metrics.pool_in_use = lambda: sum(pool.in_use for pool in pools)
 
-        halls = HallStore(database)
-        self._channels = Channels(SUBSCRIBE, halls, self._spawn, metrics, timing=timing)
-        self._writer = group_commit(halls, self._channels, metrics, timing)
+        self._channels = Channels(SUBSCRIBE, HallStore(database), self._spawn, metrics, timing=timing)
+        self._writer = group_commit(HallStore(self._writes), self._channels, metrics, timing)
         self._cinemas = LiveList(CinemaStore(database), self._spawn, metrics, timing=timing)
 
         limits = ClientLimits(
@@ -146,7 +156,7 @@ class _Server:
             public_view=settings.public_view,
             timing=timing,
         )
-        self._users = UserFeed(database, self._connections)
+        self._users = UserFeed(self._sign_ins, self._connections)
         self._listener = self._build_listener()
         self._socket_limits = SocketLimits(
             connections=settings.max_connections,
@@ -181,11 +191,11 @@ class _Server:
             [
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
-                *UserMethods(self._database, tokens, settings).table(),
+                *UserMethods(self._sign_ins, tokens, settings).table(),
             ],
             public_view=settings.public_view,
         )
-        authenticator = Authenticator(self._database, tokens, cookies, self._spawn)
+        authenticator = Authenticator(self._sign_ins, tokens, cookies, self._spawn)
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
             Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),

@@ -223,7 +223,9 @@ class Settings:
     data_dir: Path = _setting(
         "SEATSYNC_DATA", ".seatsync", "Directory of the embedded PostgreSQL and its secret.", directory
     )
-    db_pool_size: int = _setting("DB_POOL_SIZE", "8", "Size of the database connection pool.", number(1, 200))
+    db_pool_size: int = _setting(
+        "DB_POOL_SIZE", "8", "Maximum number of database connections for reads.", number(1, 200)
+    )
     event_retention_days: int = _setting(
         "EVENT_RETENTION_DAYS", "30", "Days for which seat changes are kept.", number(1, 36_500)
     )

@@ -4,10 +4,13 @@ import re
 from typing import Any
 
 import pytest
+import trio
 
+from seatsync.core.timing import Timing
 from tests.support.client import Client, http
 from tests.support.halls import Hall, make_hall, status_of
 from tests.support.server import RunningServer, running_server
+from tests.support.waiting import eventually
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -308,3 +311,28 @@ async def test_rights_to_read(database_url: str) -> None:
                 assert await code_of(viewer, method, {"id": hall.id}) is None
             assert await code_of(guest, "user.status", {}) is None
             assert await code_of(guest, "user.subscribe", {}) is None
+
+
+@pytest.mark.parametrize("timing", [Timing(query_s=20)], ids=["patient"])
+async def test_reads_leave_connections_to_writes_and_sign_in(server: RunningServer) -> None:
+    """While slow reads use all their connections, a user signs in and changes a seat."""
+    halls = [await make_hall(server, rows=1, places=1) for _ in range(server.settings.db_pool_size + 1)]
+    await server.sql(
+        """
+        create or replace function hall_snapshot(hall_id bigint) returns table (rev bigint, epoch text, data text)
+        language sql as 'select 1::bigint, text ''e'', text ''{}'' from pg_sleep(30)'
+        """
+    )
+
+    async def reading() -> bool:
+        sleeping = await server.value("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
+        return bool(sleeping == server.settings.db_pool_size)
+
+    async with trio.open_nursery() as readers:
+        for hall in halls[1:]:
+            readers.start_soon(http, server.port, "POST", "/api/hall/get", {"id": hall.id})
+        await eventually(reading)
+        async with server.client(await server.token("ada")) as anna:
+            assert await code_of(anna, "hall.update_seat_status", change(halls[0])) is None
+        assert await reading()
+        await server.sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")

@@ -7,6 +7,7 @@ Call it from the main thread: on Linux the server lives as long as the thread th
 """
 
 import fcntl
+import os
 import signal
 import stat
 import subprocess
@@ -172,11 +173,14 @@ class EmbeddedPostgres:
 def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
     """The settings completed by a running database, and the embedded PostgreSQL if that is it.
 
-    Started here, it is stopped at the end; if another process has started it, it is left running.
+    Started here, it is stopped at the end; if another process has started it, it is left running. The variables of
+    PostgreSQL's clients are removed from the environment.
     """
     if settings.database_url is not None:
         yield settings, None
         return
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]  # libpq would heed them: they are meant for another server
     with EmbeddedPostgres(settings.data_dir) as postgres:
         secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
         yield evolve(settings, database_url=postgres.dsn, jwt_secret=secret), postgres

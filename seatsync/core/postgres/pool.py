@@ -204,7 +204,12 @@ class Database:
         """
         async with self.session(timeout) as session:
             await session.script("begin")
-            yield session
+            try:
+                yield session
+            except Exception:
+                with suppress(errors.SeatSyncError):
+                    await session.script("rollback")
+                raise
             await session.script("commit")
 
     async def fetch(self, query: Query, *args: Any, timeout: float | None = None) -> list[Row]:  # noqa: ASYNC109

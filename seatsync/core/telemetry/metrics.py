@@ -57,7 +57,7 @@ class Metrics(Collector):
     )
     pool_in_use: Callable[[], int] = field(default=lambda: 0, metadata={"gauge": "Database connections in use."})
     """Called at each scrape; it must not raise."""
-    pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pool may open, at most."})
+    pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pools may open, at most."})
 
     frames_pushed: int = field(default=0, metadata={"counter": "Frames pushed to subscribers."})
     bytes_pushed: int = field(default=0, metadata={"counter": "Bytes of those frames."})
