@@ -1,5 +1,6 @@
-"""A TCP proxy before PostgreSQL that can be cut and frozen, for tests with an unreachable database."""
+"""A TCP proxy before PostgreSQL, with or without TLS, that can be cut and frozen: an unreachable database."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +17,8 @@ class Proxy:
     """Passes connections on to PostgreSQL unless cut or frozen."""
 
     target: str
+    tls: ssl.SSLContext | None = None
+    """Accept encrypted connections alone."""
     port: int = 0
     _cut: bool = False
     _thawed: trio.Event = field(factory=trio.Event)
@@ -49,8 +52,13 @@ class Proxy:
         """Pass everything again, buffered bytes included."""
         self._thawed.set()
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, socket: trio.SocketStream) -> None:
         """One connection."""
+        stream: trio.abc.Stream = socket
+        if self.tls is not None:
+            await socket.receive_some(8)  # SSLRequest (PostgreSQL, section 54.2.11)
+            await socket.send_all(b"S")
+            stream = trio.SSLStream(socket, self.tls, server_side=True)
         if self._cut:
             await stream.aclose()
             return
@@ -72,20 +80,21 @@ class Proxy:
             return await trio.open_unix_socket(f"{host}/.s.PGSQL.{port}")
         return await trio.open_tcp_stream(host, port)
 
-    async def _pass(self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
+    async def _pass(self, source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
         try:
             while data := await source.receive_some(_CHUNK_BYTES):
                 await self._thawed.wait()
                 await sink.send_all(data)
+            await sink.aclose()  # with the end of TLS
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         scope.cancel()
 
 
 @asynccontextmanager
-async def proxy_to(database_url: str) -> AsyncIterator[Proxy]:
+async def proxy_to(database_url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
     """A proxy to that database."""
-    proxy = Proxy(database_url)
+    proxy = Proxy(database_url, tls)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1"))
         proxy.port = listener.socket.getsockname()[1]

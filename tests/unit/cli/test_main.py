@@ -403,3 +403,17 @@ def test_a_data_directory_that_cannot_be_used_is_one_sentence(
 def test_the_version_is_the_packages() -> None:
     """`--version` prints the package's version."""
     assert run("--version").stdout.startswith("seatsync 0.")
+
+
+def test_embedded_database_ignores_the_variables_of_clients(tmp_path: Path) -> None:
+    """Variables of PostgreSQL's clients are meant for another server."""
+    foreign = {
+        "PGSSLMODE": "verify-full",
+        "PGCHANNELBINDING": "require",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGSERVICE": "none",
+        "PGTARGETSESSIONATTRS": "read-only",
+        "PGHOSTADDR": "192.0.2.1",
+    }
+    done = run("migrate", SEATSYNC_DATA=str(tmp_path / "data"), **foreign)
+    assert (done.returncode, done.stderr) == (0, "")
