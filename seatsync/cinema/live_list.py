@@ -6,10 +6,9 @@ publishes it. A subscriber whose list is read meanwhile may have the newer of th
 the older, so the next round publishes the same once more.
 """
 
-import orjson
 import trio
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.cinema.store import CinemaStore
 from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.coalesce import SingleFlight
@@ -150,9 +149,9 @@ class LiveList(Topic):
 
 def _shape_of(cinemas: Json) -> dict[int, set[int]]:
     """The halls of each cinema, by id."""
-    return {cinema["id"]: {hall["id"] for hall in cinema["halls"]} for cinema in orjson.loads(cinemas)}
+    return {cinema["id"]: {hall["id"] for hall in cinema["halls"]} for cinema in jsontext.loads(cinemas)}
 
 
 def _as_updates(cinemas: Json) -> list[tuple[bytes, Json]]:
     """The list as an update for each cinema."""
-    return [(b"update", Json(orjson.dumps(cinema))) for cinema in orjson.loads(cinemas)]
+    return [(b"update", Json(jsontext.dumps(cinema))) for cinema in jsontext.loads(cinemas)]

@@ -5,10 +5,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from uuid import UUID
 
-import orjson
 from attrs import define
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.channels.documents import Documents, Snapshot, Update
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
@@ -51,7 +50,7 @@ class Write:
         if self.key is None:
             return None
         parameters = [self.hall_id, [[s.seat_id, s.status, s.expected, s.note] for s in self.seats]]
-        return hashlib.sha256(orjson.dumps(parameters)).digest()
+        return hashlib.sha256(jsontext.dumps(parameters)).digest()
 
 
 class HallStore:

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from itertools import cycle
 from urllib.parse import urlsplit
 
-import orjson
 from attrs import frozen
 
+from seatsync import jsontext
 from seatsync.load import LoadError
 
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
@@ -74,7 +74,7 @@ class Address:
             try:
                 connection.request("POST", "/api/cinemas/get_cinemas", b"{}", headers)
                 response = connection.getresponse()
-                answer = orjson.loads(response.read())
+                answer = jsontext.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise LoadError(f"The server did not list its halls: {error}.") from None
         if response.status != HTTPStatus.OK:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
-import orjson
 from attrs import define, field, frozen
 
+from seatsync import jsontext
 from seatsync.load.address import Address, Sources
 from seatsync.load.connection import Connection
 from seatsync.load.frames import HEARTBEAT, Closing
@@ -35,7 +35,7 @@ FATAL = frozenset({1002, 1003, 1007, 1009})
 
 def request(type_: str, data: Mapping[str, Any], eid: str) -> bytes:
     """One message to the server."""
-    return orjson.dumps({"type": type_, "data": data, "eid": eid, "ts": int(time.time() * 1000)})
+    return jsontext.dumps({"type": type_, "data": data, "eid": eid, "ts": int(time.time() * 1000)})
 
 
 @frozen
@@ -140,7 +140,7 @@ class Client:
         if text == HEARTBEAT:
             return
         try:
-            self.received(orjson.loads(text), now)
+            self.received(jsontext.loads(text), now)
         except (ValueError, KeyError, TypeError) as error:
             self.fault(Kind.PROTOCOL, f"received a frame that cannot be read ({error!r}): {text[:100]!r}")
 

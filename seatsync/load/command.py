@@ -1,9 +1,9 @@
 """``seatsync load``: from arguments to an exit status."""
 
 import argparse
+import json
 from pathlib import Path
 
-import orjson
 from attrs import fields_dict
 from rich.console import Console
 
@@ -34,12 +34,12 @@ def run(
     if options.html is not None:
         options.html.write_text(page(totals), encoding="utf-8")
     console = console or Console()
-    json = orjson.dumps(as_json(totals), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    text = json.dumps(as_json(totals), indent=2) + "\n"
     if options.json == Path("-"):
-        console.file.write(json)
+        console.file.write(text)
     else:
         if options.json is not None:
-            options.json.write_text(json, encoding="utf-8")
+            options.json.write_text(text, encoding="utf-8")
         show(totals, console)
     return FAULTY if totals.all.faults else NO_FAULT
 

@@ -6,8 +6,9 @@ import random
 import secrets
 from enum import IntEnum
 
-import orjson
 from attrs import frozen
+
+from seatsync import jsontext
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -87,7 +88,7 @@ def read_close(payload: bytes) -> Closing:
         return Closing(1005)
     code, reason = int.from_bytes(payload[:2]), payload[2:].decode(errors="replace")
     try:
-        advice = orjson.loads(reason)
+        advice = jsontext.loads(reason)
         earliest, latest = advice["retry_ms"]
         return Closing(code, str(advice.get("reason", "")), (int(earliest), int(latest)))
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -7,8 +7,7 @@ connection resumes with its revision and epoch, and receives either an update wi
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from seatsync import jsontext
 from seatsync.load.frames import HEARTBEAT
 from seatsync.load.stats import Count, Kind, Stats
 from seatsync.load.view import NOWHERE, Step, View, Views, merge, read_view
@@ -76,7 +75,7 @@ class Verifier:
             self._take_snapshot(known, now)
             return
         try:
-            message = orjson.loads(text)
+            message = jsontext.loads(text)
             if message["type"] == "hall.subscribe" and message["eid"] == self.eid:
                 self._take(message, key, now, len(text))
             else:

@@ -9,8 +9,9 @@ from typing import Final
 from uuid import UUID
 
 import jwt
-import orjson
 from attrs import frozen
+
+from seatsync import jsontext
 
 #: Returns seconds since the epoch.
 Clock = Callable[[], float]
@@ -58,7 +59,7 @@ class Tokens:
             return None
         try:
             decoded = _jws.decode_complete(token, self._secret, algorithms=["HS256"])
-            payload = orjson.loads(decoded["payload"])
+            payload = jsontext.loads(decoded["payload"])
             claims = Claims(int(payload["sub"]), UUID(str(payload["sid"])), float(payload["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             return None

@@ -4,9 +4,9 @@ import re
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import orjson
 from attrs import define, field
 
+from seatsync import jsontext
 from seatsync.load.connection import Connection
 from seatsync.load.frames import HEARTBEAT, Closing
 from seatsync.load.schedule import Backoff
@@ -97,7 +97,7 @@ class Link:
     def send(self, type_: str, data: dict[str, object], eid: str) -> None:
         """Send a request."""
         if self.connection is not None:
-            self.connection.send(orjson.dumps({"type": type_, "data": data, "eid": eid}))
+            self.connection.send(jsontext.dumps({"type": type_, "data": data, "eid": eid}))
 
 
 @define(eq=False)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 from attrs import define
 
+from seatsync import jsontext
 from seatsync.load.stats import Kind
 from seatsync.load.view import read_view
 from tests.faults.clients import Watcher
@@ -111,7 +111,7 @@ class Scene:
 
     def call(self, method: str, data: dict[str, Any]) -> dict[str, Any]:
         """The answer of a method over HTTP."""
-        answer: dict[str, Any] = orjson.loads(post(self.server, f"/api/{method}", data))
+        answer: dict[str, Any] = jsontext.loads(post(self.server, f"/api/{method}", data))
         return answer
 
 
@@ -119,7 +119,7 @@ def post(server: Server, path: str, data: dict[str, Any]) -> bytes:
     """The body of the answer to a POST."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
     try:
-        connection.request("POST", path, orjson.dumps(data), {"Content-Type": "application/json"})
+        connection.request("POST", path, jsontext.dumps(data), {"Content-Type": "application/json"})
         return connection.getresponse().read()
     finally:
         connection.close()

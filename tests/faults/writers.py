@@ -5,9 +5,9 @@ from itertools import chain, cycle, repeat
 from time import monotonic
 from uuid import uuid4
 
-import orjson
 from attrs import define, field
 
+from seatsync import jsontext
 from seatsync.load.frames import HEARTBEAT
 from tests.faults.clients import Link
 from tests.faults.ledger import Answered
@@ -68,7 +68,7 @@ class Writer(Link):
         """An answer."""
         if end - start == len(HEARTBEAT):
             return
-        answer = orjson.loads(data[start:end])
+        answer = jsontext.loads(data[start:end])
         if answer["eid"] != self._key:
             return
         ledger = self.crowd.ledger

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 import trio
 import trio.testing
 from attrs import define, field, frozen
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.api import Api
 from seatsync.core.http.cookies import Cookies, new_visitor
@@ -98,7 +97,7 @@ class Reply:
     @property
     def json(self) -> Any:
         """The body, decoded."""
-        return orjson.loads(self.body)
+        return jsontext.loads(self.body)
 
     @property
     def error(self) -> Any:

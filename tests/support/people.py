@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 import pyotp
 import trio
 from attrs import define, evolve, field, frozen
 
+from seatsync import jsontext
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
@@ -142,7 +142,7 @@ class Browser:
             self._set(cookies.visitor_cookie(reply.login.visitor))
         if reply.logged_out:
             self._set(cookies.clear_session_cookie())
-        return orjson.loads(encode(reply.data))
+        return jsontext.loads(encode(reply.data))
 
     def _set(self, cookie: str) -> None:
         name, _, value = cookie.partition(";")[0].partition("=")

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 from attrs import frozen
+
+from seatsync import jsontext
 
 _REV = b'"rev":'
 _UPDATED_AT = b'"updated_at":"'
@@ -47,7 +48,7 @@ class Documents:
 
     def empty(self, key: int, rev: int) -> Update:
         """The update that changes nothing."""
-        return Update(rev + 1, rev, orjson.dumps({"id": key, "rev": rev, **{name: [] for name in self.lists}}))
+        return Update(rev + 1, rev, jsontext.dumps({"id": key, "rev": rev, **{name: [] for name in self.lists}}))
 
     def merge(self, updates: Sequence[Update]) -> Update:
         """One update for a run of consecutive ones, with the newest state of each object; parses JSON."""
@@ -57,13 +58,13 @@ class Documents:
         newest: dict[str, dict[int, Any]] = {name: {} for name in self.lists}
         document: dict[str, Any] = {}
         for update in updates:
-            document = orjson.loads(update.data)
+            document = jsontext.loads(update.data)
             for name, objects in newest.items():
                 objects |= {one["id"]: one for one in document[name]}
         merged = {"id": document["id"], "from": first, "rev": rev}
         for name, objects in newest.items():
             merged[name] = [objects[id_] for id_ in (sorted(objects) if name in self.ordered else objects)]
-        return Update(first, rev, orjson.dumps(merged))
+        return Update(first, rev, jsontext.dumps(merged))
 
 
 def is_update(text: str, key: str, rev: str) -> bool:

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
 from attrs import define, evolve
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure, success
@@ -89,8 +88,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     Raises `BadRequest`, also for bad UTF-8, lone surrogates and deep nesting, which orjson refuses.
     """
     try:
-        data = orjson.loads(body or b"null")
-    except orjson.JSONDecodeError as error:
+        data = jsontext.loads(body or b"null")
+    except jsontext.JSONDecodeError as error:
         raise errors.BadRequest(f"The body is not JSON: {error.msg}.") from None
     if data is None:
         return {}

@@ -4,11 +4,10 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
 from attrs import define
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
@@ -50,8 +49,8 @@ class Pages:
     def _readiness(self) -> Response:
         health = self._health()
         if health["ready"]:
-            return Response(200, orjson.dumps(health))
-        return Response(503, orjson.dumps(health), outcome=errors.ServiceUnavailable.code)
+            return Response(200, jsontext.dumps(health))
+        return Response(503, jsontext.dumps(health), outcome=errors.ServiceUnavailable.code)
 
     async def _exposition(self, request: Request, address: str) -> Response:
         token, given = self._metrics_token, request.bearer()

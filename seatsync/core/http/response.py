@@ -4,9 +4,9 @@ import math
 from email.utils import formatdate
 from typing import Any
 
-import orjson
 from attrs import field, frozen
 
+from seatsync import jsontext
 from seatsync.core.protocol.registry import Json
 from seatsync.errors import SeatSyncError
 
@@ -64,4 +64,4 @@ def failure(error: SeatSyncError, *headers: tuple[bytes, bytes]) -> Response:
     fields = [*headers, *_FIELDS_OF_STATUS.get(status, ())]
     if wait_s is not None or status in {_TOO_MANY, _UNAVAILABLE}:  # in whole seconds (RFC 9110, 10.2.3)
         fields.append((b"Retry-After", b"%d" % max(0, math.ceil(1 if wait_s is None else wait_s))))
-    return Response(status, orjson.dumps(answer), headers=fields, outcome=error.code)
+    return Response(status, jsontext.dumps(answer), headers=fields, outcome=error.code)

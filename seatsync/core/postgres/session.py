@@ -23,7 +23,6 @@ from itertools import count
 from typing import Any, NoReturn, Self
 from uuid import UUID
 
-import orjson
 import psycopg
 import trio
 from psycopg import pq
@@ -31,7 +30,7 @@ from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextBinaryLoader
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.postgres.queries import Query
 
 Row = Mapping[str, Any]
@@ -121,7 +120,7 @@ def _array(value: Any) -> Any:
     """
     if type(value) is list and _PLAIN.issuperset(map(type, value)):
         with suppress(TypeError):  # a number or a string that is no JSON
-            text = orjson.dumps(value)
+            text = jsontext.dumps(value)
             if b"\\" not in text:
                 return f"{{{text[1:-1].decode()}}}"
     return value

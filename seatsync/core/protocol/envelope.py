@@ -9,10 +9,9 @@ import time
 from secrets import token_hex
 from typing import Any
 
-import orjson
 from attrs import define, frozen
 
-from seatsync import errors
+from seatsync import errors, jsontext
 
 #: The application heartbeat, both ways.
 HEARTBEAT = "1"
@@ -49,8 +48,8 @@ class Undecodable(Exception):
 def decode(text: str) -> Request:
     """Parse one text message; raises `Undecodable`."""
     try:
-        message = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        message = jsontext.loads(text)
+    except jsontext.JSONDecodeError as error:
         raise Undecodable(errors.BadRequest(f"The message is not JSON: {error.msg}."), "", make_eid()) from None
     if type(message) is not dict:
         raise Undecodable(errors.BadRequest("The message is not a JSON object."), "", make_eid())
@@ -91,17 +90,17 @@ def normalise_eid(value: Any) -> str | None:
 
 def envelope(type_: str, status: bytes, eid: str, data: bytes) -> bytes:
     """A reply, snapshot or update; ``data`` is JSON text and is copied as it is."""
-    return _ENVELOPE % (orjson.dumps(type_), status, data, encode_eid(eid), time.time() * 1000)
+    return _ENVELOPE % (jsontext.dumps(type_), status, data, encode_eid(eid), time.time() * 1000)
 
 
 def envelope_around_eid(type_: str, status: bytes, data: bytes) -> tuple[bytes, bytes]:
     """The envelope's bytes before and after the eid: a broadcast differs between subscribers in the eid alone."""
-    return _BEFORE_EID % (orjson.dumps(type_), status, data), _AFTER_EID % (time.time() * 1000)
+    return _BEFORE_EID % (jsontext.dumps(type_), status, data), _AFTER_EID % (time.time() * 1000)
 
 
 def encode_eid(eid: str) -> bytes:
     """An eid as JSON."""
-    return orjson.dumps(eid)
+    return jsontext.dumps(eid)
 
 
 def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
@@ -117,7 +116,7 @@ def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
     }
     if error.retry_after is not None:
         reply["retry_after"] = error.retry_after
-    return orjson.dumps(reply)
+    return jsontext.dumps(reply)
 
 
 def close_reason(reason: str, retry_ms: tuple[int, int] | None = None) -> str:
@@ -125,5 +124,5 @@ def close_reason(reason: str, retry_ms: tuple[int, int] | None = None) -> str:
     advice: dict[str, Any] = {"reason": reason}
     if retry_ms is not None:
         advice["retry_ms"] = retry_ms
-    text = orjson.dumps(advice).decode()
-    return text if len(text) <= _MAX_REASON_BYTES else orjson.dumps({"reason": "error"}).decode()
+    text = jsontext.dumps(advice).decode()
+    return text if len(text) <= _MAX_REASON_BYTES else jsontext.dumps({"reason": "error"}).decode()

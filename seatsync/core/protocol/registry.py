@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
 from typing import Any, NewType, Protocol
 
-import orjson
 from attrs import frozen
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.params import structure
 
@@ -76,7 +75,7 @@ class Method:
 
 def encode(data: Any) -> Json:
     """A reply's data as JSON; bytes pass through as they are."""
-    return Json(data if isinstance(data, bytes) else orjson.dumps(data))
+    return Json(data if isinstance(data, bytes) else jsontext.dumps(data))
 
 
 class Registry:

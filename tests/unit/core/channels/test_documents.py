@@ -1,10 +1,10 @@
 """Documents: merged updates, and fields added as bytes."""
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seatsync import jsontext
 from seatsync.core.channels.documents import (
     Documents,
     Update,
@@ -34,12 +34,12 @@ def update(rev: int, seats: dict[int, str], first: int | None = None) -> Update:
         "seats": [{"id": seat, "status": status} for seat, status in seats.items()],
         "seat_types": [{"id": type_, "seats_count": rev} for type_ in sorted({seat % 3 for seat in seats})],
     }
-    return Update(rev if first is None else first, rev, orjson.dumps(data))
+    return Update(rev if first is None else first, rev, jsontext.dumps(data))
 
 
 def content(data: bytes) -> tuple[dict[int, str], dict[int, int], int, int]:
     """A document's content without the order of its lists."""
-    message = orjson.loads(data)
+    message = jsontext.loads(data)
     seats = {seat["id"]: seat["status"] for seat in message["seats"]}
     types = {type_["id"]: type_["seats_count"] for type_ in message["seat_types"]}
     assert len(seats) == len(message["seats"])
@@ -79,7 +79,7 @@ def test_one_update_stays_as_it_is() -> None:
 
 def test_merged_update_has_its_keys_in_the_protocol_s_order() -> None:
     """A merged update has the keys in PostgreSQL's order."""
-    merged = orjson.loads(DOCUMENTS.merge([update(1, {2: "VACANT"}), update(2, {1: "VACANT"})]).data)
+    merged = jsontext.loads(DOCUMENTS.merge([update(1, {2: "VACANT"}), update(2, {1: "VACANT"})]).data)
     assert list(merged) == ["id", "from", "rev", "seats", "seat_types"]
     assert [type_["id"] for type_ in merged["seat_types"]] == [1, 2]
 

@@ -1,8 +1,8 @@
 """The last revisions in memory."""
 
-import orjson
 import pytest
 
+from seatsync import jsontext
 from seatsync.core.channels.documents import Documents, Update
 from seatsync.core.channels.history import History
 
@@ -11,7 +11,7 @@ DOCUMENTS = Documents(("things",))
 
 def update(rev: int, first: int | None = None) -> Update:
     """An update that changes the thing whose id is the revision."""
-    return Update(first or rev, rev, orjson.dumps({"id": 1, "rev": rev, "things": [{"id": rev}]}))
+    return Update(first or rev, rev, jsontext.dumps({"id": 1, "rev": rev, "things": [{"id": rev}]}))
 
 
 def history(*updates: Update) -> History:
@@ -28,7 +28,7 @@ def test_after_gives_exactly_what_was_missed() -> None:
     merged = kept.after(5)
     assert merged is not None
     assert (merged.first, merged.rev) == (6, 7)
-    assert orjson.loads(merged.data)["things"] == [{"id": 6}, {"id": 7}]
+    assert jsontext.loads(merged.data)["things"] == [{"id": 6}, {"id": 7}]
     assert kept.after(6) == update(7)
     assert [kept.after(rev) for rev in (3, 7, 9)] == [None] * 3
 

@@ -2,10 +2,9 @@
 
 from email.utils import parsedate_to_datetime
 
-import orjson
 import pytest
 
-from seatsync import errors
+from seatsync import errors, jsontext
 from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.response import Response, failure, success
 from seatsync.core.protocol.registry import Json
@@ -40,14 +39,14 @@ def test_success_passes_json_through() -> None:
 
 def test_failure_is_an_envelope() -> None:
     """An error has its code, a sentence, and null data; `retry_after` only where it is known."""
-    assert orjson.loads(failure(errors.HallNotFound()).body) == {
+    assert jsontext.loads(failure(errors.HallNotFound()).body) == {
         "data": None,
         "status": "error",
         "error": "HallNotFound",
         "message": "There is no such hall.",
     }
     waiting = failure(errors.TooManyLoginAttempts("Wait.", retry_after=29.2))
-    assert orjson.loads(waiting.body)["retry_after"] == 29.2
+    assert jsontext.loads(waiting.body)["retry_after"] == 29.2
 
 
 @pytest.mark.parametrize(
