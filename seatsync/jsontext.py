@@ -15,7 +15,7 @@ def plain_loads(text: bytes | str, /) -> Any:
     """Parse JSON; raises `JSONDecodeError`, also for what is nested too deep."""
     try:
         value = json.loads(text if isinstance(text, str) else bytes(text).decode(), parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # refuses lone surrogates and 1e400
     except JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:

@@ -34,7 +34,7 @@ def run(
     if options.html is not None:
         options.html.write_text(page(totals), encoding="utf-8")
     console = console or Console()
-    text = json.dumps(as_json(totals), indent=2) + "\n"
+    text = json.dumps(as_json(totals), indent=2, ensure_ascii=False) + "\n"
     if options.json == Path("-"):
         console.file.write(text)
     else:

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 from attrs import define, field
 
-from seatsync import seed
+from seatsync import jsontext, seed
 from tests.support.client import PATIENCE_S
 from tests.support.raw_socket import CLOSE, RawSocket, raw_tcp, raw_websocket
 from tests.support.reader import Reader
@@ -180,7 +180,10 @@ async def test_the_wire_is_as_recorded(server: RunningServer) -> None:
     found = "\n".join(recorder.lines) + "\n"
     if "RECORD_TRANSCRIPT" in os.environ:
         RECORDED.write_text(found)
-    assert found == RECORDED.read_text()
+    recorded = RECORDED.read_text()
+    if jsontext.loads is jsontext.plain_loads:  # the parser's reason is in the words of orjson
+        found, recorded = (re.sub(r"(is not JSON: )[^\"]+", r"\1<reason>", text) for text in (found, recorded))
+    assert found == recorded
 
 
 async def _cinemas(server: RunningServer, recorder: Recorder) -> None:

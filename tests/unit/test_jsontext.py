@@ -32,7 +32,19 @@ def test_times_and_uuids_are_strings() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"\xff", b"", b"{", b"[1,]", b"NaN", b"[-Infinity]", b'"\\ud800"', b'{"\\udc00":1}', b"[" * 100_000, b"1" * 5000],
+    [
+        b"\xff",
+        b"",
+        b"{",
+        b"[1,]",
+        b"NaN",
+        b"1e400",
+        b"[-Infinity]",
+        b'"\\ud800"',
+        b'{"\\udc00":1}',
+        b"[" * 100_000,
+        b"1" * 5000,
+    ],
 )
 def test_what_is_not_json_is_refused(text: bytes) -> None:
     """One error for everything that is malformed, not UTF-8 or too deep; numbers of any length do no harm."""

@@ -225,7 +225,7 @@ def test_every_dependency_is_in_the_table(pages: Pages) -> None:
     """The table has exactly the packages that `setup.cfg` requires, in any order."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    required = [re.split(r"[\[><=!~ ]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line]
+    required = [re.split(r"[\[><=!~ ;]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line]
     assert sorted(names(package)[0] for package, *_ in pages.rows("Dependencies")) == sorted(required)
 
 

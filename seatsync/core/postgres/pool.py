@@ -189,8 +189,11 @@ class Database:
             self._nursery.start_soon(self._reset, session)
 
     async def _reset(self, session: Session) -> None:
-        with trio.move_on_after(self._timing.cancel_s, shield=True), suppress(errors.SeatSyncError):
-            await session.reset()
+        with trio.move_on_after(self._timing.cancel_s, shield=True):
+            try:
+                await session.reset()
+            except Exception as error:  # noqa: BLE001 - it is closed then, whatever the reason
+                logger.debug("session_closed", error=str(error))
         if session.idle:
             self._offer(session)
         else:

@@ -16,6 +16,7 @@ Errors::
 
 import os
 import select
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -159,6 +160,7 @@ class Session:
         self._statements: dict[str, bytes] = {}
         self._names = count()
         self._types = Transformer(_ADAPTERS)
+        self._backlog: deque[pq.PGnotify] = deque()
 
     @classmethod
     async def connect(cls, dsn: str, *, application_name: str) -> Self:
@@ -173,8 +175,8 @@ class Session:
             address = make_conninfo(f"connect_timeout={timeout}", **(conninfo_to_dict(dsn) | ours))
             connect = partial(_Driver.connect, address, autocommit=True)
             session = cls(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
-        except psycopg.Error as error:
-            raise DatabaseGone(str(error)) from None
+        except Exception as error:  # among them a host name that is none, and no thread to be had
+            raise DatabaseGone(str(error)) from error
         try:
             await session._set_up()
         except BaseException:
@@ -285,15 +287,18 @@ class Session:
     # Notifications
 
     async def notifications(self, take: Callable[[str], None]) -> NoReturn:
-        """Call ``take`` with the payload of each notification, in order, with a checkpoint after each.
+        """Call ``take`` with the payload of each notification, in order, with a checkpoint between any two.
 
         Raises `DatabaseGone`, and the exceptions of ``take``. After a cancellation nothing is lost: the next call goes
         on, also with what has arrived beside the answer to a query (PostgreSQL, section 32.9).
         """
         while True:
-            while (notification := self._libpq.notifies()) is not None:
-                take(notification.extra.decode())
+            self._backlog.extend(iter(self._libpq.notifies, None))
+            if self._backlog:
+                take(self._backlog.popleft().extra.decode())
+            if self._backlog:
                 await trio.lowlevel.checkpoint()
+                continue
             await trio.lowlevel.wait_readable(self._fd)
             try:
                 self._libpq.consume_input()
@@ -307,7 +312,7 @@ class Session:
         """Make the session `idle` after a cancelled query or inside a transaction, which is rolled back.
 
         The statement is cancelled on the server, over a connection of its own (PostgreSQL, section 32.7); its answer is
-        read to the end. Raises `DatabaseGone`, and closes the session if it is cancelled itself.
+        read to the end. If any of that fails or is cancelled, the session is closed.
         """
         try:
             if self._libpq.flush():
@@ -320,12 +325,9 @@ class Session:
                     await self._answer(None)
             if not self.idle:
                 await self.script("rollback")
-        except psycopg.Error as error:
-            self.close()
-            raise DatabaseGone(str(error)) from None
-        except BaseException:
-            self.close()
-            raise
+        finally:
+            if not self.idle:
+                self.close()
 
 
 def _check(result: pq.abc.PGresult | None) -> pq.abc.PGresult:
