@@ -9,9 +9,9 @@ from attrs import define
 
 from seatsync import errors, jsontext
 from seatsync.core.channels.documents import Documents, Snapshot, Update
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json

@@ -8,9 +8,10 @@ import hashlib
 from typing import Any
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import DatabaseRejected, Row
+from seatsync.core.postgres.session import Row
 
 QUERIES = load("user")
 

@@ -8,8 +8,8 @@ import trio
 import trio.testing
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
-from seatsync.core.postgres.session import DatabaseRejected
 from tests.support.pool import MY_PID, ONE, OUR_BACKENDS, SIZE, SLEEP, SLEEPERS, query, unavailable, works
 from tests.support.waiting import eventually
 

@@ -11,10 +11,10 @@ from attrs import define, field
 from structlog.testing import capture_logs
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.listener import Handlers, Listener
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
-from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres

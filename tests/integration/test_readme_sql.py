@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 
 from seatsync import seed
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from tests.support.readme import PROTOCOL, SQL, Page, names, read_page
 from tests.support.server import RunningServer
 from tests.support.sql import World

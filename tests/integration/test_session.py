@@ -11,7 +11,8 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from seatsync.core.postgres.session import DatabaseGone, DatabaseRejected, DatabaseTooSlow, Session, address_fault
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
+from seatsync.core.postgres.session import Session, address_fault
 from tests.support.database import DatabaseServer, execute
 from tests.support.pool import query
 

@@ -12,8 +12,9 @@ import trustme
 
 from seatsync import errors
 from seatsync.core.embedded.cluster import DATABASE, USER
+from seatsync.core.postgres.faults import DatabaseGone
 from seatsync.core.postgres.pool import Database
-from seatsync.core.postgres.session import DatabaseGone, Session
+from seatsync.core.postgres.session import Session
 from tests.faults.drill import Skipped
 from tests.faults.network import running_pgbouncer
 from tests.faults.postgres import Postgres, running_postgres

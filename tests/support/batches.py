@@ -6,8 +6,8 @@ import trio
 from attrs import define, field, frozen
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.group_commit import GroupCommit
-from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.postgres.write_queue import Outcome, Ticket
 
 LOCK_S = 0.3

@@ -22,7 +22,7 @@ from seatsync.core.http.server import HttpServer
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.protocol import call as protocol
 from seatsync.core.protocol.call import Call, Client, Login
 from seatsync.core.protocol.params import Id, NoParams

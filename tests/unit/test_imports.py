@@ -63,7 +63,7 @@ ONLY_IN = {
     "orjson": {"jsontext.py"},
     "wsproto": {"core/websocket/frames.py"},
     "trio_websocket": {"cli/watch.py"},
-    "psycopg": {"core/postgres/session.py"},
+    "psycopg": {"core/postgres/session.py", "core/postgres/values.py"},
 }
 """A library that one layer hides from all others."""
 

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.write_queue import C, Outcome, R, Ticket, WriteQueue
 from seatsync.core.timing import Timing
 

@@ -16,8 +16,9 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseGone
 from seatsync.core.postgres.queries import Query
-from seatsync.core.postgres.session import DatabaseGone, Session
+from seatsync.core.postgres.session import Session
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 

@@ -11,9 +11,10 @@ from importlib.resources import files
 import structlog
 from attrs import frozen
 
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import DatabaseRejected, Session
+from seatsync.core.postgres.session import Session
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure
 

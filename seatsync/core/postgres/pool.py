@@ -15,8 +15,9 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query, load
-from seatsync.core.postgres.session import DatabaseGone, DatabaseRejected, DatabaseTooSlow, Row, Session
+from seatsync.core.postgres.session import Row, Session
 from seatsync.core.timing import Timing
 
 logger = structlog.get_logger(__name__)

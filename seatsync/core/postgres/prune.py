@@ -6,9 +6,9 @@ import structlog
 import trio
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
-from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.timing import Timing
 
 logger = structlog.get_logger(__name__)

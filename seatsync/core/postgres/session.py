@@ -3,36 +3,25 @@
 psycopg connects, cancels and converts values. The wait for an answer, which happens at every query, is trio's own: a
 query is a ``send``, a `trio.lowlevel.wait_readable` and a ``recv`` (PostgreSQL, section 32.4, "Asynchronous Command
 Processing").
-
-Errors::
-
-    ServiceUnavailable
-    └── DatabaseUnavailable
-        ├── DatabaseGone       there is no connection, or none any more, or the server cannot serve
-        └── DatabaseTooSlow    no answer by the deadline
-    InternalServerError
-    └── DatabaseRejected       the answer is an error
 """
 
 import os
 import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn, Self
-from uuid import UUID
 
 import psycopg
 import trio
 from psycopg import pq
-from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.string import TextBinaryLoader
 
-from seatsync import errors, jsontext
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query
+from seatsync.core.postgres.values import ADAPTERS, array
 
 Row = Mapping[str, Any]
 
@@ -43,9 +32,6 @@ CONNECT_TIMEOUT_S = 2
 # errors (PostgreSQL, appendix A). 25006 comes from a read-only server, as a primary is after a failover.
 _AWAY = ("08", "25006", "53", "57", "58")
 
-# Those of faults of the values: data exceptions, integrity constraints, check options, errors raised by triggers.
-_DATA = ("22", "23", "44", "P0")
-
 _QUERY_CANCELED = "57014"
 _CHARACTER_NOT_IN_REPERTOIRE = "22021"
 
@@ -54,77 +40,11 @@ _STALE_STATEMENT = frozenset({"0A000", "26000"})
 
 _COPYING = frozenset({pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH})
 
+#: Between two requests to cancel a statement.
 _CANCEL_AGAIN_S = 0.25
 
 # `public` alone: no other schema can put its tables in the place of ours (PostgreSQL, section 5.10.6).
 _SETTINGS = "set search_path = public, pg_temp"
-
-
-class DatabaseUnavailable(errors.ServiceUnavailable, code="ServiceUnavailable"):
-    """No answer from PostgreSQL. ``str`` is the reason, for logs; clients read the message of `ServiceUnavailable`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(errors.ServiceUnavailable.sentence(), retry_after=1.0)
-        self.reason = reason.strip()
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-class DatabaseGone(DatabaseUnavailable, code="ServiceUnavailable"):
-    """There is no connection, or none any more, or the server cannot serve. The session is closed."""
-
-
-class DatabaseTooSlow(DatabaseUnavailable, code="ServiceUnavailable"):
-    """No answer by the deadline; a statement may have been executed."""
-
-
-class DatabaseRejected(errors.InternalServerError, code="InternalServerError"):
-    """PostgreSQL rejected a statement. ``detail`` is its DETAIL line, ``""`` without one."""
-
-    def __init__(self, sqlstate: str, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.sqlstate = sqlstate
-        self.detail = detail
-
-    @property
-    def is_about_data(self) -> bool:
-        """The values violate a constraint or a trigger's rule; the same statement may succeed with others."""
-        return self.sqlstate.startswith(_DATA)
-
-
-class _HexDumper(Dumper):
-    """``bytes`` in PostgreSQL's hex format, which arrays may contain."""
-
-    def dump(self, obj: bytes) -> bytes:
-        return b"\\x" + obj.hex().encode()
-
-
-def _adapters() -> AdaptersMap:
-    """psycopg's types, but ``json`` as the text that PostgreSQL made, and the labels of enums as ``str``."""
-    adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_dumper(bytes, _HexDumper)
-    for oid in ("json", 0):  # 0 is any type that psycopg does not know
-        adapters.register_loader(oid, TextBinaryLoader)
-    return adapters
-
-
-_ADAPTERS = _adapters()
-
-_PLAIN = frozenset({int, str, UUID, type(None)})
-
-
-def _array(value: Any) -> Any:
-    """A list as PostgreSQL writes arrays, where its JSON without the brackets is just that; else the value itself.
-
-    psycopg, which takes the rest, needs ten times as long: a sixth of the CPU time of a write.
-    """
-    if type(value) is list and _PLAIN.issuperset(map(type, value)):
-        with suppress(TypeError):  # a number or a string that is no JSON
-            text = jsontext.dumps(value)
-            if b"\\" not in text:
-                return f"{{{text[1:-1].decode()}}}"
-    return value
 
 
 class _Driver(psycopg.Connection[Any]):
@@ -159,7 +79,7 @@ class Session:
         self._readable.register(self._fd, select.POLLIN)
         self._statements: dict[str, bytes] = {}
         self._names = count()
-        self._types = Transformer(_ADAPTERS)
+        self._types = Transformer(ADAPTERS)
         self._backlog: deque[pq.PGnotify] = deque()
 
     @classmethod
@@ -241,7 +161,7 @@ class Session:
     async def _execute(self, sql: str, args: Sequence[Any]) -> pq.abc.PGresult:
         """Run a statement, prepared at its first use in this session, with its results in binary format."""
         try:
-            values = self._types.dump_sequence([*map(_array, args)], [PyFormat.TEXT] * len(args))
+            values = self._types.dump_sequence([*map(array, args)], [PyFormat.TEXT] * len(args))
         except (psycopg.Error, UnicodeError) as error:
             raise DatabaseRejected(_CHARACTER_NOT_IN_REPERTOIRE, str(error)) from None
         known = sql in self._statements

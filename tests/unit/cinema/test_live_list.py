@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seatsync import errors
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
 from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.outlets import FakeOutlet, message_in

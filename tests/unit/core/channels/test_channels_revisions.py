@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.core.channels.channel import Channel
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from tests.support.feeds import FakeHall, Watcher, joined
 
 

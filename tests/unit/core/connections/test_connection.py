@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from seatsync import errors
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES, Connection
 from seatsync.core.net.stream import SLOW_BYTES, Stream
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.stream import Stream
-from seatsync.core.postgres.session import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected
 from tests.support.http_front import MemoryStream, World, handshake_bytes, open_world, request_bytes, settings
 
 ABROAD = {"HOST": "0.0.0.0"}

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.group_commit import ANSWERS
-from seatsync.core.postgres.session import DatabaseRejected
 from seatsync.core.timing import Timing
 from tests.support.batches import (
     BLOCKED,
