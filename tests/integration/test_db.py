@@ -183,6 +183,21 @@ async def test_rejected_statement_rolls_the_transaction_back(db: Database) -> No
     assert await count(db) == 0
 
 
+async def test_failed_transaction_is_not_committed(db: Database) -> None:
+    """A block that goes on after an error cannot commit; PostgreSQL would answer the COMMIT without an error."""
+
+    async def go_on() -> None:
+        async with db.transaction() as session:
+            await session.execute(ADD)
+            with pytest.raises(DatabaseRejected):
+                await session.execute(query("select 1 / 0"))
+
+    with pytest.raises(DatabaseRejected) as caught:
+        await go_on()
+    assert caught.value.sqlstate == "25P02"
+    await works(db)
+
+
 async def test_commit_that_is_rejected_is_an_error(db: Database) -> None:
     """A deferred constraint is checked at the commit."""
     async with db.session() as session:

@@ -61,6 +61,7 @@ async def test_connection_that_is_ended_in_use_is_an_outage(
 
         async def fail() -> None:
             assert await unavailable(use()) < 1.5
+            assert not db.reachable
 
         nursery.start_soon(fail)
         await trio.testing.wait_all_tasks_blocked(0.1)

@@ -97,6 +97,40 @@ async def test_result_and_argument_of_a_hundred_megabytes(session: Session) -> N
     assert turns > 100
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'infinity'::timestamptz",
+        "'0044-03-15 BC'::date",
+        "'(1,2)'::point",
+        "array['VACANT']::seat_status[]",
+        "'1'::money",
+    ],
+)
+async def test_result_that_cannot_be_read_is_rejected(session: Session, value: str) -> None:
+    """A value without a form in Python, and one of a type that the driver does not know, is an error and no garbage."""
+    for call in (session.fetch, session.fetchval):
+        with pytest.raises(DatabaseRejected, match="cannot be read"):
+            await call(query(f"select {value}"))
+    assert session.idle
+
+
+async def test_answer_that_comes_with_the_last_flush(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq may have received the whole answer when it has sent the rest of a large statement."""
+    statement, text = query("select length($1)"), "x" * 5_000_000
+    await session.execute(statement, "prepared")
+    wait_writable = trio.lowlevel.wait_writable
+
+    async def wait_until_answered(fd: int) -> None:
+        while session.silent:  # send the rest, so that the next consume_input finds the answer
+            if session._libpq.flush():
+                await wait_writable(fd)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_writable", wait_until_answered)
+    with trio.fail_after(5):
+        assert await session.fetchval(statement, text) == 5_000_000
+
+
 async def test_many_rows(session: Session) -> None:
     """All rows of a result, in order, by name."""
     rows = await session.fetch(query("select n, n::text as t from generate_series(1, 50000) n"))

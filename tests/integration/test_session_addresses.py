@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import trustme
 from seatsync import errors
 from seatsync.core.embedded.cluster import DATABASE, USER
 from seatsync.core.postgres.faults import DatabaseGone
+from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Session
+from seatsync.core.telemetry.metrics import Metrics
 from tests.faults.drill import Skipped
 from tests.faults.network import running_pgbouncer
 from tests.faults.postgres import Postgres, running_postgres
@@ -139,3 +142,29 @@ async def test_pooler_of_sessions(postgres: Postgres) -> None:
                 assert received == ["one"]
     except Skipped as reason:
         pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "XX000", "25006"])
+async def test_server_that_refuses_the_first_statement(sqlstate: str) -> None:
+    """A pooler accepts a login and refuses what follows: neither a pool nor a feed ends by it."""
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        async with stream:
+            while len(await stream.receive_some(1000)) == 8:  # requests for encryption, then the start-up
+                await stream.send_all(b"N")
+            await stream.send_all(message(b"R", bytes(4)) + message(b"Z", b"I"))
+            while await stream.receive_some(1000):
+                await stream.send_all(message(b"E", f"SERROR\0C{sqlstate}\0Mno\0\0".encode()) + message(b"Z", b"I"))
+
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4) + body
+
+    async with trio.open_nursery() as nursery:
+        (listening,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+        dsn = f"postgresql://x@127.0.0.1:{listening.socket.getsockname()[1]}/x"
+        async with Database.open(dsn, size=1) as db:
+            for _ in range(3):
+                await unavailable(db.fetchval(ONE))
+        with trio.move_on_after(0.3):
+            await Listener(dsn, {}, [], Metrics()).run()
+        nursery.cancel_scope.cancel()

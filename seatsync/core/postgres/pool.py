@@ -118,6 +118,7 @@ class Database:
                 yield session
             except DatabaseGone:
                 session.close()
+                self.reachable = False
                 raise
             finally:
                 self.in_use -= 1
@@ -214,6 +215,8 @@ class Database:
                 with suppress(errors.SeatSyncError):
                     await session.script("rollback")
                 raise
+            if session.failed:
+                raise DatabaseRejected("25P02", "The transaction has failed and cannot be committed.")
             await session.script("commit")
 
     async def fetch(self, query: Query, *args: Any, timeout: float | None = None) -> list[Row]:  # noqa: ASYNC109

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, NoReturn, Self
+from operator import itemgetter
+from typing import Any, NoReturn, Self, TypeVar
 
 import psycopg
 import trio
@@ -22,6 +23,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.values import ADAPTERS, array
+
+T = TypeVar("T")
 
 Row = Mapping[str, Any]
 
@@ -34,6 +37,7 @@ _AWAY = ("08", "25006", "53", "57", "58")
 
 _QUERY_CANCELED = "57014"
 _CHARACTER_NOT_IN_REPERTOIRE = "22021"
+_DATA_EXCEPTION = "22000"
 
 #: A statement whose plan no longer fits the tables, or that the session has lost: it is prepared anew.
 _STALE_STATEMENT = frozenset({"0A000", "26000"})
@@ -95,13 +99,13 @@ class Session:
             address = make_conninfo(f"connect_timeout={timeout}", **(conninfo_to_dict(dsn) | ours))
             connect = partial(_Driver.connect, address, autocommit=True)
             session = cls(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
-        except Exception as error:  # among them a host name that is none, and no thread to be had
+            try:
+                await session._set_up()
+            except BaseException:
+                session.close()
+                raise
+        except Exception as error:  # also a host name that is none, no thread to be had, or a first statement refused
             raise DatabaseGone(str(error)) from error
-        try:
-            await session._set_up()
-        except BaseException:
-            session.close()
-            raise
         return session
 
     async def _set_up(self) -> None:
@@ -123,6 +127,11 @@ class Session:
         return self._libpq.transaction_status == pq.TransactionStatus.IDLE
 
     @property
+    def failed(self) -> bool:
+        """In a transaction that can only be rolled back: PostgreSQL answers its COMMIT with ROLLBACK, and no error."""
+        return self._libpq.transaction_status == pq.TransactionStatus.INERROR
+
+    @property
     def silent(self) -> bool:
         """Nothing has arrived since the last query: a server that ends its connections sends a message."""
         return not self._readable.poll(0)
@@ -136,8 +145,7 @@ class Session:
         """
         result = await self._execute(query.sql, args)
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
-        self._types.set_pgresult(result)
-        return self._types.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))
+        return self._load(result, lambda values: dict(zip(names, values, strict=True)))
 
     async def fetchrow(self, query: Query, *args: Any) -> Row | None:
         """Return the first row, or ``None``."""
@@ -147,12 +155,18 @@ class Session:
     async def fetchval(self, query: Query, *args: Any) -> Any:
         """Return the first column of the first row, or ``None``."""
         result = await self._execute(query.sql, args)
-        self._types.set_pgresult(result)
-        return self._types.load_row(0, lambda values: values[0]) if result.ntuples and result.nfields else None
+        return self._load(result, itemgetter(0))[0] if result.ntuples and result.nfields else None
 
     async def execute(self, query: Query, *args: Any) -> None:
         """Run the query and discard its rows."""
         await self._execute(query.sql, args)
+
+    def _load(self, result: pq.abc.PGresult, make_row: Callable[[Sequence[Any]], T]) -> list[T]:
+        try:
+            self._types.set_pgresult(result)
+            return self._types.load_rows(0, result.ntuples, make_row)
+        except (psycopg.Error, UnicodeError) as error:
+            raise DatabaseRejected(_DATA_EXCEPTION, f"The result cannot be read: {error}") from None
 
     async def script(self, sql: str) -> None:
         """Run several statements without parameters (the simple query protocol)."""
@@ -192,14 +206,14 @@ class Session:
                 await trio.lowlevel.wait_writable(self._fd)
                 libpq.consume_input()
             while True:
-                await trio.lowlevel.wait_readable(self._fd)
-                libpq.consume_input()
-                while not libpq.is_busy():
+                while not libpq.is_busy():  # at once, if the answer has come with the last flush
                     if (another := libpq.get_result()) is None:
                         return result
                     result = another
                     if result.status in _COPYING:
                         raise psycopg.NotSupportedError("COPY needs a client of its own")
+                await trio.lowlevel.wait_readable(self._fd)
+                libpq.consume_input()
         except psycopg.Error as error:
             self.close()
             raise DatabaseGone(str(error)) from None

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.adapt import AdaptersMap, Dumper
+from psycopg.adapt import AdaptersMap, Buffer, Dumper
 from psycopg.types.string import TextBinaryLoader
 
 from seatsync import jsontext
@@ -18,12 +18,22 @@ class _HexDumper(Dumper):
         return b"\\x" + obj.hex().encode()
 
 
+class _LabelLoader(TextBinaryLoader):
+    """The label of an enum. Other unknown types are not text in binary format: their zeros show it."""
+
+    def load(self, data: Buffer) -> str:
+        label = bytes(data).decode()
+        if "\0" in label:
+            raise psycopg.DataError("a value of this type has to be cast to text")
+        return label
+
+
 def _adapters() -> AdaptersMap:
     """psycopg's types, but ``json`` as the text that PostgreSQL made, and the labels of enums as ``str``."""
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(bytes, _HexDumper)
-    for oid in ("json", 0):  # 0 is any type that psycopg does not know
-        adapters.register_loader(oid, TextBinaryLoader)
+    adapters.register_loader("json", TextBinaryLoader)
+    adapters.register_loader(0, _LabelLoader)  # 0 is any type that psycopg does not know
     return adapters
 
 
