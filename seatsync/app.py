@@ -121,7 +121,7 @@ class _Server:
     """The parts of one running server: the database's side, then the clients' side."""
 
     _settings: Settings
-    _database: Database
+    _reads: Database
     _writes: Database
     _sign_ins: Database
     _background: trio.Nursery
@@ -131,15 +131,15 @@ class _Server:
     _stopping: bool = False
 
     def __attrs_post_init__(self) -> None:
-        settings, database, metrics, timing = self._settings, self._database, self._metrics, self._timing
+        settings, metrics, timing = self._settings, self._metrics, self._timing
         self._failures = FailureLog()
-        pools = (database, self._writes, self._sign_ins)
+        pools = (self._reads, self._writes, self._sign_ins)
         metrics.pool_size = sum(pool.size for pool in pools)
         metrics.pool_in_use = lambda: sum(pool.in_use for pool in pools)
 
-        self._channels = Channels(SUBSCRIBE, HallStore(database), self._spawn, metrics, timing=timing)
+        self._channels = Channels(SUBSCRIBE, HallStore(self._reads), self._spawn, metrics, timing=timing)
         self._writer = group_commit(HallStore(self._writes), self._channels, metrics, timing)
-        self._cinemas = LiveList(CinemaStore(database), self._spawn, metrics, timing=timing)
+        self._cinemas = LiveList(CinemaStore(self._reads), self._spawn, metrics, timing=timing)
 
         limits = ClientLimits(
             requests_per_s=settings.requests_per_s,
@@ -169,7 +169,7 @@ class _Server:
     def _build_listener(self) -> Listener:
         cinemas, users = self._cinemas, self._users
         return Listener(
-            self._settings.listen_url or self._database.dsn,
+            self._settings.listen_url or self._reads.dsn,
             {
                 "hall": [partial(hall_notified, self._channels), cinemas.hall_changed],
                 "cinema": [cinemas.cinema_changed],
@@ -215,7 +215,7 @@ class _Server:
     async def start(self) -> None:
         """Start the background tasks, and wait until the feed is live. Raises `StartError`."""
         for task in (
-            self._database.recheck,
+            self._reads.recheck,
             self._listener.run,
             self._writer.run,
             self._cinemas.run,
@@ -223,7 +223,7 @@ class _Server:
             self._channels.evict_forever,
         ):
             self._background.start_soon(task)
-        self._background.start_soon(prune_forever, self._database, _prunes(self._settings), self._timing)
+        self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)
         with trio.move_on_after(self._timing.feed_start_s) as scope:
             await self._listener.wait_live()
         if scope.cancelled_caught:
@@ -285,7 +285,7 @@ class _Server:
 
     def _health(self) -> Mapping[str, Any]:
         parts = {
-            "database": "ok" if self._database.reachable else "unreachable",
+            "database": "ok" if self._reads.reachable else "unreachable",
             "feed": "live" if self._listener.live else "lost",
             "server": "stopping" if self._stopping else "ok",
         }

@@ -24,9 +24,8 @@ KILL = query("select pg_terminate_backend(pid) from pg_stat_activity where appli
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
     """An open session."""
-    session = await Session.connect(database_url, application_name=NAME)
-    yield session
-    session.close()
+    async with Session.open(database_url, application_name=NAME) as session:
+        yield session
 
 
 # Values
@@ -233,13 +232,12 @@ async def test_other_tasks_run_between_two_notifications(session: Session) -> No
 
 async def test_ended_connection_ends_the_wait(session: Session, database_url: str) -> None:
     """A wait for notifications raises at once when the connection is terminated."""
-    other = await Session.connect(database_url, application_name="other")
-    with trio.fail_after(5):
-        await other.execute(KILL, NAME)
-        with pytest.raises(DatabaseGone):
-            await session.notifications(lambda _: None)
-    assert not session.idle
-    other.close()
+    async with Session.open(database_url, application_name="other") as other:
+        with trio.fail_after(5):
+            await other.execute(KILL, NAME)
+            with pytest.raises(DatabaseGone):
+                await session.notifications(lambda _: None)
+        assert not session.idle
 
 
 # Deadlines and cancellations
@@ -303,9 +301,8 @@ async def test_search_path_is_ours(database_url: str) -> None:
     """A search path of the database puts no other table in the place of ours."""
     statement = "execute format('alter database %I set search_path = odd', current_database())"
     execute(database_url, f"do $$ begin {statement}; end $$")
-    session = await Session.connect(database_url, application_name=NAME)
-    assert await session.fetchval(query("show search_path")) == "public, pg_temp"
-    session.close()
+    async with Session.open(database_url, application_name=NAME) as session:
+        assert await session.fetchval(query("show search_path")) == "public, pg_temp"
 
 
 def test_addresses() -> None:

@@ -2,8 +2,8 @@
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -47,14 +47,7 @@ def silent_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Session]:
-    """A session at that address."""
-    session = await Session.connect(dsn, application_name="seatsync test")
-    try:
-        yield session
-    finally:
-        session.close()
+connected = partial(Session.open, application_name="seatsync test")
 
 
 async def test_password_over_tls(postgres: Postgres, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -19,6 +20,11 @@ UNDER_WAY = query(
     " where datname = current_database() and pid <> pg_backend_pid()"
     " and state <> 'idle' and backend_type = 'client backend'"
 )
+
+
+async def nothing_under_way(other: Database) -> bool:
+    """No statement and no transaction is under way in the database of that pool, beside its own."""
+    return bool(await other.fetchval(UNDER_WAY) == 0)
 
 
 class CancelAt(trio.abc.Instrument):
@@ -77,11 +83,7 @@ async def test_cancellation_at_every_step(
         step += 1
     assert step > 1
     await works(db)
-
-    async def nothing_under_way() -> bool:
-        return bool(await other.fetchval(UNDER_WAY) == 0)
-
-    await eventually(nothing_under_way)
+    await eventually(partial(nothing_under_way, other))
 
 
 async def test_cancelled_statements_end_on_the_server(db: Database, other: Database) -> None:
@@ -92,11 +94,7 @@ async def test_cancelled_statements_end_on_the_server(db: Database, other: Datab
     async with trio.open_nursery() as nursery:
         for _ in range(SIZE):
             nursery.start_soon(alone, db, 1)
-
-    async def nothing_under_way() -> bool:
-        return bool(await other.fetchval(UNDER_WAY) == 0)
-
-    await eventually(nothing_under_way)
+    await eventually(partial(nothing_under_way, other))
     assert len(await other.fetch(OUR_BACKENDS)) <= SIZE
 
 

@@ -8,6 +8,7 @@ second of two hosts is reached although the first takes longer than a query may.
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,7 +32,8 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     Neither LISTEN nor a prepared statement outlives a transaction there. While a second session keeps the connection
     busy that the first one used, the first finds its own setting gone. Raises `ServiceUnavailable`.
     """
-    async with _connected(dsn) as first, _connected(dsn) as second:
+    connect = partial(Session.open, dsn, application_name="seatsync start")
+    async with connect() as first, connect() as second:
         with trio.move_on_after(timing.query_s):
             try:
                 await first.script("set seatsync.session = 'kept'")
@@ -42,23 +44,17 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     return True
 
 
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[Session]:
-    """Open a session for the block, outside any pool. Raises `DatabaseGone`."""
-    session = await Session.connect(dsn, application_name="seatsync start")
-    try:
-        yield session
-    finally:
-        session.close()
-
-
 @define(eq=False)
 class _Waiter:
     """A task that waits for a session."""
 
     done: trio.Event = field(factory=trio.Event)
-    session: Session | None = None
-    error: errors.SeatSyncError | None = None
+    outcome: Session | DatabaseGone | None = None
+
+    def settle(self, outcome: Session | DatabaseGone) -> None:
+        """Wake the task."""
+        self.outcome = outcome
+        self.done.set()
 
 
 class Database:
@@ -139,16 +135,16 @@ class Database:
         try:
             await waiter.done.wait()
         except trio.Cancelled:
-            if waiter.session is not None:
-                self._offer(waiter.session)
+            if isinstance(waiter.outcome, Session):
+                self._offer(waiter.outcome)
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
-        if waiter.session is None:
-            self.reachable = False
-            assert waiter.error is not None  # noqa: S101 - an outcome is one of both
-            raise waiter.error
-        return waiter.session
+        if isinstance(waiter.outcome, Session):
+            return waiter.outcome
+        self.reachable = False
+        assert waiter.outcome is not None  # noqa: S101 - it is settled
+        raise waiter.outcome
 
     def _connect_more(self) -> None:
         """Connect for a task that waits, unless the pool is full."""
@@ -162,9 +158,7 @@ class Database:
         except DatabaseGone as error:
             self._open -= 1
             if self._waiting:
-                waiter = self._waiting.popleft()
-                waiter.error = error
-                waiter.done.set()
+                self._waiting.popleft().settle(error)
             self._connect_more()
         else:
             self._offer(session)
@@ -172,9 +166,7 @@ class Database:
     def _offer(self, session: Session) -> None:
         """Give the session to the task that has waited longest, or keep it."""
         if self._waiting:
-            waiter = self._waiting.popleft()
-            waiter.session = session
-            waiter.done.set()
+            self._waiting.popleft().settle(session)
         else:
             self._idle.append(session)
 
