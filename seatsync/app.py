@@ -28,6 +28,7 @@ from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever
 from seatsync.core.net.limits import ClientLimits, SocketLimits
 from seatsync.core.net.listen import make_room
 from seatsync.core.net.stream import SLOW_BYTES, Stream
+from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.prune import prune_forever
@@ -156,7 +157,8 @@ class _Server:
             public_view=settings.public_view,
             timing=timing,
         )
-        self._users = UserFeed(self._sign_ins, self._connections)
+        self._feed_key = FeedKey()
+        self._users = UserFeed(self._sign_ins, self._connections, self._feed_key)
         self._listener = self._build_listener()
         self._socket_limits = SocketLimits(
             connections=settings.max_connections,
@@ -179,6 +181,7 @@ class _Server:
             },
             [self._channels, cinemas, users],
             self._metrics,
+            key=self._feed_key,
             timing=self._timing,
         )
 
@@ -221,6 +224,7 @@ class _Server:
             self._cinemas.run,
             self._connections.keep_alive,
             self._channels.evict_forever,
+            self._channels.compare_forever,
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)

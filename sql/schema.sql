@@ -60,6 +60,22 @@ CREATE TYPE public.wire_seat_state AS (
 
 COMMENT ON TYPE public.wire_seat_state IS 'What changes of a seat without its layout.';
 
+CREATE FUNCTION public.announce(body text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    key bytea;
+begin
+    select k.key into strict key from public.feed_key k;
+    perform pg_notify(
+        'seatsync',
+        encode(substring(sha256(key || convert_to(body, 'UTF8') || key) for 16), 'base64') || ' ' || body
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.announce(body text) IS 'For triggers: notifies every server. The tag before the body is 16 bytes of SHA-256 over key, body, key.';
+
 CREATE FUNCTION public.announce_layout(halls bigint[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -69,7 +85,7 @@ begin
         update hall set rev = rev + 1 where id = any(halls) returning id, rev
     )
     insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from bumped;
-    perform pg_notify('seatsync', hall_notice(id, rev, 'layout')) from hall where id = any(halls) order by id;
+    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
 end
 $$;
 
@@ -80,17 +96,32 @@ CREATE FUNCTION public.app_user_end_sessions() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'app_user');
     delete from session where user_id = new.id;
     return null;
 end
 $$;
+
+CREATE FUNCTION public.assert_table(relation oid, expected regclass) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if relation <> expected then
+        raise exception 'this function is for triggers of the table % alone', expected
+            using errcode = 'insufficient_privilege';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION public.assert_table(relation oid, expected regclass) IS 'For triggers, which have the rights of the owner: refuses a table that is not ours.';
 
 CREATE FUNCTION public.cinema_announce_list() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', 'cinemas');
+    perform assert_table(tg_relid, 'cinema');
+    perform announce('cinemas');
     return null;
 end
 $$;
@@ -100,7 +131,8 @@ CREATE FUNCTION public.cinema_announce_updated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', format('cinema %s', new.id));
+    perform assert_table(tg_relid, 'cinema');
+    perform announce(format('cinema %s', new.id));
     return null;
 end
 $$;
@@ -198,9 +230,10 @@ CREATE FUNCTION public.hall_announce_deleted() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'hall');
     delete from seat_event where hall_id = old.id;
-    perform pg_notify('seatsync', format('hall %s deleted', old.id));
-    perform pg_notify('seatsync', 'cinemas');
+    perform announce(format('hall %s deleted', old.id));
+    perform announce('cinemas');
     return null;
 end
 $$;
@@ -210,7 +243,8 @@ CREATE FUNCTION public.hall_announce_inserted() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', format('cinema %s', new.cinema_id));
+    perform assert_table(tg_relid, 'hall');
+    perform announce(format('cinema %s', new.cinema_id));
     return null;
 end
 $$;
@@ -220,9 +254,10 @@ CREATE FUNCTION public.hall_announce_truncated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'hall');
     delete from seat_event;
-    perform pg_notify('seatsync', format('hall %s deleted', id)) from hall;
-    perform pg_notify('seatsync', 'cinemas');
+    perform announce(format('hall %s deleted', id)) from hall;
+    perform announce('cinemas');
     return null;
 end
 $$;
@@ -232,12 +267,13 @@ CREATE FUNCTION public.hall_announce_updated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'hall');
     insert into seat_event (hall_id, rev, kind) values (new.id, new.rev, 'layout');
-    perform pg_notify('seatsync', hall_notice(new.id, new.rev, 'layout'));
+    perform announce(hall_notice(new, 'layout'));
     if new.cinema_id <> old.cinema_id then
-        perform pg_notify('seatsync', 'cinemas');
+        perform announce('cinemas');
     elsif (new.name, new.rows, new.places) is distinct from (old.name, old.rows, old.places) then
-        perform pg_notify('seatsync', format('cinema %s', new.cinema_id));
+        perform announce(format('cinema %s', new.cinema_id));
     end if;
     return null;
 end
@@ -301,18 +337,50 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.hall_notice(hall_id bigint, rev bigint, data text) RETURNS text
-    LANGUAGE plpgsql STABLE PARALLEL SAFE
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+CREATE TABLE public.hall (
+    id bigint NOT NULL,
+    cinema_id bigint NOT NULL,
+    name text NOT NULL,
+    rows integer NOT NULL,
+    places integer NOT NULL,
+    rev bigint DEFAULT 0 NOT NULL,
+    epoch text DEFAULT "left"((gen_random_uuid())::text, 8) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hall_epoch_format CHECK ((epoch ~ '^[0-9a-z]{1,32}$'::text)),
+    CONSTRAINT hall_id_positive CHECK ((id > 0)),
+    CONSTRAINT hall_name_sensible CHECK (((name ~ '\S'::text) AND (char_length(name) <= 200))),
+    CONSTRAINT hall_places_positive CHECK ((places > 0)),
+    CONSTRAINT hall_rev_not_negative CHECK ((rev >= 0)),
+    CONSTRAINT hall_rows_positive CHECK ((rows > 0))
+);
+
+COMMENT ON TABLE public.hall IS 'A hall of a cinema. Its rev counts the changes to it and to its seats.';
+
+COMMENT ON COLUMN public.hall.rows IS 'How many rows its plan has.';
+
+COMMENT ON COLUMN public.hall.places IS 'How many places its longest row has.';
+
+COMMENT ON COLUMN public.hall.rev IS 'Kept by triggers: the next whole number for every statement that changes the hall.';
+
+COMMENT ON COLUMN public.hall.epoch IS 'What rev counts in. Renew it after restoring a dump, so that no client takes old revisions for new ones: update hall set epoch = default.';
+
+CREATE FUNCTION public.hall_notice(h public.hall, data text) RETURNS text
+    LANGUAGE plpgsql STABLE
     AS $$
 declare
-    bare text := format('hall %s %s', hall_id, rev);
+    bare text := format('hall %s %s %s', h.id, wire_epoch(h.epoch), h.rev);
     whole text := bare || ' ' || data;
 begin
-    return case when octet_length(whole) < 8000 then whole else bare end;
+    return case when octet_length(whole) < 7975 then whole else bare end;
 end
 $$;
 
-COMMENT ON FUNCTION public.hall_notice(hall_id bigint, rev bigint, data text) IS 'The payload that announces a revision: with its data where that fits into a notification, which would fail at 8000 bytes; without where it does not, or is null.';
+COMMENT ON FUNCTION public.hall_notice(h public.hall, data text) IS 'What announces the revision of a hall: with its data where that fits into a notification, which would fail at 8000 bytes (the tag takes 25); without where it does not, or is null.';
 
 CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, epoch text, data text)
     LANGUAGE sql STABLE
@@ -474,6 +542,7 @@ CREATE FUNCTION public.seat_announce_deleted() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'seat');
     perform announce_layout(array(select distinct hall_id from old_seat));
     return null;
 end
@@ -484,6 +553,7 @@ CREATE FUNCTION public.seat_announce_inserted() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'seat');
     perform announce_layout(array(select distinct hall_id from new_seat));
     return null;
 end
@@ -494,6 +564,7 @@ CREATE FUNCTION public.seat_announce_truncated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'seat');
     perform announce_layout(array(select id from hall));
     return null;
 end
@@ -509,6 +580,7 @@ declare
     restated bigint[];  -- halls in which a status or a note changed
     relaid bigint[];  -- halls in which the layout changed: both, where a seat moved from one to another
 begin
+    perform assert_table(tg_relid, 'seat');
     select
         array_agg(distinct n.hall_id) filter (where (n.status, n.note) is distinct from (o.status, o.note)),
         array_agg(distinct n.hall_id) filter (where
@@ -548,11 +620,11 @@ begin
     from bumped
     where id = any(relaid);
 
-    perform pg_notify('seatsync', hall_notice(id, rev, 'layout')) from hall where id = any(relaid);
+    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(relaid);
 
     -- A seat takes at least 79 of a notification's 8000 bytes: more than 101 need not be tried.
-    perform pg_notify('seatsync', hall_notice(
-        h.id, h.rev, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end
+    perform announce(hall_notice(
+        h, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end
     ))
     from (
         select n.hall_id, array_agg(n.id) as seats
@@ -629,6 +701,7 @@ CREATE FUNCTION public.seat_type_announce_renamed() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
+    perform assert_table(tg_relid, 'seat_type');
     perform announce_layout(array(
         select distinct seat.hall_id
         from new_seat_type n
@@ -645,7 +718,8 @@ CREATE FUNCTION public.session_announce_deleted() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', 'session ' || gone.id) from gone where gone.expires_at > now();
+    perform assert_table(tg_relid, 'session');
+    perform announce(session_notice(gone.id)) from gone where gone.expires_at > now();
     return null;
 end
 $$;
@@ -655,7 +729,8 @@ CREATE FUNCTION public.session_announce_truncated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', 'session ' || s.id) from session s where s.expires_at > now();
+    perform assert_table(tg_relid, 'session');
+    perform announce(session_notice(s.id)) from session s where s.expires_at > now();
     return null;
 end
 $$;
@@ -665,13 +740,22 @@ CREATE FUNCTION public.session_announce_updated() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    perform pg_notify('seatsync', 'session ' || before.id)
+    perform assert_table(tg_relid, 'session');
+    perform announce(session_notice(before.id))
     from before
     left join after on after.id = before.id and after.user_id = before.user_id and after.expires_at > now()
     where before.expires_at > now() and after.id is null;
     return null;
 end
 $$;
+
+CREATE FUNCTION public.session_notice(id uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select 'session ' || encode(sha256(uuid_send(id)), 'hex')
+$$;
+
+COMMENT ON FUNCTION public.session_notice(id uuid) IS 'What announces the end of a session; any role may read it, so it hides the id.';
 
 CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
@@ -992,11 +1076,6 @@ $$;
 
 COMMENT ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) IS 'Changes seats for users by the rules of the protocol. A request (p_…, by position) names a hall, a user, the session it came with and, to be safe to repeat, a key with the digest of its parameters. An item (i_…) names its request by number, a seat, the wanted status and, or null, the expected one and a note (empty: none). A request is done wholly or not at all, whatever becomes of the others: it has a code and a message, or the data of its answer. A seat, and a key of a user, may stand once in a call. Each lock is waited for 300 ms at most.';
 
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
 CREATE TABLE public.app_user (
     id bigint NOT NULL,
     username text NOT NULL,
@@ -1046,32 +1125,20 @@ ALTER TABLE public.cinema ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE public.hall (
-    id bigint NOT NULL,
-    cinema_id bigint NOT NULL,
-    name text NOT NULL,
-    rows integer NOT NULL,
-    places integer NOT NULL,
-    rev bigint DEFAULT 0 NOT NULL,
-    epoch text DEFAULT "left"((gen_random_uuid())::text, 8) NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT hall_epoch_format CHECK ((epoch ~ '^[0-9a-z]{1,32}$'::text)),
-    CONSTRAINT hall_id_positive CHECK ((id > 0)),
-    CONSTRAINT hall_name_sensible CHECK (((name ~ '\S'::text) AND (char_length(name) <= 200))),
-    CONSTRAINT hall_places_positive CHECK ((places > 0)),
-    CONSTRAINT hall_rev_not_negative CHECK ((rev >= 0)),
-    CONSTRAINT hall_rows_positive CHECK ((rows > 0))
+CREATE TABLE public.feed_key (
+    single boolean DEFAULT true NOT NULL,
+    key bytea DEFAULT sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))) NOT NULL,
+    former bytea,
+    CONSTRAINT feed_key_single CHECK (single)
 );
 
-COMMENT ON TABLE public.hall IS 'A hall of a cinema. Its rev counts the changes to it and to its seats.';
+COMMENT ON TABLE public.feed_key IS 'The key of notifications, one row. A dump contains it; renew it after a restore: update feed_key set former = key, key = default.';
 
-COMMENT ON COLUMN public.hall.rows IS 'How many rows its plan has.';
+COMMENT ON COLUMN public.feed_key.single IS 'True: there is one row.';
 
-COMMENT ON COLUMN public.hall.places IS 'How many places its longest row has.';
+COMMENT ON COLUMN public.feed_key.key IS 'Makes the tags of notifications.';
 
-COMMENT ON COLUMN public.hall.rev IS 'Kept by triggers: the next whole number for every statement that changes the hall.';
-
-COMMENT ON COLUMN public.hall.epoch IS 'What rev counts in. Renew it after restoring a dump, so that no client takes old revisions for new ones: update hall set epoch = default.';
+COMMENT ON COLUMN public.feed_key.former IS 'The key before; its tags are taken too, for transactions that were under way.';
 
 ALTER TABLE public.hall ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.hall_id_seq
@@ -1288,6 +1355,9 @@ ALTER TABLE ONLY public.app_user
 ALTER TABLE ONLY public.cinema
     ADD CONSTRAINT cinema_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.feed_key
+    ADD CONSTRAINT feed_key_pkey PRIMARY KEY (single);
+
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_pkey PRIMARY KEY (id);
 
@@ -1381,7 +1451,9 @@ CREATE TRIGGER seat_inserted AFTER INSERT ON public.seat REFERENCING NEW TABLE A
 
 CREATE TRIGGER seat_keep_id BEFORE UPDATE OF id ON public.seat FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
 
-CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, updated_at, updated_by ON public.seat FOR EACH ROW WHEN ((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text)) EXECUTE FUNCTION public.seat_keep_state();
+CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, updated_at, updated_by ON public.seat FOR EACH ROW WHEN (((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text) OR (pg_trigger_depth() > 0) OR (NOT has_column_privilege('public.seat'::text, 'updated_by'::text, 'update'::text)))) EXECUTE FUNCTION public.seat_keep_state();
+
+COMMENT ON TRIGGER seat_keep_state ON public.seat IS 'Keeps note, updated_at and updated_by, for whoever is not write_seats.';
 
 CREATE TRIGGER seat_stand_on_grid BEFORE INSERT ON public.seat FOR EACH ROW WHEN (((new.x IS NULL) OR (new.y IS NULL))) EXECUTE FUNCTION public.seat_stand_on_grid();
 
@@ -1417,3 +1489,77 @@ ALTER TABLE ONLY public.seat
 
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
+REVOKE ALL ON FUNCTION public.announce(body text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.announce_layout(halls bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.app_user_end_sessions() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.cinema_announce_list() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.cinema_announce_updated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_announce_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_announce_inserted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_announce_truncated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_announce_updated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_keep_rev() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.hall_notice(h public.hall, data text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_announce_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_announce_inserted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_announce_truncated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_announce_updated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_keep_state() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_stand_on_grid() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_type_announce_renamed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.session_announce_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.session_announce_truncated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.session_announce_updated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.session_notice(id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.throttle_attempt(p_scope text, p_subject text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE seatsync REVOKE ALL ON FUNCTIONS FROM PUBLIC;

@@ -69,6 +69,9 @@ class Timing:
     idle_channel_s: float = 60.0
     evict_s: float = 10.0
     """For how long a channel without subscribers keeps its history and snapshot; between two searches for such."""
+    compare_s: float = 0.75
+    in_flight_s: float = 0.5
+    """Between two comparisons of some channels with the database; for a notification to follow its commit."""
     gather_s: float = 0.1
     """Between two coalesced updates."""
 

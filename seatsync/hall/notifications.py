@@ -1,21 +1,15 @@
 """PostgreSQL's notifications of halls, handed to their channels."""
 
-from seatsync import errors
 from seatsync.core.channels.channels import Channels
-from seatsync.core.channels.documents import is_update
 
 
-def hall_notified(channels: Channels, payload: str) -> None:
-    """``hall <id> <rev> [<JSON> | layout]`` or ``hall <id> deleted``.
-
-    Any role may NOTIFY: data that are not the trigger's are a hint to look, and never sent to clients.
-    """
-    key, _, rest = payload.partition(" ")
-    rev, _, data = rest.partition(" ")
-    if rev == "deleted":
-        channels.end(int(key), errors.HallNotFound())
-        return
+def hall_notified(channels: Channels, body: str) -> None:
+    """``hall <id> <epoch> <rev> [<JSON> | layout]`` or ``hall <id> deleted``."""
+    key, epoch, rev, data = [*body.split(" ", 3), "", ""][:4]
     channel = channels.find(int(key))
-    if channel is not None:
-        trusted = data.encode() if is_update(data, key, rev) else None
-        channel.notified(int(rev), trusted, layout=data == "layout")
+    if channel is None:
+        return
+    if epoch == "deleted":
+        channel.doubt()
+    else:
+        channel.notified(int(rev), epoch, data.encode() if data.startswith("{") else None, layout=data == "layout")

@@ -159,6 +159,6 @@ select (select count(*) from sessions) + (select count(*) from registrations)
 -- Those of these sessions ($1) that have not ended.
 select id from session where id = any($1::uuid[]) and expires_at > now();
 
--- name: announce_login
--- Notifies every server that the login state of a visitor ($1) has changed to ($2).
-select pg_notify('seatsync', format('visitor %s %s', $1::text, $2::text));
+-- name: notify
+-- Notifies every server; the payload ($1) is tagged.
+select pg_notify('seatsync', $1);

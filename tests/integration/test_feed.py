@@ -303,11 +303,11 @@ async def test_database_that_answers_with_errors(stage: Stage) -> None:
         await client.call("cinemas.subscribe", eid="c")
         view = await open_view(client, hall.id)
         await stage.lose()
-        await server.sql("alter function wire_epoch(text) rename to wire_epoch_away")
+        await server.sql("alter function hall_changes rename to hall_changes_away")
         await set_seat(server, hall, 0)
         stage.proxy.restore()
         await client.heartbeat()
-        await server.sql("alter function wire_epoch_away(text) rename to wire_epoch")
+        await server.sql("alter function hall_changes_away rename to hall_changes")
         await view.reach(2)
         await view.is_true(server)
 

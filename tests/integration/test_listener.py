@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.listener import Handlers, Listener
+from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.core.telemetry.metrics import Metrics
@@ -24,7 +25,7 @@ PATIENCE_S = 10.0
 
 TIMING = Timing()
 
-NOTIFY = Query("notify", "select pg_notify('seatsync', $1)")
+NOTIFY = Query("notify", "select announce($1)")
 FEEDS = Query(
     "feeds",
     "select pid from pg_stat_activity where datname = current_database() and application_name = 'seatsync feed'",
@@ -147,6 +148,7 @@ def server() -> Iterator[Postgres]:
 async def own(server: Postgres, nursery: trio.Nursery) -> AsyncIterator[Feed]:
     """A live feed of a server that may be stopped."""
     async with Database.open(server.dsn, size=2) as db:
+        await migrate(db)
         feed = feed_of(server.dsn, db)
         nursery.start_soon(feed.listener.run)
         await feed.wait_live()
@@ -182,7 +184,7 @@ async def test_feed_is_live_once_everything_is_resynced(feed: Feed, nursery: tri
 
 async def test_notifications_are_delivered_in_order(live: Feed) -> None:
     """Each is delivered once, by kind, with the text after the kind."""
-    await live.db.execute(Query("many", "select pg_notify('seatsync', 'note ' || n) from generate_series(1, 5000) n"))
+    await live.db.execute(Query("many", "select announce('note ' || n) from generate_series(1, 5000) n"))
     await live.recorder.wait_for("5000")
     assert live.recorder.log == [str(number) for number in range(1, 5001)]
 

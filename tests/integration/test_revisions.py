@@ -142,15 +142,15 @@ async def occupied(client: Client, eid: str) -> int:
     return count
 
 
-FORGED = (
+ODD = (
     *("", "hall", "hall x", "hall x y", "hall 1", "hall -1 2", "hall 1 x", "nothing at all", "probe", "probe x"),
     *("cinema", "cinema x", "cinemas more", "session", "session x", "visitor", "visitor x", "visitor x {"),
-    *("hall 99999999999999999999 1 layout", "cinema 99999999999999999999", "hall 1 99999999999999999999"),
+    *("hall 99999999999999999999 e 1 layout", "cinema 99999999999999999999", "hall 1 e 99999999999999999999"),
 )
 
 
-async def test_forged_notifications(database_url: str) -> None:
-    """Forged notifications by any database role do not stop later updates, for halls and cinemas."""
+async def test_odd_notifications(database_url: str) -> None:
+    """Notifications that no version of the triggers makes do not stop later updates, for halls and cinemas."""
     async with running_server(database_url, timing=Timing(retry_s=0.02, gather_s=0.02)) as server:
         hall = await make_hall(server)
         with structlog.testing.capture_logs() as logs:
@@ -162,10 +162,10 @@ async def notify_each(server: RunningServer, hall: Hall) -> None:
     """Notify each payload; a real change after it has to arrive."""
     async with server.client() as client:
         view = await open_view(client, hall.id)
-        for number, payload in enumerate(FORGED):
+        for number, payload in enumerate(ODD):
             taken = 1 - number % 2
             await client.call("cinemas.subscribe", eid=f"c{number}")
-            await server.sql(f"notify seatsync, '{payload}'")
+            await server.sql(f"select announce('{payload}')")
             await set_seat(server, hall.seats[0], ("VACANT", "OCCUPIED")[taken])
             await view.reach(number + 2)
             while await occupied(client, f"c{number}") != taken:

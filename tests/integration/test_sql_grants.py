@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg import errors
 
-from tests.support.sql import Session, World, updates
+from tests.support.sql import Session, User, World, updates
+from tests.support.writes import write_seat
 
 GRANTS = "grant select, update (status, note) on seat to {role}; grant select on cinema, hall, seat_type to {role}"
 
@@ -50,6 +51,8 @@ def test_an_usher_may_change_seats(world: World, hall: int, usher: Session) -> N
         "select * from session",
         "select announce_layout('{1}')",
         "select * from hall_changes(1, 0, '')",
+        "select key from feed_key",
+        "select announce('cinemas')",
     ],
 )
 def test_an_usher_may_do_nothing_else(world: World, hall: int, usher: Session, statement: str) -> None:
@@ -81,3 +84,35 @@ def test_an_empty_search_path_does_no_harm(world: World, hall: int) -> None:
     world.do("delete from public.cinema")
     world.do("reset search_path")
     assert world.value("select count(*) from seat") == 0
+
+
+def test_a_setting_does_not_turn_the_guards_off(world: World, hall: int, usher: Session) -> None:
+    """The setting of write_seats means nothing to a role that may not name the user of a change."""
+    usher.do("set seatsync.writing = 'on'")
+    usher.do("update seat set status = 'OCCUPIED' where hall_id = $1", hall)
+    row = world.row("select updated_by, updated_at > now() - interval '1 minute' as fresh from seat limit 1")
+    assert (row["updated_by"], row["fresh"]) == (None, True)
+
+
+def test_a_trigger_of_the_site_keeps_the_guards(world: World, hall: int, alice: User) -> None:
+    """A seat that another trigger changes while a user's write runs is nobody's own, and has the time of its change."""
+    seat, neighbour = world.seats(hall)[:2]
+    world.do(
+        f"""
+        create function follow() returns trigger language plpgsql as $$
+        begin
+            update seat set status = new.status where id = {neighbour} and status <> new.status;
+            return null;
+        end $$;
+        create trigger follow after update on seat for each row when (new.id = {seat}) execute function follow();
+        alter table seat disable trigger user;
+        update seat set updated_at = '2020-01-01';
+        alter table seat enable trigger user;
+        """
+    )
+    assert write_seat(world, alice, hall, seat, "OCCUPIED").code is None
+    rows = world.rows("select id, updated_by, updated_at > '2020-01-02' as fresh from seat where status = 'OCCUPIED'")
+    assert {row["id"]: (row["updated_by"], row["fresh"]) for row in rows} == {
+        seat: (alice.id, True),
+        neighbour: (None, True),
+    }

@@ -1,12 +1,13 @@
 """Channels under any order of events.
 
-Each example is a list of steps: changes, notifications that come late, twice or never, made-up ones, new layouts and
+Each example is a list of steps: changes, notifications that come late, twice or never, or again, new layouts and
 epochs, clients that come, go, resume, stall and drain, queries that fail or take their time, a feed that is lost and
 found. The clients (`Watcher`) fail the test by themselves when a frame repeats or skips a revision; at the end each of
 them must see the hall as it is.
 """
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seatsync import errors
-from seatsync.core.channels.channels import Channels
+from seatsync.core.channels.channels import PARTS, Channels
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
 
@@ -28,9 +29,9 @@ STEPS = st.one_of(
     st.tuples(st.just("change"), SEATS, STATUSES),
     st.tuples(st.just("change_here"), SEATS, STATUSES),
     st.tuples(st.just("change_at_length"), SEATS, STATUSES),
-    st.tuples(st.sampled_from(["relay", "renew_epoch", "restore", "prune", "drop", "repeat"])),
+    st.tuples(st.sampled_from(["relay", "renew_epoch", "restore", "prune", "drop", "compare"])),
     st.tuples(st.just("deliver"), st.integers(1, 5)),
-    st.tuples(st.just("forge"), st.integers(2, 50), st.booleans()),
+    st.tuples(st.just("copy"), st.integers(0, 50)),
     st.tuples(st.sampled_from(["join", "resume", "leave", "fill", "choke", "drain"]), INDEX),
     st.tuples(st.sampled_from(["hold_answers", "release_answers", "fail", "recover"])),
     st.tuples(st.sampled_from(["lose_feed", "find_feed", "set_stale", "evict"])),
@@ -50,7 +51,7 @@ class World:
     under_way: deque[Notice] = field(factory=deque)
     """Notifications that PostgreSQL has sent and this node has not received."""
     feed_is_up: bool = False
-    last: Notice | None = None
+    delivered: list[Notice] = field(factory=list)
     gates: list[trio.Event] = field(factory=list)
     resyncing: trio.CancelScope = field(factory=trio.CancelScope)
 
@@ -79,7 +80,7 @@ class World:
 
     async def change_at_length(self, seat: int, status: str) -> None:
         """A change whose data do not fit a notification."""
-        self._commit(Notice(self.hall.change(seat, status).rev, None))
+        self._commit(Notice(self.hall.change(seat, status).rev, self.hall.epoch, None))
 
     async def relay(self) -> None:
         """The layout changes."""
@@ -101,26 +102,26 @@ class World:
     async def deliver(self, count: int) -> None:
         """Notifications arrive."""
         for _ in range(min(count, len(self.under_way))):
-            self.last = self.under_way.popleft()
-            self._notify(self.last)
+            self.delivered.append(self.under_way.popleft())
+            self._notify(self.delivered[-1])
 
     async def drop(self) -> None:
         """A notification is lost."""
         if self.under_way:
             self.under_way.popleft()
 
-    async def repeat(self) -> None:
-        """A notification is delivered twice."""
-        if self.last is not None:
-            self._notify(self.last)
+    async def copy(self, index: int) -> None:
+        """A role sends a copy of a notification that it has seen, of whatever epoch."""
+        if self.delivered and self.feed_is_up:
+            self._notify(self.delivered[index % len(self.delivered)])
 
-    async def forge(self, ahead: int, with_data: bool) -> None:
-        """A role with a login notifies a revision that does not exist."""
-        channel = self.channels.find(HALL)
-        if channel is not None and self.feed_is_up:
-            rev = max(channel.revisions.rev, self.hall.rev) + ahead
-            credible = rev == channel.revisions._notified + 1  # its data could not be recognised as made up
-            self._notify(Notice(rev, b"{nonsense" if with_data and not credible else None))
+    async def compare(self) -> None:
+        """The channel is compared with the database."""
+        self.nursery.start_soon(self._compare)
+
+    async def _compare(self) -> None:
+        with suppress(errors.ServiceUnavailable):
+            await self.channels.compare(HALL % PARTS)
 
     async def join(self, index: int, resume: bool = False) -> None:
         """A client subscribes, in a task of its own."""

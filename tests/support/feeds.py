@@ -22,12 +22,13 @@ class Notice:
     """The notification of one revision."""
 
     rev: int
+    epoch: str
     data: bytes | None
     layout: bool = False
 
     def notify(self, channel: Channel) -> None:
         """Deliver it."""
-        channel.notified(self.rev, self.data, layout=self.layout)
+        channel.notified(self.rev, self.epoch, self.data, layout=self.layout)
 
 
 @define(eq=False)
@@ -59,21 +60,21 @@ class FakeHall:
         self.rev += 1
         self.seats |= changed
         self._log[self.rev] = frozenset(changed)
-        return Notice(self.rev, self._update(frozenset(changed), None))
+        return Notice(self.rev, self.epoch, self._update(frozenset(changed), None))
 
     def relay(self) -> Notice:
         """Commit a change of the layout: one more seat."""
         self.rev += 1
         self.seats[len(self.seats) + 1] = "VACANT"
         self._log[self.rev] = None
-        return Notice(self.rev, None, layout=True)
+        return Notice(self.rev, self.epoch, None, layout=True)
 
     def renew_epoch(self, rev: int | None = None) -> Notice:
         """Begin another epoch, as a restored dump or a failover does, at that revision or the next."""
         self.epoch += "'"
         self.rev = self.rev + 1 if rev is None else rev
         self._log[self.rev] = None
-        return Notice(self.rev, None, layout=True)
+        return Notice(self.rev, self.epoch, None, layout=True)
 
     def _update(self, seats: frozenset[int], since: int | None) -> bytes:
         head: dict[str, Any] = {"id": HALL}

@@ -5,6 +5,7 @@ another session (`Session.start`) runs in a thread.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from attrs import define, field
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.string import TextBinaryLoader
+
+from seatsync.core.postgres.feed_key import FeedKey
 
 PATIENCE_S = 60.0
 
@@ -160,11 +163,18 @@ class World(Session):
         self._others.append(session)
         return session
 
-    def notifications(self) -> list[str]:
-        """The notifications since the last call, in order."""
+    def payloads(self) -> list[str]:
+        """The notifications since the last call, in order, each with its tag."""
         probe = f"probe {next(self._probes)}"
         self.value("select pg_notify('seatsync', $1)", probe)
         return self._listener.received_until(probe)
+
+    def notifications(self) -> list[str]:
+        """The bodies of the notifications since the last call, all tagged; of those of halls without the epoch."""
+        key = FeedKey((self.value("select key from feed_key"),))
+        bodies = [key.verify(payload) for payload in self.payloads()]
+        assert None not in bodies
+        return [re.sub(r"^(hall [0-9]+) \S+-[0-9A-F]{8} ", r"\1 ", body or "") for body in bodies]
 
     def wait_for_lock(self, session: Session) -> None:
         """Wait until another session is waiting for a lock."""

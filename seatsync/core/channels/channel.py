@@ -139,13 +139,18 @@ class Channel(Topic):
 
     # Publishing
 
-    def notified(self, rev: int, data: bytes | None, *, layout: bool = False) -> None:
-        """A notification of a revision: its data, or ``None`` where there are none to trust."""
-        update = self.revisions.notified(rev, data, layout=layout)
+    def notified(self, rev: int, epoch: str, data: bytes | None, *, layout: bool = False) -> None:
+        """A notification of a revision: its data, or ``None`` where there are none."""
+        update = self.revisions.notified(rev, epoch, data, layout=layout)
         if update is None:
             self._resync_if_due()
         else:
             self._publish(update)
+
+    def doubt(self) -> None:
+        """The database may have what was not notified, or the subject no more: look."""
+        self.revisions.doubt()
+        self._resync_if_due()
 
     def found(self, *, resynced: bool) -> None:
         """The feed is live again, and the channel has been resynced since, or has yet to be."""

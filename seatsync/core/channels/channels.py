@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 
+import structlog
 import trio
 from attrs import define, field
 
@@ -13,6 +15,11 @@ from seatsync.core.channels.revisions import State
 from seatsync.core.channels.topic import Spawn
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
+
+#: The channels are compared with the database in so many parts, one at a time.
+PARTS = 4
+
+logger = structlog.get_logger(__name__)
 
 
 @define(eq=False)
@@ -60,12 +67,6 @@ class Channels:
         """The channel of that key, if it is open."""
         return self._channels.get(key)
 
-    def end(self, key: int, error: errors.SeatSyncError) -> None:
-        """The subject of that channel was deleted."""
-        channel = self._channels.pop(key, None)
-        if channel is not None:
-            channel.end(error)
-
     def lost(self) -> None:
         """The feed is lost."""
         self._live = False
@@ -77,7 +78,7 @@ class Channels:
         known = {key: one for key, one in self._channels.items() if one.revisions.state is not State.UNREAD}
         revs = await self._source.revs(list(known))
         for key, channel in known.items():
-            if revs.get(key) != (channel.revisions.rev, channel.revisions.epoch):
+            if revs.get(key) != channel.revisions.position:
                 try:
                     await channel.resync()
                 except errors.Missing:
@@ -85,6 +86,35 @@ class Channels:
         self._live = True
         for key, channel in self._channels.items():
             channel.found(resynced=known.get(key) is channel)
+
+    async def compare_forever(self) -> None:
+        """Find the changes that nothing announced, some channels at a time, until cancelled."""
+        for part in cycle(range(PARTS)):
+            await trio.sleep(self._timing.compare_s)
+            try:
+                await self.compare(part)
+            except errors.SeatSyncError as error:
+                logger.info("compare_failed", error=str(error))
+
+    async def compare(self, part: int) -> None:
+        """Compare the revision and epoch of the channels of a part with the database; doubt those that differ.
+
+        Replication, disabled triggers and changes by hand notify nobody. What is in flight is no difference, so a
+        channel is doubted only if it stays where it was. Raises what the source raises.
+        """
+        known = {
+            key: channel.revisions.position
+            for key, channel in self._channels.items()
+            if key % PARTS == part and channel.revisions.is_current
+        }
+        revs = await self._source.revs(list(known)) if known else {}
+        differing = [key for key, position in known.items() if revs.get(key) != position]
+        if differing:
+            await trio.sleep(self._timing.in_flight_s)
+        for key in differing:
+            channel = self._channels.get(key)
+            if channel is not None and channel.revisions.position == known[key]:
+                channel.doubt()
 
     def set_stale(self, *, stale: bool) -> None:
         """Notify every subscriber that what it sees may be old, or no longer is."""

@@ -67,11 +67,6 @@ class Documents:
         return Update(first, rev, jsontext.dumps(merged))
 
 
-def is_update(text: str, key: str, rev: str) -> bool:
-    """The text begins as the update of one revision, given in decimal, does."""
-    return text.startswith(f'{{"id":{key},"rev":{rev},')
-
-
 def rev_of(document: bytes) -> int:
     """The revision in a document; raises `ValueError` if it has none."""
     start = document.index(_REV) + len(_REV)

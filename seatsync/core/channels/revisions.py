@@ -6,15 +6,15 @@ database.
 ========  ==========================  ==================================================================================
 State     Meaning                     Events
 ========  ==========================  ==================================================================================
-UNREAD    No revision is known.       read: CURRENT; BEHIND if later ones are committed, or the feed was found before
+UNREAD    No revision is known.       read: CURRENT; BEHIND if later ones are committed, or it was doubted or found
 CURRENT   All that are committed are  notified of the next: publish it; of a later one, or without data: BEHIND;
           published, or will be       of a new layout: OUTDATED
-          notified.                   begin_resync, or found without having been resynced: BEHIND
+          notified.                   begin_resync, doubted, or found without having been resynced: BEHIND
 BEHIND    Revisions are missing.      notified: hold it
                                       resynced with the changes: publish them, CURRENT, then replay what was held
 OUTDATED  Only a snapshot leads on.   notified: hold it
                                       resynced with a snapshot: publish it if it is new, CURRENT, then replay
-any but   UNREAD                      read of another epoch: OUTDATED
+any but   UNREAD                      read, or notified, of another epoch: OUTDATED
 any                                   end: UNREAD
 ========  ==========================  ==================================================================================
 
@@ -60,8 +60,7 @@ class Revisions:
     def __init__(self, max_held: int) -> None:
         self.live = True
         """Notifications arrive."""
-        self._held: deque[tuple[int, bytes | None, bool]] = deque(maxlen=max_held)
-        self._notified = -1
+        self._held: deque[tuple[int, str, bytes | None, bool]] = deque(maxlen=max_held)
         self.end()
 
     def end(self) -> None:
@@ -71,9 +70,14 @@ class Revisions:
         """The last revision published."""
         self.epoch = ""
         self._committed = -1
-        self._found_unread = False
+        self._doubted = False
         self._other_epoch = ""
         self._held.clear()
+
+    @property
+    def position(self) -> tuple[int, str]:
+        """The last revision published, and its epoch."""
+        return self.rev, self.epoch
 
     @property
     def newest(self) -> int:
@@ -94,18 +98,14 @@ class Revisions:
         """A revision is committed, as this node's own write knows first: nothing older counts as current."""
         self._committed = max(self._committed, rev)
 
-    def notified(self, rev: int, data: bytes | None, *, layout: bool = False) -> Update | None:
-        """A notification of a revision; without data it is a hint that there is one.
-
-        Any role may NOTIFY: while it is held, a made-up revision may become the next. So the data of one that does not
-        follow the notification before it are not kept.
-        """
-        self._committed = max(self._committed, rev)
-        follows, self._notified = rev == self._notified + 1, rev
+    def notified(self, rev: int, epoch: str, data: bytes | None, *, layout: bool = False) -> Update | None:
+        """A notification of a revision; without data it is a hint that there is one."""
+        if epoch == self.epoch or self.state is UNREAD:
+            self._committed = max(self._committed, rev)
         if self.state is CURRENT:
-            return self._next(rev, data, layout)
+            return self._next(rev, epoch, data, layout)
         if self.state is not UNREAD:
-            self._held.append((rev, data if follows else None, layout))
+            self._held.append((rev, epoch, data, layout))
         return None
 
     def replay(self) -> Iterator[Update]:
@@ -115,7 +115,10 @@ class Revisions:
             if update is not None:
                 yield update
 
-    def _next(self, rev: int, data: bytes | None, layout: bool) -> Update | None:
+    def _next(self, rev: int, epoch: str, data: bytes | None, layout: bool) -> Update | None:
+        if epoch != self.epoch:
+            self.state = OUTDATED
+            return None
         if rev <= self.rev:
             return None
         if data is None or rev != self.rev + 1:
@@ -128,7 +131,7 @@ class Revisions:
         """The database was read for a subscriber."""
         if self.state is UNREAD:
             self.rev, self.epoch = rev, epoch
-            self.state = BEHIND if self._found_unread or self._committed > rev else CURRENT
+            self.state = BEHIND if self._doubted or self._committed > rev else CURRENT
         elif epoch != self.epoch:
             self._other_epoch = epoch
             self.state = OUTDATED
@@ -150,7 +153,7 @@ class Revisions:
         self.rev = found.rev
         self.epoch = found.epoch if isinstance(found, Snapshot) else self.epoch
         self.state = CURRENT if self._other_epoch in {"", self.epoch} else OUTDATED
-        if self._committed == resync.committed:  # a revision that was made up is forgotten
+        if self._committed == resync.committed:  # one of another epoch is forgotten
             self._committed = self.rev
         return None if (self.rev, self.epoch) == (resync.since, resync.epoch) else found
 
@@ -159,9 +162,14 @@ class Revisions:
         self.live = False
         self._held.clear()
 
+    def doubt(self) -> None:
+        """What is known may not be all that is committed, whatever was notified."""
+        self._doubted |= self.state is UNREAD
+        if self.state is CURRENT:
+            self.state = BEHIND
+
     def found(self, *, resynced: bool) -> None:
         """The feed is live again, and the channel has been resynced since, or has yet to be."""
         self.live = True
-        self._found_unread |= self.state is UNREAD
-        if self.state is CURRENT and not resynced:
-            self.state = BEHIND
+        if self.state is UNREAD or not resynced:
+            self.doubt()

@@ -1,5 +1,6 @@
 """All open WebSocket connections of a node: indexed, checked when a deadline may have passed, and closed."""
 
+import hashlib
 import heapq
 import time
 from collections.abc import Callable
@@ -38,9 +39,9 @@ class Connections:
     _public_view: bool = field(kw_only=True)
     _timing: Timing = field(default=Timing(), kw_only=True)
     _all: dict[int, Connection] = field(factory=dict, init=False)
-    _of: dict[str | UUID, set[Connection]] = field(factory=dict, init=False)
-    """The connections of each visitor and of each session."""
-    _revoked: dict[UUID, float] = field(factory=dict, init=False)
+    _of: dict[str, set[Connection]] = field(factory=dict, init=False)
+    """The connections of each visitor and of each session, by alias."""
+    _revoked: dict[str, float] = field(factory=dict, init=False)
     """When sessions were revoked, for handshakes in flight."""
     _leaving: set[Connection] = field(factory=set, init=False)
     _farewell: tuple[CloseCode, str, tuple[int, int]] | None = field(default=None, init=False)
@@ -76,7 +77,7 @@ class Connections:
         self._metrics.connections = len(self._all)
         for key in _keys(client):
             self._of.setdefault(key, set()).add(connection)
-        if client.session is not None and client.session.id in self._revoked:
+        if any(key in self._revoked for key in _keys(client)):
             self._end_session(connection, self._timing.revoked_wait_s)
         self._schedule(connection, self._timing.ping_after_s)
         if self._farewell is not None:
@@ -96,22 +97,22 @@ class Connections:
     # Login state
 
     @property
-    def session_ids(self) -> list[UUID]:
+    def session_ids(self) -> set[UUID]:
         """The sessions of the open connections."""
-        return [key for key in self._of if isinstance(key, UUID)]
+        return {one.client.session.id for one in self._all.values() if one.client.session is not None}
 
     def visitor_changed(self, visitor: str, data: Json) -> None:
         """A visitor logged in or out over HTTP: send its connections the new state, then close them to reconnect."""
         for connection in self._of.get(visitor, ()):
             self._spawn(self._announce_and_close, connection, data, 0.0)
 
-    def session_revoked(self, session_id: UUID) -> None:
+    def session_revoked(self, session: str) -> None:
         """End the rights of a session's connections at once, and close them within two seconds."""
         now = trio.current_time()
         while self._revoked and next(iter(self._revoked.values())) < now - self._timing.handshake_s:
             del self._revoked[next(iter(self._revoked))]
-        self._revoked[session_id] = now
-        for connection in self._of.get(session_id, ()):
+        self._revoked[session] = now
+        for connection in self._of.get(session, ()):
             self._end_session(connection, self._timing.revoked_wait_s)
 
     def _end_session(self, connection: Connection, wait_s: float) -> None:
@@ -179,5 +180,11 @@ def spread_ms(connections: int) -> int:
     return max(1000, connections // 2)
 
 
-def _keys(client: Client) -> tuple[str | UUID, ...]:
-    return (client.visitor,) if client.session is None else (client.visitor, client.session.id)
+def alias(secret: bytes) -> str:
+    """The name of a visitor or a session in notifications, which any role may read: SHA-256 of its id, in hex."""
+    return hashlib.sha256(secret).hexdigest()
+
+
+def _keys(client: Client) -> list[str]:
+    session = client.session
+    return [alias(secret) for secret in (client.visitor.encode(), *(() if session is None else (session.id.bytes,)))]

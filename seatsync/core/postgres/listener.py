@@ -5,6 +5,7 @@ PostgreSQL ends the connection, or when the beat (a query once a second) gets no
 dead network close nothing.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseGone
+from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Session
 from seatsync.core.telemetry.metrics import Metrics
@@ -25,7 +27,10 @@ from seatsync.core.timing import Timing
 Handlers = Mapping[str, Sequence[Callable[[str], None]]]
 
 _NOTIFY = Query("notify", "select pg_notify($1, $2)")
-_USAGE = Query("usage", "select pg_notification_queue_usage()")
+_BEAT = Query("beat", "select key, former, pg_notification_queue_usage() as queue_usage from feed_key")
+
+#: Payloads without a valid tag that are kept until the key is read again.
+MAX_DOUBTED = 1000
 
 logger = structlog.get_logger(__name__)
 
@@ -45,7 +50,11 @@ class Follower(Protocol):
 
 @define(eq=False)
 class Listener:
-    """Delivers each payload ``<kind> <rest>`` to the handlers of its kind, as ``handler(rest)``, in commit order."""
+    """Delivers each body ``<kind> <rest>`` to the handlers of its kind, as ``handler(rest)``, in commit order.
+
+    A payload whose tag was not made with the key of the feed is counted and ignored. The key is read with each beat, so
+    that what was tagged with a renewed one is delivered at most one beat late.
+    """
 
     dsn: str
     handlers: Handlers
@@ -53,6 +62,8 @@ class Listener:
     metrics: Metrics
     channel: str = field(default="seatsync", kw_only=True)
     timing: Timing = field(factory=Timing, kw_only=True)
+    key: FeedKey = field(factory=FeedKey, kw_only=True)
+    _doubted: deque[str] = field(factory=partial(deque, maxlen=MAX_DOUBTED), init=False)
     _live: trio.Event = field(factory=trio.Event, init=False)
     _stale: bool = field(default=False, init=False)
 
@@ -100,13 +111,37 @@ class Listener:
         async with trio.open_nursery() as nursery:
             with _limit(self.timing.beat_s, "the database does not answer"):
                 await session.script(f"listen {self.channel}")
-                await session.execute(_NOTIFY, self.channel, f"probe {probe}")
+                await self._beat(session, handlers)
+                await session.execute(_NOTIFY, self.channel, self.key.sign(f"probe {probe}"))
             nursery.start_soon(self._go_live, returned)
             while True:
                 with trio.move_on_after(self.timing.beat_s):
-                    await session.notifications(partial(_dispatch, handlers))
+                    await session.notifications(partial(self._take, handlers))
                 with _limit(self.timing.beat_s, "the database does not answer"):
-                    self.metrics.notification_queue_usage = float(await session.fetchval(_USAGE))
+                    await self._beat(session, handlers)
+
+    def _take(self, handlers: Handlers, payload: str) -> None:
+        body = self.key.verify(payload)
+        if body is None:
+            self.metrics.notifications_refused += 1
+            self._doubted.append(payload)
+        else:
+            _dispatch(handlers, body)
+
+    async def _beat(self, session: Session, handlers: Handlers) -> None:
+        """Read the usage of the queue, and the key; with another key, look again at the payloads that were refused."""
+        row = await session.fetchrow(_BEAT)
+        if row is None:
+            raise DatabaseGone("the table feed_key has no row; insert into feed_key default values")
+        self.metrics.notification_queue_usage = row["queue_usage"]
+        keys = tuple(key for key in (row["key"], row["former"]) if key is not None)
+        doubted = list(self._doubted)
+        self._doubted.clear()
+        if keys != self.key.keys:
+            self.key.keys = keys
+            for payload in doubted:
+                self.metrics.notifications_refused -= 1
+                self._take(handlers, payload)
 
     async def _go_live(self, returned: trio.Event) -> None:
         """Resync the followers once the probe has returned."""

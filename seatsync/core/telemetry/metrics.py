@@ -67,6 +67,9 @@ class Metrics(Collector):
     slow_closes: int = field(
         default=0, metadata={"counter": "Connections closed with 4008, too slow even for merged updates."}
     )
+    notifications_refused: int = field(
+        default=0, metadata={"counter": "Notifications that were not tagged with the key of the feed."}
+    )
     feed_losses: int = field(default=0, metadata={"counter": "Times the notifications of the database were lost."})
 
     commit_to_push_seconds: Histogram = field(init=False)

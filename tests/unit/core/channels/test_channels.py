@@ -180,7 +180,7 @@ async def test_deletion_detected_by_a_query_ends_every_subscription(hall: FakeHa
     """A catch-up that finds no hall ends the subscriptions like a notified deletion."""
     watcher = await joined(channel)
     hall.gone = True
-    Notice(9, None).notify(channel)
+    Notice(9, hall.epoch, None).notify(channel)
     await wait_all_tasks_blocked()
     assert watcher.ended == ["HallNotFound"]
     assert not channel.in_use

@@ -6,7 +6,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.channels.channels import Channels
+from seatsync.core.channels.channels import PARTS, Channels
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall, joined
 
@@ -202,9 +202,50 @@ async def test_known_channel_survives_a_refusal(hall: FakeHall, channels: Channe
 
 
 async def test_deleted_hall_is_forgotten(hall: FakeHall, channels: Channels) -> None:
-    """Subscribers of a deleted hall are notified, and the next request queries the database."""
-    watcher = await joined(channels.open(HALL))
-    channels.end(HALL, errors.HallNotFound())
-    channels.end(HALL, errors.HallNotFound())
+    """Subscribers of a deleted hall are notified, once, and the next request queries the database."""
+    channel = channels.open(HALL)
+    watcher = await joined(channel)
+    hall.gone = True
+    for _ in range(2):
+        channel.doubt()
+        await wait_all_tasks_blocked()
     assert watcher.ended == ["HallNotFound"]
+    with pytest.raises(errors.HallNotFound), channels.use(HALL):
+        await channel.snapshot()
     assert channels.find(HALL) is None
+
+
+async def test_revision_that_nothing_announced_is_found(hall: FakeHall, channels: Channels) -> None:
+    """Each channel is compared with the database in turn; one that stays where it was is resynced."""
+    watcher = await joined(channels.open(HALL))
+    hall.change(1, "RESERVED")
+    for part in range(PARTS):
+        await channels.compare(part)
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1", 2]
+    assert hall.queries == ["snapshot", "revs", "changes"]
+
+
+async def test_revision_in_flight_is_no_difference(hall: FakeHall, channels: Channels, nursery: trio.Nursery) -> None:
+    """A channel whose notification follows the comparison is not resynced."""
+    watcher = await joined(channels.open(HALL))
+    notice = hall.change(1, "RESERVED")
+    nursery.start_soon(channels.compare, HALL % PARTS)
+    await wait_all_tasks_blocked()
+    notice.notify(channels.open(HALL))
+    await trio.sleep(5)
+    assert watcher.revs == ["snapshot 1", 2]
+    assert "changes" not in hall.queries
+
+
+async def test_comparison_finds_a_set_back_or_deleted_hall(hall: FakeHall, channels: Channels) -> None:
+    """A revision that was set back is a new snapshot; a hall that went without a word ends the subscription."""
+    watcher = await joined(channels.open(HALL))
+    hall.renew_epoch(rev=0)
+    await channels.compare(HALL % PARTS)
+    await wait_all_tasks_blocked()
+    assert watcher.revs == ["snapshot 1", "snapshot 0"]
+    hall.gone = True
+    await channels.compare(HALL % PARTS)
+    await wait_all_tasks_blocked()
+    assert watcher.ended == ["HallNotFound"]

@@ -9,7 +9,6 @@ from seatsync.core.channels.documents import (
     Documents,
     Update,
     age_s,
-    is_update,
     mark_resumed,
     mark_stale,
     rev_of,
@@ -106,20 +105,6 @@ def test_stale_is_added_to_a_document_or_sent_alone() -> None:
     assert mark_stale(b'{"id":7,"rev":5}') == b'{"id":7,"rev":5,"stale":true}'
     assert stale_notice(7, stale=True) == b'{"id":7,"stale":true}'
     assert stale_notice(None, stale=False) == b'{"stale":false}'
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ('{"id":7,"rev":2,"seats":[]}', True),
-        ('{"id":7,"rev":3,"seats":[]}', False),
-        ('{"id":8,"rev":2,', False),
-        ("", False),
-    ],
-)
-def test_update_is_known_by_its_beginning(text: str, is_one: bool) -> None:
-    """An update has to begin with the key and the revision of its notification."""
-    assert is_update(text, "7", "2") is is_one
 
 
 def test_revision_is_read_from_a_document() -> None:

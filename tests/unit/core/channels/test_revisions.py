@@ -71,25 +71,27 @@ CASES = {
         begin -> snapshot
         snapshot 2 a -> publish snapshot 2 a
         CURRENT 2 a""",
-    "a made-up revision is looked up and forgotten": """
+    "a doubted revision is looked up": """
         read 1 a -> nothing
-        notified 99 -> resync
+        doubt -> resync
         begin -> changes since 1 a
         changes 1 -> nothing
         notified 2 -> publish 2
         CURRENT 2 a""",
-    "a made-up revision is not published when it becomes the next": """
-        read 1 a -> nothing
-        notified 3 -> resync
-        begin -> changes since 1 a
-        forged 5 -> nothing
-        notified 4 -> nothing
-        notified 5 -> nothing
-        changes 4 -> publish 2-4
+    "a subject doubted before the first reading is looked up after it": """
+        doubt -> nothing
+        read 1 a -> resync
+        begin -> changes since 1 a""",
+    "a copy of a notification of an earlier epoch is looked up and forgotten": """
+        read 1 b -> nothing
+        old 2 -> resync
+        begin -> snapshot
+        old 9 -> nothing
+        snapshot 1 b -> nothing
         replay -> resync
-        begin -> changes since 4 a
-        changes 5 -> publish 5
-        CURRENT 5 a""",
+        begin -> snapshot
+        snapshot 1 b -> nothing
+        CURRENT 1 b""",
     "a new layout needs a snapshot": """
         read 1 a -> nothing
         layout 2 -> resync
@@ -212,10 +214,11 @@ class Run:
 
     def _happen(self, name: str, *words: str) -> Any:
         events: dict[str, Any] = {
-            "notified": lambda rev: self.revisions.notified(int(rev), b"{}"),
-            "forged": lambda rev: self.revisions.notified(int(rev), b"forged"),
-            "hint": lambda rev: self.revisions.notified(int(rev), None),
-            "layout": lambda rev: self.revisions.notified(int(rev), None, layout=True),
+            "notified": lambda rev: self.revisions.notified(int(rev), self.epoch, b"{}"),
+            "old": lambda rev: self.revisions.notified(int(rev), "old", b"old"),
+            "hint": lambda rev: self.revisions.notified(int(rev), self.epoch, None),
+            "layout": lambda rev: self.revisions.notified(int(rev), self.epoch, None, layout=True),
+            "doubt": self.revisions.doubt,
             "read": lambda rev, epoch: self.revisions.read(int(rev), epoch),
             "begin": self._begin,
             "changes": lambda rev: self._resynced(Update(self.revisions.rev + 1, int(rev), b"{}")),
@@ -226,6 +229,11 @@ class Run:
             "end": self.revisions.end,
         }
         return events[name](*words)
+
+    @property
+    def epoch(self) -> str:
+        """Of the notifications: the one that is known."""
+        return self.revisions.epoch
 
     def _begin(self) -> Resync | None:
         resync = self.revisions.begin_resync()
@@ -239,7 +247,7 @@ class Run:
     def _shown(self, found: Update | Snapshot | Resync) -> str:
         match found:
             case Update(first, rev, data):
-                assert data != b"forged"
+                assert data != b"old"
                 return f"publish {rev}" if first == rev else f"publish {first}-{rev}"
             case Snapshot(rev, epoch):
                 return f"publish snapshot {rev} {epoch}"
@@ -263,8 +271,8 @@ def test_only_what_is_known_in_full_is_current() -> None:
     assert revisions.is_current
     revisions.note_committed(2)
     assert (revisions.is_current, revisions.newest) == (False, 2)
-    revisions.notified(2, b"{}")
-    revisions.notified(3, b"{}")
+    revisions.notified(2, "a", b"{}")
+    revisions.notified(3, "a", b"{}")
     assert (revisions.is_current, revisions.newest) == (True, 3)
     revisions.lost()
     assert not revisions.is_current
@@ -282,7 +290,8 @@ class World:
     epoch: int = 0
     layouts: set[int] = field(factory=set)
     """The revisions that no update leads across."""
-    carried: list[tuple[int, bytes | None, bool]] = field(factory=list)
+    carried: list[tuple[int, str, bytes | None, bool]] = field(factory=list)
+    delivered: list[tuple[int, str, bytes | None, bool]] = field(factory=list)
     resync: Resync | None = None
     published: tuple[int, str] = (-1, "")
 
@@ -294,7 +303,7 @@ class World:
         self.epoch += kind == "epoch"
         if self.revisions.live:
             data = b"%d" % self.epoch if kind == "change" else None
-            self.carried.append((self.rev, data, kind in {"layout", "epoch"}))
+            self.carried.append((self.rev, str(self.epoch), data, kind in {"layout", "epoch"}))
 
     def write(self) -> None:
         """A change by this node, which knows of it first."""
@@ -311,18 +320,22 @@ class World:
     def deliver(self, count: int = 1) -> None:
         """Notifications arrive."""
         for _ in range(min(count, len(self.carried))):
-            rev, data, layout = self.carried.pop(0)
-            self.do(self.revisions.notified(rev, data, layout=layout))
+            self.delivered.append(self.carried.pop(0))
+            self.copy(-1)
+
+    def copy(self, index: int) -> None:
+        """A role sends a copy of a notification, of whatever epoch."""
+        if self.delivered:
+            rev, epoch, data, layout = self.delivered[max(index, -len(self.delivered))]
+            self.do(self.revisions.notified(rev, epoch, data, layout=layout))
 
     def drop(self) -> None:
         """A notification is lost."""
         del self.carried[:1]
 
-    def forge(self, ahead: int, hint: bool) -> None:
-        """A revision that does not exist; with data only where it could be recognised."""
-        rev = max(self.rev, self.revisions.rev) + ahead + 1
-        credible = rev == self.revisions._notified + 1
-        self.do(self.revisions.notified(rev, None if hint or credible else b"forged"))
+    def doubt(self) -> None:
+        """The database is found to differ, or not."""
+        self.revisions.doubt()
 
     def read(self) -> None:
         """A subscriber's snapshot."""
@@ -382,9 +395,9 @@ class World:
 
 EVENTS = st.one_of(
     st.tuples(st.just("commit"), st.sampled_from(["change", "change", "long", "layout", "epoch"])),
-    st.tuples(st.sampled_from(["write", "restore", "drop", "read", "begin", "finish", "lose", "find"])),
+    st.tuples(st.sampled_from(["write", "restore", "drop", "doubt", "read", "begin", "finish", "lose", "find"])),
     st.tuples(st.just("deliver"), st.integers(1, 5)),
-    st.tuples(st.just("forge"), st.integers(1, 9), st.booleans()),
+    st.tuples(st.just("copy"), st.integers(-20, -1)),
 )
 
 

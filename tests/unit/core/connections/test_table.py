@@ -8,7 +8,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from seatsync.core.connections.table import spread_ms
+from seatsync.core.connections.table import alias, spread_ms
 from seatsync.core.protocol.registry import Json
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
@@ -24,7 +24,7 @@ LOGIN_CLOSE_S, REVOKED_WAIT_S = Timing().login_close_s, Timing().revoked_wait_s
 async def test_login_is_sent_and_the_connection_closed_a_second_later(node: Node, autojump_clock: MockClock) -> None:
     """A login is sent to the sockets of its visitor alone."""
     ours, other = await node.open(visitor="ours"), await node.open(visitor="other")
-    node.connections.visitor_changed("ours", USER)
+    node.connections.visitor_changed(alias(b"ours"), USER)
     await trio.sleep(LOGIN_CLOSE_S + 1)
     assert ours.log == [("update", 0.0), (f"{CloseCode.LOGIN_CHANGED} login changed", LOGIN_CLOSE_S)]
     assert USER in ours.sent[0]
@@ -35,7 +35,7 @@ async def test_login_closes_at_once_without_public_view(nursery: trio.Nursery, a
     """Without public view a connection is closed at once, since guests may read nothing."""
     node = node_in(nursery, public_view=False)
     connection = await node.open()
-    node.connections.visitor_changed("v", USER)
+    node.connections.visitor_changed(alias(b"v"), USER)
     await trio.sleep(0.1)
     assert [what for what, _ in connection.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]
 
@@ -46,7 +46,7 @@ async def test_revoked_session_ends_rights_at_once_and_the_connection_soon(
     """Within two seconds its sockets are notified that they are guests, and closed."""
     session = uuid4()
     ours, other = await node.open(session), await node.open(uuid4())
-    node.connections.session_revoked(session)
+    node.connections.session_revoked(alias(session.bytes))
     assert ours.client.session.ended
     await trio.sleep(2)
     assert [what for what, _ in ours.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]
@@ -58,9 +58,9 @@ async def test_login_that_replaces_a_session_is_sent(node: Node, autojump_clock:
     """The old session's end and the new login are one change, sent once."""
     session = uuid4()
     connection = await node.open(session)
-    node.connections.session_revoked(session)
+    node.connections.session_revoked(alias(session.bytes))
     await trio.sleep(REVOKED_WAIT_S / 2)
-    node.connections.visitor_changed("v", USER)
+    node.connections.visitor_changed(alias(b"v"), USER)
     await trio.sleep(3)
     assert [what for what, _ in connection.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]
     assert USER in connection.sent[0]
@@ -69,7 +69,7 @@ async def test_login_that_replaces_a_session_is_sent(node: Node, autojump_clock:
 async def test_session_revoked_during_the_handshake_ends_the_connection(node: Node, autojump_clock: MockClock) -> None:
     """The notification may arrive between the check of the session and the connection's indexing."""
     session = uuid4()
-    node.connections.session_revoked(session)
+    node.connections.session_revoked(alias(session.bytes))
     await trio.sleep(1)
     connection = await node.open(session)
     assert connection.client.session.ended
@@ -80,7 +80,7 @@ async def test_session_revoked_during_the_handshake_ends_the_connection(node: No
 async def test_revoked_sessions_are_forgotten(node: Node, autojump_clock: MockClock) -> None:
     """A revoked session is removed once no earlier handshake can be in flight."""
     for _ in range(50):
-        node.connections.session_revoked(uuid4())
+        node.connections.session_revoked(alias(uuid4().bytes))
         await trio.sleep(1)
     assert len(node.connections._revoked) < 20
 
@@ -88,7 +88,7 @@ async def test_revoked_sessions_are_forgotten(node: Node, autojump_clock: MockCl
 async def test_connection_that_closes_by_itself_is_left_alone(node: Node, autojump_clock: MockClock) -> None:
     """A connection may end between the update and the close."""
     connection = await node.open()
-    node.connections.visitor_changed("v", USER)
+    node.connections.visitor_changed(alias(b"v"), USER)
     await trio.sleep(0.1)
     connection.over.set()
     await trio.sleep(5)
@@ -117,7 +117,7 @@ async def test_sessions_of_open_connections_are_known(node: Node, autojump_clock
     leaver = await node.open(gone)
     leaver.over.set()
     await wait_all_tasks_blocked()
-    assert node.connections.session_ids == [session]
+    assert node.connections.session_ids == {session}
 
 
 async def test_closed_connection_is_let_go(node: Node, autojump_clock: MockClock) -> None:
