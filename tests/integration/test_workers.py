@@ -197,8 +197,7 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
     assert [tally.refused for tally in tallies] == [0, 0, 0, 0]
     assert min(tally.served for tally in tallies) > 20
     assert set(two.workers().values()).isdisjoint(before.values())
-    await eventually(lambda: quiet(two))
-    assert descriptors(two.pid) == open_before
+    await eventually(lambda: quiet(two, open_before))
     assert set(two.workers()) == {0, 1}
     await eventually(lambda: alike(two))
 
@@ -214,9 +213,9 @@ async def alike(server: ServerProcess) -> bool:
     return abs(first - second) <= 1
 
 
-async def quiet(server: ServerProcess) -> bool:
-    """The supervisor has the expected number of children."""
-    return len(children(server.pid)) == 2 == len(server.workers())
+async def quiet(server: ServerProcess, open_descriptors: int) -> bool:
+    """The supervisor has the expected number of children, and no descriptor too many."""
+    return len(children(server.pid)) == 2 == len(server.workers()) and descriptors(server.pid) == open_descriptors
 
 
 async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) -> None:
