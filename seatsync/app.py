@@ -301,7 +301,7 @@ def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
     return [
         (load("user")["prune"], (PRUNE_ROWS,)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
-        (hall["prune_events"], (settings.event_retention_days, PRUNE_ROWS)),
+        (hall["keep_history"], (settings.event_retention_days,)),
     ]
 
 

@@ -80,16 +80,33 @@ CREATE FUNCTION public.announce_layout(halls bigint[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    perform from hall where id = any(halls) order by id for no key update;
-    with bumped as (
-        update hall set rev = rev + 1 where id = any(halls) returning id, rev
-    )
-    insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from bumped;
     perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
 end
 $$;
 
-COMMENT ON FUNCTION public.announce_layout(halls bigint[]) IS 'For triggers: the next revision of each of these halls, which clients then load anew.';
+COMMENT ON FUNCTION public.announce_layout(halls bigint[]) IS 'For triggers: announces a revision that clients load anew.';
+
+CREATE FUNCTION public.announce_unannounced(of_hall bigint DEFAULT NULL::bigint) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    announced integer;
+begin
+    update hall set epoch = default where id in (select u.hall_id from unannounced(of_hall) u);
+
+    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note)
+    select
+        h.id, h.rev, u.seat_id,
+        case when u.status = u.known_status then 'note' else 'status' end::seat_event_kind,
+        u.known_status, u.status, u.note
+    from unannounced(of_hall) u
+    join hall h on h.id = u.hall_id;
+    get diagnostics announced = row_count;
+    return announced;
+end
+$$;
+
+COMMENT ON FUNCTION public.announce_unannounced(of_hall bigint) IS 'Makes a revision of what unannounced shows, of one hall or of all, in a new epoch: counts are counted anew, and clients load the hall anew. Returns the number of seats.';
 
 CREATE FUNCTION public.app_user_end_sessions() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -115,6 +132,24 @@ $$;
 
 COMMENT ON FUNCTION public.assert_table(relation oid, expected regclass) IS 'For triggers, which have the rights of the owner: refuses a table that is not ours.';
 
+CREATE FUNCTION public.change_seats(seat_ids bigint[], status public.seat_status, note text DEFAULT NULL::text) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_variable
+declare
+    changed integer;
+begin
+    perform from public.seat s where s.id = any(seat_ids) order by s.id for no key update;
+    update public.seat s
+    set status = change_seats.status, note = coalesce(change_seats.note, s.note)
+    where s.id = any(seat_ids) and (s.status <> change_seats.status or s.note is distinct from coalesce(change_seats.note, s.note));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$$;
+
+COMMENT ON FUNCTION public.change_seats(seat_ids bigint[], status public.seat_status, note text) IS 'Sets the status of these seats, and for MAINTENANCE a note (null keeps it, an empty one removes it), with the rights of the caller; returns how many it has changed. It locks the seats in the order of their ids, as a plain UPDATE does not.';
+
 CREATE FUNCTION public.cinema_announce_list() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -136,6 +171,73 @@ begin
     return null;
 end
 $$;
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+CREATE TABLE public.hall_count (
+    hall_id bigint NOT NULL,
+    seat_type_id bigint NOT NULL,
+    seats integer NOT NULL,
+    vacant integer NOT NULL,
+    reserved integer NOT NULL,
+    occupied integer NOT NULL,
+    maintenance integer NOT NULL
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE public.hall_count IS 'How many seats of each type a hall has, and in which status they are. Kept by triggers; a renewed epoch counts anew.';
+
+COMMENT ON COLUMN public.hall_count.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.hall_count.seat_type_id IS 'The seat type, of which the hall has at least one seat.';
+
+COMMENT ON COLUMN public.hall_count.seats IS 'Its seats of that type in the hall.';
+
+COMMENT ON COLUMN public.hall_count.vacant IS 'Of those, the VACANT.';
+
+COMMENT ON COLUMN public.hall_count.reserved IS 'Of those, the RESERVED.';
+
+COMMENT ON COLUMN public.hall_count.occupied IS 'Of those, the OCCUPIED.';
+
+COMMENT ON COLUMN public.hall_count.maintenance IS 'Of those, the ones in MAINTENANCE.';
+
+CREATE FUNCTION public.count_seats(deltas public.hall_count[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    crowded bigint;
+begin
+    insert into hall_count as c
+    select d.*
+    from unnest(deltas) d
+    where (d.seats, d.vacant, d.reserved, d.occupied, d.maintenance) <> (0, 0, 0, 0, 0)
+    order by d.hall_id, d.seat_type_id
+    on conflict (hall_id, seat_type_id) do update set
+        seats = c.seats + excluded.seats,
+        vacant = c.vacant + excluded.vacant,
+        reserved = c.reserved + excluded.reserved,
+        occupied = c.occupied + excluded.occupied,
+        maintenance = c.maintenance + excluded.maintenance;
+
+    delete from hall_count c
+    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats < 0)) and c.seats <= 0;
+
+    select c.hall_id into crowded
+    from hall_count c
+    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats > 0))
+    group by c.hall_id
+    having sum(c.seats) > 50000;
+    if found then
+        raise exception 'hall % would have more than 50000 seats', crowded
+            using errcode = 'check_violation', hint = 'Clients could not load it. Make several halls of it.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION public.count_seats(deltas public.hall_count[]) IS 'For triggers: adds to the counts of halls, which are there. A hall has at most 50,000 seats.';
 
 CREATE FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
@@ -268,7 +370,10 @@ CREATE FUNCTION public.hall_announce_updated() RETURNS trigger
     AS $$
 begin
     perform assert_table(tg_relid, 'hall');
-    insert into seat_event (hall_id, rev, kind) values (new.id, new.rev, 'layout');
+    if new.epoch <> old.epoch then
+        perform recount_seats(array[new.id]);
+    end if;
+    insert into seat_event (hall_id, rev, kind, before) values (new.id, new.rev, 'layout', to_jsonb(old));
     perform announce(hall_notice(new, 'layout'));
     if new.cinema_id <> old.cinema_id then
         perform announce('cinemas');
@@ -311,13 +416,11 @@ CREATE FUNCTION public.hall_counts(hall_id bigint) RETURNS public.wire_counts
 begin
     return (
         select (
-            count(*) filter (where s.status = 'VACANT'),
-            count(*) filter (where s.status = 'RESERVED'),
-            count(*) filter (where s.status = 'OCCUPIED'),
-            count(*) filter (where s.status = 'MAINTENANCE')
+            coalesce(sum(c.vacant), 0), coalesce(sum(c.reserved), 0),
+            coalesce(sum(c.occupied), 0), coalesce(sum(c.maintenance), 0)
         )::wire_counts
-        from seat s
-        where s.hall_id = hall_counts.hall_id
+        from hall_count c
+        where c.hall_id = hall_counts.hall_id
     );
 end
 $$;
@@ -336,11 +439,6 @@ begin
     return new;
 end
 $$;
-
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
 
 CREATE TABLE public.hall (
     id bigint NOT NULL,
@@ -476,6 +574,58 @@ $$;
 
 COMMENT ON FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint) IS 'An update of clients: the present state of these seats of a hall, with the counts of their types. It covers the revisions after `since`, the last one alone without.';
 
+CREATE FUNCTION public.keep_history(days integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $_$
+declare
+    today date := clock_timestamp() at time zone 'UTC';
+    day date;
+    part name;
+    dropped integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('keep_history')) then
+        return 0;
+    end if;
+    for day in
+        select today + n from generate_series(0, 7) n
+        union
+        select distinct (at at time zone 'UTC')::date from seat_event_default
+        order by 1
+    loop
+        part := to_char(day, '"seat_event_"YYYYMMDD');
+        continue when to_regclass(part) is not null;
+        execute format('create table %I (like seat_event including defaults including constraints)', part);
+        execute format(
+            'with moved as (delete from seat_event_default where at >= %1$L and at < %2$L returning *) '
+            'insert into %3$I select * from moved',
+            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+        );
+        -- In two steps: a table created as a partition would lock out every reader of the history.
+        execute format(
+            'alter table seat_event attach partition %3$I for values from (%1$L) to (%2$L)',
+            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+        );
+    end loop;
+    for part in
+        select c.relname
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'seat_event'::regclass
+          and c.relname ~ '^seat_event_\d{8}$'
+          and c.relname < to_char(today - days, '"seat_event_"YYYYMMDD')
+        order by 1
+    loop
+        execute format('drop table %I', part);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$_$;
+
+COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions of the history for a week ahead and drops those of more than so many days ago; returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
+
 CREATE FUNCTION public.keep_id() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -498,6 +648,17 @@ $$;
 
 COMMENT ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Takes a code of that step; no row when the step was used before or the secret is no longer the user''s.';
 
+CREATE FUNCTION public.next_revision(halls bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform from hall where id = any(halls) order by id for no key update;
+    update hall set rev = rev + 1 where id = any(halls);
+end
+$$;
+
+COMMENT ON FUNCTION public.next_revision(halls bigint[]) IS 'For triggers: locks these halls, in order, and begins the next revision of each.';
+
 CREATE FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
     AS $$
@@ -517,6 +678,28 @@ end
 $$;
 
 COMMENT ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Begins a session, ends the one the request came with, forgives wrong codes and remembers the visitor.';
+
+CREATE FUNCTION public.recount_seats(halls bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    delete from hall_count c where c.hall_id = any(halls);
+    insert into hall_count
+    select
+        hall_id,
+        seat_type_id,
+        count(*),
+        count(*) filter (where status = 'VACANT'),
+        count(*) filter (where status = 'RESERVED'),
+        count(*) filter (where status = 'OCCUPIED'),
+        count(*) filter (where status = 'MAINTENANCE')
+    from seat
+    where hall_id = any(halls)
+    group by hall_id, seat_type_id;
+end
+$$;
+
+COMMENT ON FUNCTION public.recount_seats(halls bigint[]) IS 'For triggers: counts the seats of these halls anew.';
 
 CREATE FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) RETURNS boolean
     LANGUAGE plpgsql
@@ -541,9 +724,29 @@ CREATE FUNCTION public.seat_announce_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+    halls bigint[];
 begin
     perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select distinct hall_id from old_seat));
+    halls := array(select id from hall where id in (select hall_id from old_seat));
+    perform next_revision(halls);
+    insert into seat_event (hall_id, rev, seat_id, kind, before)
+    select h.id, h.rev, o.id, 'layout', to_jsonb(o) from old_seat o join hall h on h.id = o.hall_id;
+    perform count_seats(array(
+        select (
+            hall_id,
+            seat_type_id,
+            -count(*),
+            -count(*) filter (where status = 'VACANT'),
+            -count(*) filter (where status = 'RESERVED'),
+            -count(*) filter (where status = 'OCCUPIED'),
+            -count(*) filter (where status = 'MAINTENANCE')
+        )::hall_count
+        from old_seat
+        where hall_id = any(halls)
+        group by hall_id, seat_type_id
+    ));
+    perform announce_layout(halls);
     return null;
 end
 $$;
@@ -552,9 +755,28 @@ CREATE FUNCTION public.seat_announce_inserted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+    halls bigint[];
 begin
     perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select distinct hall_id from new_seat));
+    halls := array(select distinct hall_id from new_seat);
+    perform next_revision(halls);
+    insert into seat_event (hall_id, rev, seat_id, kind)
+    select h.id, h.rev, n.id, 'layout' from new_seat n join hall h on h.id = n.hall_id;
+    perform count_seats(array(
+        select (
+            hall_id,
+            seat_type_id,
+            count(*),
+            count(*) filter (where status = 'VACANT'),
+            count(*) filter (where status = 'RESERVED'),
+            count(*) filter (where status = 'OCCUPIED'),
+            count(*) filter (where status = 'MAINTENANCE')
+        )::hall_count
+        from new_seat
+        group by hall_id, seat_type_id
+    ));
+    perform announce_layout(halls);
     return null;
 end
 $$;
@@ -563,9 +785,15 @@ CREATE FUNCTION public.seat_announce_truncated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+    halls bigint[];
 begin
     perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select id from hall));
+    halls := array(select distinct hall_id from hall_count);
+    perform next_revision(halls);
+    insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from hall where id = any(halls);
+    delete from hall_count;
+    perform announce_layout(halls);
     return null;
 end
 $$;
@@ -577,60 +805,82 @@ CREATE FUNCTION public.seat_announce_updated() RETURNS trigger
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
-    restated bigint[];  -- halls in which a status or a note changed
-    relaid bigint[];  -- halls in which the layout changed: both, where a seat moved from one to another
+    changed bigint[];  -- seats with another status or note
+    moved bigint[];  -- seats with another place in the layout
+    restated bigint[];  -- halls of the first
+    relaid bigint[];  -- halls of the second: both, where a seat moved from one to another
 begin
     perform assert_table(tg_relid, 'seat');
     select
-        array_agg(distinct n.hall_id) filter (where (n.status, n.note) is distinct from (o.status, o.note)),
-        array_agg(distinct n.hall_id) filter (where
-            (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
-            is distinct from
-            (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation)
-        ) || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
-    into restated, relaid
+        array_agg(n.id) filter (where c.changed),
+        array_agg(n.id) filter (where c.moved),
+        array_agg(distinct n.hall_id) filter (where c.changed),
+        array_agg(distinct n.hall_id) filter (where c.moved)
+            || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
+    into changed, moved, restated, relaid
     from new_seat n
-    join old_seat o using (id);
+    join old_seat o using (id)
+    cross join lateral (
+        select
+            (n.status, n.note) is distinct from (o.status, o.note) as changed,
+            (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
+                is distinct from
+                (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation) as moved
+    ) c;
 
-    if restated is null and relaid is null then
+    if changed is null and moved is null then
         return null;
     end if;
 
-    perform from hall where id = any(restated || relaid) order by id for no key update;
+    perform next_revision(restated || relaid);
 
-    with bumped as (
-        update hall set rev = rev + 1 where id = any(restated || relaid) returning id, rev
-    )
-    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, by, at)
+    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, by, at)
     select
-        bumped.id,
-        bumped.rev,
-        n.id,
-        case when n.status = o.status then 'note' else 'status' end::seat_event_kind,
-        o.status,
-        n.status,
-        n.updated_by,
-        n.updated_at
+        h.id, h.rev, n.id, case when n.status = o.status then 'note' else 'status' end::seat_event_kind,
+        o.status, n.status, n.note, n.updated_by, n.updated_at
     from new_seat n
     join old_seat o using (id)
-    join bumped on bumped.id = n.hall_id
-    where (n.status, n.note) is distinct from (o.status, o.note)
-    union all
-    select id, rev, 0, 'layout', null, null, null, clock_timestamp()
-    from bumped
-    where id = any(relaid);
+    join (select id, rev from hall where id = any(restated)) h on h.id = n.hall_id
+    where n.id in (select unnest(changed)) and n.id not in (select unnest(coalesce(moved, '{}')));
 
-    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(relaid);
+    if moved is not null then
+        insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, by, before)
+        select
+            h.id, h.rev, n.id, 'layout', case when c.changed then o.status end, case when c.changed then n.status end,
+            n.note, case when c.changed then n.updated_by end, case when h.id = o.hall_id then to_jsonb(o) end
+        from new_seat n
+        join old_seat o using (id)
+        cross join lateral (select (n.status, n.note) is distinct from (o.status, o.note) as changed) c
+        join (select id, rev from hall where id = any(relaid)) h on h.id in (n.hall_id, o.hall_id)
+        where n.id in (select unnest(moved));
+    end if;
+
+    perform count_seats(array(
+        select (
+            s.hall_id,
+            s.seat_type_id,
+            sum(s.n),
+            coalesce(sum(s.n) filter (where s.status = 'VACANT'), 0),
+            coalesce(sum(s.n) filter (where s.status = 'RESERVED'), 0),
+            coalesce(sum(s.n) filter (where s.status = 'OCCUPIED'), 0),
+            coalesce(sum(s.n) filter (where s.status = 'MAINTENANCE'), 0)
+        )::hall_count
+        from (
+            select hall_id, seat_type_id, status, 1 as n from new_seat
+            union all
+            select hall_id, seat_type_id, status, -1 from old_seat
+        ) s
+        group by s.hall_id, s.seat_type_id
+    ));
+
+    perform announce_layout(relaid);
 
     -- A seat takes at least 79 of a notification's 8000 bytes: more than 101 need not be tried.
-    perform announce(hall_notice(
-        h, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end
-    ))
+    perform announce(hall_notice(h, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end))
     from (
         select n.hall_id, array_agg(n.id) as seats
         from new_seat n
-        join old_seat o using (id)
-        where (n.status, n.note) is distinct from (o.status, o.note)
+        where n.id in (select unnest(changed))
         group by n.hall_id
     ) c
     join hall h on h.id = c.hall_id
@@ -700,15 +950,25 @@ CREATE FUNCTION public.seat_type_announce_renamed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+    renamed jsonb;
+    halls bigint[];
 begin
     perform assert_table(tg_relid, 'seat_type');
-    perform announce_layout(array(
-        select distinct seat.hall_id
+    select jsonb_agg(to_jsonb(o)) into renamed
+    from new_seat_type n
+    join old_seat_type o using (id)
+    where n.name <> o.name;
+    halls := array(
+        select distinct c.hall_id
         from new_seat_type n
         join old_seat_type o using (id)
-        join seat on seat.seat_type_id = n.id
+        join hall_count c on c.seat_type_id = n.id
         where n.name <> o.name
-    ));
+    );
+    perform next_revision(halls);
+    insert into seat_event (hall_id, rev, kind, before) select id, rev, 'layout', renamed from hall where id = any(halls);
+    perform announce_layout(halls);
     return null;
 end
 $$;
@@ -899,6 +1159,23 @@ end
 $$;
 
 COMMENT ON FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) IS 'So many attempts in a minute, counted from the first of them.';
+
+CREATE FUNCTION public.unannounced(of_hall bigint DEFAULT NULL::bigint) RETURNS TABLE(hall_id bigint, seat_id bigint, status public.seat_status, note text, known_status public.seat_status, known_note text)
+    LANGUAGE sql STABLE
+    AS $$
+    select s.hall_id, s.id, s.status, s.note, e.new_status, e.note
+    from seat s
+    join (
+        select distinct on (hall_id, seat_id) hall_id, seat_id, new_status, note
+        from seat_event
+        where new_status is not null and (of_hall is null or hall_id = of_hall)
+        order by hall_id, seat_id, rev desc
+    ) e on e.hall_id = s.hall_id and e.seat_id = s.id
+    where (s.status, s.note) is distinct from (e.new_status, e.note)
+    order by s.hall_id, s.id
+$$;
+
+COMMENT ON FUNCTION public.unannounced(of_hall bigint) IS 'The seats whose status or note is not that of their latest event, of one hall or of all; a seat without an event in the history is not compared.';
 
 CREATE FUNCTION public.wire_epoch(epoch text) RETURNS text
     LANGUAGE sql STABLE
@@ -1254,34 +1531,67 @@ COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose r
 CREATE VIEW public.seat_count AS
  SELECT hall_id,
     seat_type_id,
-    count(*) AS seats,
-    count(*) FILTER (WHERE (status = 'VACANT'::public.seat_status)) AS vacant,
-    count(*) FILTER (WHERE (status = 'RESERVED'::public.seat_status)) AS reserved,
-    count(*) FILTER (WHERE (status = 'OCCUPIED'::public.seat_status)) AS occupied,
-    count(*) FILTER (WHERE (status = 'MAINTENANCE'::public.seat_status)) AS maintenance
-   FROM public.seat
-  GROUP BY hall_id, seat_type_id;
+    (seats)::bigint AS seats,
+    (vacant)::bigint AS vacant,
+    (reserved)::bigint AS reserved,
+    (occupied)::bigint AS occupied,
+    (maintenance)::bigint AS maintenance
+   FROM public.hall_count;
 
 COMMENT ON VIEW public.seat_count IS 'How many seats of each type a hall has, and in which status they are.';
 
 CREATE TABLE public.seat_event (
-    hall_id bigint NOT NULL,
-    rev bigint NOT NULL,
-    seat_id bigint DEFAULT 0 NOT NULL,
-    kind public.seat_event_kind NOT NULL,
+    hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
+    rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
+    seat_id bigint DEFAULT 0 CONSTRAINT seat_event_seat_id_not_null1 NOT NULL,
+    kind public.seat_event_kind CONSTRAINT seat_event_kind_not_null1 NOT NULL,
     old_status public.seat_status,
     new_status public.seat_status,
+    note text,
     by bigint,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT seat_event_layout_has_no_status CHECK (((kind = 'layout'::public.seat_event_kind) = (new_status IS NULL))),
-    CONSTRAINT seat_event_layout_is_of_the_hall CHECK (((kind = 'layout'::public.seat_event_kind) = (seat_id = 0)))
-);
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
+    before jsonb,
+    CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
+)
+PARTITION BY RANGE (at);
 
-COMMENT ON TABLE public.seat_event IS 'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old rows are pruned.';
+COMMENT ON TABLE public.seat_event IS 'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old days are dropped.';
 
-COMMENT ON COLUMN public.seat_event.seat_id IS '0 for a change of the hall''s layout.';
+COMMENT ON COLUMN public.seat_event.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.seat_event.rev IS 'Its revision. Order by it: times of revisions that wait for each other overtake.';
+
+COMMENT ON COLUMN public.seat_event.seat_id IS 'The seat; 0 for a change of the hall itself or of a seat type.';
+
+COMMENT ON COLUMN public.seat_event.kind IS 'layout: the seat is new, gone or moved, whatever became of its status.';
+
+COMMENT ON COLUMN public.seat_event.old_status IS 'The status before; null where it has not changed with the layout.';
+
+COMMENT ON COLUMN public.seat_event.new_status IS 'The status from then on; null where it has not changed with the layout.';
+
+COMMENT ON COLUMN public.seat_event.note IS 'The note from then on.';
 
 COMMENT ON COLUMN public.seat_event.by IS 'The user whose request it was; null when it was SQL.';
+
+COMMENT ON COLUMN public.seat_event.at IS 'When it changed, by the clock of the database.';
+
+COMMENT ON COLUMN public.seat_event.before IS 'For a change of layout the row as it was: of the seat, null for a new one; of the hall; or the renamed seat types.';
+
+CREATE TABLE public.seat_event_default (
+    hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
+    rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
+    seat_id bigint DEFAULT 0 CONSTRAINT seat_event_seat_id_not_null1 NOT NULL,
+    kind public.seat_event_kind CONSTRAINT seat_event_kind_not_null1 NOT NULL,
+    old_status public.seat_status,
+    new_status public.seat_status,
+    note text,
+    by bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
+    before jsonb,
+    CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
+);
+
+COMMENT ON TABLE public.seat_event_default IS 'Events of days that have no partition yet; keep_history moves them.';
 
 ALTER TABLE public.seat ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.seat_id_seq
@@ -1349,6 +1659,8 @@ COMMENT ON COLUMN public.write_key.digest IS 'SHA-256 of the request''s paramete
 
 COMMENT ON COLUMN public.write_key.code IS 'What it failed with; null when data is its answer.';
 
+ALTER TABLE ONLY public.seat_event ATTACH PARTITION public.seat_event_default DEFAULT;
+
 ALTER TABLE ONLY public.app_user
     ADD CONSTRAINT app_user_pkey PRIMARY KEY (id);
 
@@ -1357,6 +1669,9 @@ ALTER TABLE ONLY public.cinema
 
 ALTER TABLE ONLY public.feed_key
     ADD CONSTRAINT feed_key_pkey PRIMARY KEY (single);
+
+ALTER TABLE ONLY public.hall_count
+    ADD CONSTRAINT hall_count_pkey PRIMARY KEY (hall_id, seat_type_id);
 
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_pkey PRIMARY KEY (id);
@@ -1374,7 +1689,10 @@ ALTER TABLE ONLY public.schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.seat_event
-    ADD CONSTRAINT seat_event_pkey PRIMARY KEY (hall_id, rev, seat_id);
+    ADD CONSTRAINT seat_event_pkey PRIMARY KEY (hall_id, rev, seat_id, at);
+
+ALTER TABLE ONLY public.seat_event_default
+    ADD CONSTRAINT seat_event_default_pkey PRIMARY KEY (hall_id, rev, seat_id, at);
 
 ALTER TABLE ONLY public.seat
     ADD CONSTRAINT seat_hall_id_row_place_key UNIQUE (hall_id, "row", place) DEFERRABLE;
@@ -1413,8 +1731,6 @@ CREATE UNIQUE INDEX registration_username_key ON public.registration USING btree
 
 CREATE INDEX registration_visitor_idx ON public.registration USING btree (visitor);
 
-CREATE INDEX seat_event_at_idx ON public.seat_event USING brin (at) WITH (autosummarize='on');
-
 CREATE INDEX seat_seat_type_id_idx ON public.seat USING btree (seat_type_id, hall_id);
 
 CREATE INDEX session_expires_at_idx ON public.session USING btree (expires_at);
@@ -1424,6 +1740,8 @@ CREATE INDEX session_user_id_idx ON public.session USING btree (user_id);
 CREATE INDEX throttle_expires_at_idx ON public.throttle USING btree (expires_at);
 
 CREATE INDEX write_key_created_at_idx ON public.write_key USING btree (created_at);
+
+ALTER INDEX public.seat_event_pkey ATTACH PARTITION public.seat_event_default_pkey;
 
 CREATE TRIGGER app_user_role_changed AFTER UPDATE ON public.app_user FOR EACH ROW WHEN ((old.role IS DISTINCT FROM new.role)) EXECUTE FUNCTION public.app_user_end_sessions();
 
@@ -1472,6 +1790,9 @@ CREATE TRIGGER session_updated AFTER UPDATE ON public.session REFERENCING OLD TA
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_cinema_id_fkey FOREIGN KEY (cinema_id) REFERENCES public.cinema(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.hall_count
+    ADD CONSTRAINT hall_count_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.known_visitor
     ADD CONSTRAINT known_visitor_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
 
@@ -1494,6 +1815,8 @@ REVOKE ALL ON FUNCTION public.announce(body text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.announce_layout(halls bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.announce_unannounced(of_hall bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.app_user_end_sessions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM PUBLIC;
@@ -1501,6 +1824,8 @@ REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM
 REVOKE ALL ON FUNCTION public.cinema_announce_list() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cinema_announce_updated() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.count_seats(deltas public.hall_count[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
@@ -1520,11 +1845,17 @@ REVOKE ALL ON FUNCTION public.hall_keep_rev() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hall_notice(h public.hall, data text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.keep_history(days integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.next_revision(halls bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.recount_seats(halls bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) FROM PUBLIC;
 
@@ -1559,6 +1890,8 @@ REVOKE ALL ON FUNCTION public.throttle_attempt(p_scope text, p_subject text) FRO
 REVOKE ALL ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.unannounced(of_hall bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
 

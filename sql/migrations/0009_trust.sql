@@ -70,19 +70,8 @@ $$;
 
 comment on function session_notice is 'What announces the end of a session; any role may read it, so it hides the id.';
 
-create or replace function announce_layout(halls bigint[]) returns void
-language plpgsql as $$
-begin
-    perform from hall where id = any(halls) order by id for no key update;
-    with bumped as (
-        update hall set rev = rev + 1 where id = any(halls) returning id, rev
-    )
-    insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from bumped;
-    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
-end
-$$;
-
--- The functions of the triggers, with the tag, and refusing a table that is not theirs.
+-- The functions of the triggers, with the tag, and refusing a table that is not theirs; those of seats are in
+-- 0011_counts.sql.
 
 create or replace function session_announce_deleted() returns trigger
 language plpgsql security definer set search_path = public, pg_temp as $$
@@ -123,115 +112,6 @@ begin
 end
 $$;
 
-create or replace function seat_announce_inserted() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
-begin
-    perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select distinct hall_id from new_seat));
-    return null;
-end
-$$;
-
-create or replace function seat_announce_deleted() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
-begin
-    perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select distinct hall_id from old_seat));
-    return null;
-end
-$$;
-
-create or replace function seat_announce_truncated() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
-begin
-    perform assert_table(tg_relid, 'seat');
-    perform announce_layout(array(select id from hall));
-    return null;
-end
-$$;
-
-create or replace function seat_announce_updated() returns trigger
-language plpgsql security definer
-set search_path = public, pg_temp set enable_nestloop = off set plan_cache_mode = force_generic_plan as $$
-declare
-    restated bigint[];  -- halls in which a status or a note changed
-    relaid bigint[];  -- halls in which the layout changed: both, where a seat moved from one to another
-begin
-    perform assert_table(tg_relid, 'seat');
-    select
-        array_agg(distinct n.hall_id) filter (where (n.status, n.note) is distinct from (o.status, o.note)),
-        array_agg(distinct n.hall_id) filter (where
-            (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
-            is distinct from
-            (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation)
-        ) || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
-    into restated, relaid
-    from new_seat n
-    join old_seat o using (id);
-
-    if restated is null and relaid is null then
-        return null;
-    end if;
-
-    perform from hall where id = any(restated || relaid) order by id for no key update;
-
-    with bumped as (
-        update hall set rev = rev + 1 where id = any(restated || relaid) returning id, rev
-    )
-    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, by, at)
-    select
-        bumped.id,
-        bumped.rev,
-        n.id,
-        case when n.status = o.status then 'note' else 'status' end::seat_event_kind,
-        o.status,
-        n.status,
-        n.updated_by,
-        n.updated_at
-    from new_seat n
-    join old_seat o using (id)
-    join bumped on bumped.id = n.hall_id
-    where (n.status, n.note) is distinct from (o.status, o.note)
-    union all
-    select id, rev, 0, 'layout', null, null, null, clock_timestamp()
-    from bumped
-    where id = any(relaid);
-
-    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(relaid);
-
-    -- A seat takes at least 79 of a notification's 8000 bytes: more than 101 need not be tried.
-    perform announce(hall_notice(
-        h, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end
-    ))
-    from (
-        select n.hall_id, array_agg(n.id) as seats
-        from new_seat n
-        join old_seat o using (id)
-        where (n.status, n.note) is distinct from (o.status, o.note)
-        group by n.hall_id
-    ) c
-    join hall h on h.id = c.hall_id
-    where h.id = any(restated) and h.id <> all(coalesce(relaid, '{}'));
-
-    return null;
-end
-$$;
-
-create or replace function hall_announce_updated() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
-begin
-    perform assert_table(tg_relid, 'hall');
-    insert into seat_event (hall_id, rev, kind) values (new.id, new.rev, 'layout');
-    perform announce(hall_notice(new, 'layout'));
-    if new.cinema_id <> old.cinema_id then
-        perform announce('cinemas');
-    elsif (new.name, new.rows, new.places) is distinct from (old.name, old.rows, old.places) then
-        perform announce(format('cinema %s', new.cinema_id));
-    end if;
-    return null;
-end
-$$;
-
 create or replace function hall_announce_inserted() returns trigger
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
@@ -259,21 +139,6 @@ begin
     delete from seat_event;
     perform announce(format('hall %s deleted', id)) from hall;
     perform announce('cinemas');
-    return null;
-end
-$$;
-
-create or replace function seat_type_announce_renamed() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
-begin
-    perform assert_table(tg_relid, 'seat_type');
-    perform announce_layout(array(
-        select distinct seat.hall_id
-        from new_seat_type n
-        join old_seat_type o using (id)
-        join seat on seat.seat_type_id = n.id
-        where n.name <> o.name
-    ));
     return null;
 end
 $$;

@@ -59,19 +59,6 @@ with gone as (
 )
 select count(*) from gone;
 
--- name: prune_events
--- Removes history older than $1 days: about $2 rows, in whole revisions, which a resume counts; the number removed.
-with old as (
-    select distinct hall_id, rev
-    from (
-        select hall_id, rev
-        from seat_event
-        where at < now() - make_interval(days => $1)
-          and (select pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('prune_events')))
-        limit $2
-    ) e
-),
-gone as (
-    delete from seat_event using old where seat_event.hall_id = old.hall_id and seat_event.rev = old.rev returning 1
-)
-select count(*) from gone;
+-- name: keep_history
+-- Makes the days of the history that come, and drops those of more than $1 days ago; the number dropped.
+select keep_history($1);

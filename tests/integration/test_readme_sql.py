@@ -57,8 +57,8 @@ async def test_a_new_cinema_is_live(demo: RunningServer, page: Page) -> None:
     async with demo.client() as client:
         await client.data("cinemas.subscribe", eid="list")
         await demo.sql(made)
-        cinemas = (await client.answer("list"))["data"]
-        assert cinemas[-1]["name"] == "Roxy"
+        while (await client.answer("list"))["data"][-1]["name"] != "Roxy":
+            pass  # the demo was new a moment ago
         hall = await client.data("hall.get", {"id": await demo.value("select max(id) from hall")})
         assert [len(hall["seats"]), hall["seats"][16]["x"], hall["seats"][16]["y"]] == [50, 240, 40]
         await client.data("hall.subscribe", {"id": hall["id"]}, "h")
@@ -82,7 +82,7 @@ async def test_an_usher_may_change_seats_and_nothing_else(demo: RunningServer, p
 
 async def test_triggers_may_be_disabled(demo: RunningServer, page: Page) -> None:
     """The new epoch in the same transaction sends clients the hall anew."""
-    (disabled,) = page.code("sql", "Disabled triggers")
+    disabled, *_ = page.code("sql", "Disabled triggers")
     (restored,) = page.code("sql", "Restoring a dump")
     async with demo.client() as client:
         hall = await client.data("hall.subscribe", {"id": HALL}, "h")
@@ -198,13 +198,16 @@ def test_every_function_has_the_printed_arguments(world: World, page: Page) -> N
         function, _, arguments = names(cell)[0].rstrip(")").partition("(")
         printed = world.value("select proargnames[1:pronargs] from pg_proc where proname = $1", function)
         required = world.value("select pronargs - pronargdefaults from pg_proc where proname = $1", function)
-        assert arguments.split(", ") == printed[:required]
+        assert [name for name in arguments.split(", ") if name] == printed[:required]
 
 
 async def test_every_table_is_named(demo: RunningServer, page: Page) -> None:
     """The page names every table, and only existing columns."""
     columns: dict[str, set[str]] = {}
-    query = "select table_name, column_name from information_schema.columns where table_schema = 'public'"
+    query = (
+        "select c.table_name, c.column_name from information_schema.columns c where c.table_schema = 'public'"
+        " and not (select relispartition from pg_class where oid = format('%I', c.table_name)::regclass)"
+    )
     for row in await demo.rows(query):
         columns.setdefault(row["table_name"], set()).add(row["column_name"])
     rows = page.rows("The tables")

@@ -7,9 +7,10 @@ from psycopg import errors
 
 from tests.support.sql import World
 
-#: They read, with the rights of whoever calls them.
+#: They read, or change seats, with the rights of whoever calls them.
 FOR_EVERYBODY = {
     *("hall_changes", "hall_counts", "hall_snapshot", "hall_update", "wire_epoch", "wire_time"),
+    "change_seats",
     *("seat_refusal", "seat_refusal_message"),
 }
 

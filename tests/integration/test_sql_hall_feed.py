@@ -21,8 +21,12 @@ def test_a_changed_hall_updates_its_cinema(world: World, hall: int, cinema: int,
     before = world.rev(hall)
     world.do(change)
     assert world.notifications() == [f"hall {hall} {before + 1} layout", f"cinema {cinema}"]
-    event = world.row("select seat_id, kind::text from seat_event where hall_id = $1 and rev = $2", hall, before + 1)
-    assert tuple(event) == (0, "layout")
+    event = world.row(
+        "select seat_id, kind::text, before ->> 'name' from seat_event where hall_id = $1 and rev = $2",
+        hall,
+        before + 1,
+    )
+    assert tuple(event) == (0, "layout", "Hall")
 
 
 def test_a_hall_moved_to_another_cinema(world: World, hall: int) -> None:

@@ -5,13 +5,17 @@ from importlib.resources import files
 from uuid import uuid4
 
 import pytest
+from psycopg import errors
 
 from seatsync.core.postgres.queries import load
 from tests.support.sql import World
 from tests.support.writes import Item, Request, write
 
 HALL, SEED = load("hall"), load("seed")
-KEYS, EVENTS = HALL["prune_keys"].sql, HALL["prune_events"].sql
+KEYS, KEEP = HALL["prune_keys"].sql, HALL["keep_history"].sql
+
+#: A day of the history that is to be dropped.
+LONG_AGO = "create table seat_event_20010101 partition of seat_event for values from ('2001-01-01') to ('2001-01-02')"
 
 
 @pytest.fixture
@@ -30,24 +34,55 @@ def resumable(world: World, hall: int, since: int) -> bool:
     return whole
 
 
-def test_old_events_go_in_whole_revisions(world: World, hall: int) -> None:
-    """A revision with an old event is removed as a whole, so that no resume gets a part of it."""
-    world.do("update seat_event set at = now() - interval '31 days' where rev = 1 or rev = 2 and seat_id = 1")
-    assert world.value(EVENTS, 30, 1000) == 7
-    assert world.values("select distinct rev from seat_event order by rev") == [3, 4, 5]
-    assert world.value(EVENTS, 30, 1000) == 0
-    assert [resumable(world, hall, since) for since in (0, 1, 2, 5)] == [False, False, True, True]
+def partitions(world: World) -> list[str]:
+    """The days of the history that have a partition."""
+    return world.values(
+        "select right(relname, 8) from pg_class where relispartition and relkind = 'r' and relname ~ '[0-9]{8}$'"
+    )
 
 
-def test_events_go_in_batches(world: World, hall: int) -> None:
-    """Each call removes about the given number, until nothing old is left."""
-    world.do("update seat_event set at = now() - interval '31 days'")
-    removed = []
-    while count := world.value(EVENTS, 30, 4):
-        removed.append(count)
-    assert sum(removed) == 25
-    assert max(removed) <= 4 * 6
-    assert len(removed) > 1
+def test_days_are_made_ahead(world: World, hall: int) -> None:
+    """There are partitions for today and a week, and what came before them is moved there."""
+    assert world.value(KEEP, 30) == 0
+    days = world.values("select to_char((now() at time zone 'UTC')::date + n, 'YYYYMMDD') from generate_series(0, 7) n")
+    assert set(days) <= set(partitions(world))
+    assert world.value("select count(*) from seat_event_default") == 0
+    assert world.value("select count(*) from seat_event") == 30
+    assert all(resumable(world, hall, since) for since in (1, 2, 5))
+
+
+def test_old_days_go_whole(world: World, hall: int) -> None:
+    """A day of too long ago is dropped with all its events; no resume gets a part of a revision."""
+    world.do("update seat_event set at = now() - interval '31 days 1 hour' where rev = 1 or rev = 2 and seat_id = 1")
+    assert world.value(KEEP, 30) in {1, 2}
+    assert world.value(KEEP, 30) == 0
+    assert world.values("select distinct rev from seat_event order by rev") == [2, 3, 4, 5]
+    assert [resumable(world, hall, since) for since in (0, 2, 5)] == [False, True, True]
+
+
+def test_history_without_a_partition_is_written(world: World, hall: int) -> None:
+    """Where nobody has made partitions for longer than a week, the default one takes the events."""
+    world.value(KEEP, 30)
+    for day in partitions(world):
+        world.do(f"alter table seat_event detach partition seat_event_{day}; drop table seat_event_{day}")
+    world.do("update seat set status = 'OCCUPIED'")
+    assert world.value("select count(*) from seat_event_default") == 6
+    assert world.value(KEEP, 30) == 0
+    assert world.value("select count(*) from seat_event_default") == 0
+
+
+def test_reader_of_the_history_makes_it_wait_for_a_moment(world: World, hall: int) -> None:
+    """A lock that is not to be had fails the call, and not the writers behind it."""
+    world.value(KEEP, 30)
+    world.do(
+        "create table seat_event_20010101 partition of seat_event for values from ('2001-01-01') to ('2001-01-02')"
+    )
+    other = world.session()
+    other.do("begin; select count(*) from seat_event")
+    with pytest.raises(errors.LockNotAvailable):
+        world.value(KEEP, 30)
+    other.do("rollback")
+    assert world.value(KEEP, 30) == 1
 
 
 def test_old_keys_go(world: World, hall: int) -> None:
@@ -60,11 +95,13 @@ def test_old_keys_go(world: World, hall: int) -> None:
     assert [world.value(KEYS, 2) for _ in range(3)] == [2, 1, 0]
 
 
-@pytest.mark.parametrize(("query", "args"), [(KEYS, [1000]), (EVENTS, [30, 1000])])
-def test_one_server_prunes_at_a_time(world: World, hall: int, query: str, args: list[int]) -> None:
+@pytest.mark.parametrize(("query", "args"), [(KEYS, [1000]), (KEEP, [30])])
+def test_one_server_prunes_at_a_time(world: World, query: str, args: list[int]) -> None:
     """While one server prunes, another returns at once without removing anything."""
     world.do("insert into write_key (user_id, key, digest, created_at) values (1, gen_random_uuid(), '', '2001-01-01')")
-    world.do("update seat_event set at = '2001-01-01'")
+    world.do(
+        "create table seat_event_20010101 partition of seat_event for values from ('2001-01-01') to ('2001-01-02')"
+    )
     other = world.session()
     other.do("begin")
     assert other.value(query, *args) > 0

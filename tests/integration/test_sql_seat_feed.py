@@ -97,18 +97,21 @@ def test_a_changed_layout_is_a_revision_without_data(world: World, hall: int, ch
     world.do(change)
     assert world.notifications() == [f"hall {hall} {before + 1} layout"]
     assert world.value("select updated_at from seat where id = $1", seat) == updated_at
-    event = world.row("select seat_id, kind::text, old_status, new_status from seat_event where rev = $1", before + 1)
-    assert tuple(event) == (0, "layout", None, None)
+    event, *_ = world.rows(
+        "select seat_id, kind::text, old_status, new_status, before ->> 'id' from seat_event where rev = $1 order by 1",
+        before + 1,
+    )
+    assert tuple(event) == (seat, "layout", None, None, str(seat))
 
 
 def test_status_and_layout_in_one_statement(world: World, hall: int) -> None:
-    """Status and layout in one statement are one revision: a layout to clients, both in the history."""
+    """Status and layout in one statement are one revision: a layout to clients, both in one event."""
     seat = world.seats(hall)[0]
     before = world.rev(hall)
     world.do("update seat set status = 'OCCUPIED', x = 7 where id = $1", seat)
     assert world.notifications() == [f"hall {hall} {before + 1} layout"]
-    events = world.rows("select seat_id, kind::text from seat_event where rev = $1 order by seat_id", before + 1)
-    assert [tuple(event) for event in events] == [(0, "layout"), (seat, "status")]
+    event = world.row("select seat_id, kind::text, new_status::text from seat_event where rev = $1", before + 1)
+    assert tuple(event) == (seat, "layout", "OCCUPIED")
 
 
 def test_a_seat_moved_to_another_hall_changes_both(world: World, hall: int) -> None:
@@ -118,6 +121,8 @@ def test_a_seat_moved_to_another_hall_changes_both(world: World, hall: int) -> N
     revs = {h: world.rev(h) for h in (hall, other)}
     world.do("update seat set hall_id = $1, row = 2, status = 'RESERVED' where id = $2", other, world.seats(hall)[0])
     assert sorted(world.notifications()) == sorted(f"hall {h} {rev + 1} layout" for h, rev in revs.items())
+    events = world.rows("select hall_id, before ->> 'hall_id' as before from seat_event where rev > 1 order by hall_id")
+    assert [tuple(event) for event in events] == [(hall, str(hall)), (other, None)]
 
 
 def test_added_and_removed_seats_are_layout(world: World, hall: int) -> None:
@@ -158,8 +163,9 @@ def test_copied_seats_are_live(world: World, hall: int) -> None:
 
 
 def test_truncate_is_live(world: World, hall: int) -> None:
-    """TRUNCATE announces every hall, since it does not report which had seats."""
+    """TRUNCATE announces every hall that had seats."""
     other = world.hall()
+    world.hall(0)
     world.notifications()
     world.do("truncate seat")
     announced = [text.split()[1::2] for text in world.notifications()]
@@ -171,13 +177,12 @@ def test_the_history_has_old_and_new(world: World, hall: int) -> None:
     seat = world.seats(hall)[0]
     world.do("update seat set status = 'MAINTENANCE' where id = $1", seat)
     world.do("update seat set note = 'Spring broken' where id = $1", seat)
-    events = world.rows(
-        "select kind::text, old_status::text, new_status::text, by from seat_event where seat_id = $1 order by rev",
-        seat,
-    )
+    query = "select kind::text, old_status::text, new_status::text, note, by from seat_event where seat_id = $1"
+    events = world.rows(f"{query} order by rev", seat)
     assert [tuple(event) for event in events] == [
-        ("status", "VACANT", "MAINTENANCE", None),
-        ("note", "MAINTENANCE", "MAINTENANCE", None),
+        ("layout", None, None, None, None),
+        ("status", "VACANT", "MAINTENANCE", None, None),
+        ("note", "MAINTENANCE", "MAINTENANCE", "Spring broken", None),
     ]
     last = world.row("select e.at, s.updated_at from seat_event e, seat s where s.id = $1 and e.kind = 'note'", seat)
     assert last["at"] == last["updated_at"]
@@ -188,7 +193,13 @@ def test_the_history_outlives_the_seat(world: World, hall: int) -> None:
     seat = world.seats(hall)[0]
     world.do("update seat set status = 'OCCUPIED' where id = $1", seat)
     world.do("delete from seat where id = $1", seat)
-    assert world.value("select count(*) from seat_event where seat_id = $1", seat) == 1
+    assert world.values("select kind::text from seat_event where seat_id = $1 order by rev", seat) == [
+        "layout",
+        "status",
+        "layout",
+    ]
+    last = world.value("select before ->> 'status' from seat_event where seat_id = $1 order by rev desc limit 1", seat)
+    assert last == "OCCUPIED"
 
 
 def test_a_note_goes_with_maintenance(world: World, hall: int) -> None:

@@ -1,0 +1,103 @@
+-- The history, a partition a day: made ahead and dropped whole, so that neither costs more as it grows.
+
+alter table seat_event rename to seat_event_before;
+alter table seat_event_before rename constraint seat_event_pkey to seat_event_before_pkey;
+
+create table seat_event (
+    hall_id bigint not null,
+    rev bigint not null,
+    seat_id bigint not null default 0,
+    kind seat_event_kind not null,
+    old_status seat_status,
+    new_status seat_status,
+    note text,
+    by bigint,
+    at timestamptz not null default clock_timestamp(),
+    before jsonb,
+    constraint seat_event_pkey primary key (hall_id, rev, seat_id, at),
+    constraint seat_event_status_is_of_a_seat check (seat_id <> 0 or (kind = 'layout' and new_status is null))
+)
+partition by range (at);
+
+comment on table seat_event is
+    'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old days are dropped.';
+comment on column seat_event.hall_id is 'The hall.';
+comment on column seat_event.rev is 'Its revision. Order by it: times of revisions that wait for each other overtake.';
+comment on column seat_event.seat_id is 'The seat; 0 for a change of the hall itself or of a seat type.';
+comment on column seat_event.kind is 'layout: the seat is new, gone or moved, whatever became of its status.';
+comment on column seat_event.old_status is 'The status before; null where it has not changed with the layout.';
+comment on column seat_event.new_status is 'The status from then on; null where it has not changed with the layout.';
+comment on column seat_event.note is 'The note from then on.';
+comment on column seat_event.by is 'The user whose request it was; null when it was SQL.';
+comment on column seat_event.at is 'When it changed, by the clock of the database.';
+comment on column seat_event.before is
+    'For a change of layout the row as it was: of the seat, null for a new one; of the hall; or the renamed seat types.';
+
+create table seat_event_default partition of seat_event default;
+
+comment on table seat_event_default is 'Events of days that have no partition yet; keep_history moves them.';
+
+insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, by, at)
+select hall_id, rev, seat_id, kind, old_status, new_status, by, at from seat_event_before;
+
+drop table seat_event_before;
+
+-- The note that a seat has now is that of its last event.
+update seat_event e
+set note = seat.note
+from seat
+where seat.note is not null
+  and e.hall_id = seat.hall_id
+  and e.seat_id = seat.id
+  and e.rev = (select max(l.rev) from seat_event l where l.hall_id = seat.hall_id and l.seat_id = seat.id);
+
+create function keep_history(days integer) returns integer
+language plpgsql security definer set search_path = public, pg_temp set lock_timeout = '200ms' as $$
+declare
+    today date := clock_timestamp() at time zone 'UTC';
+    day date;
+    part name;
+    dropped integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('keep_history')) then
+        return 0;
+    end if;
+    for day in
+        select today + n from generate_series(0, 7) n
+        union
+        select distinct (at at time zone 'UTC')::date from seat_event_default
+        order by 1
+    loop
+        part := to_char(day, '"seat_event_"YYYYMMDD');
+        continue when to_regclass(part) is not null;
+        execute format('create table %I (like seat_event including defaults including constraints)', part);
+        execute format(
+            'with moved as (delete from seat_event_default where at >= %1$L and at < %2$L returning *) '
+            'insert into %3$I select * from moved',
+            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+        );
+        -- In two steps: a table created as a partition would lock out every reader of the history.
+        execute format(
+            'alter table seat_event attach partition %3$I for values from (%1$L) to (%2$L)',
+            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+        );
+    end loop;
+    for part in
+        select c.relname
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'seat_event'::regclass
+          and c.relname ~ '^seat_event_\d{8}$'
+          and c.relname < to_char(today - days, '"seat_event_"YYYYMMDD')
+        order by 1
+    loop
+        execute format('drop table %I', part);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$$;
+
+comment on function keep_history is
+    'Makes the partitions of the history for a week ahead and drops those of more than so many days ago; returns how '
+    'many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
