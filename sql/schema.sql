@@ -254,7 +254,7 @@ begin
         return;
     end if;
     if p_local and not exists (select from app_user) then
-        lock table app_user in share row exclusive mode;
+        perform pg_advisory_xact_lock(hashtext('seatsync'), hashtext('first_user'));
         if not exists (select from app_user) then
             v_role := 'admin';
         end if;
@@ -326,6 +326,26 @@ end
 $$;
 
 COMMENT ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Replaces the old authenticator: phrase, sessions, known visitors and other recoveries go; no row when it is gone.';
+
+CREATE FUNCTION public.grant_server(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    execute format(
+        'grant select on all tables in schema public to %1$s;'
+        'grant update (status, note, updated_at, updated_by) on seat to %1$s;'
+        'grant insert, update (totp_secret, totp_last_step) on app_user to %1$s;'
+        'grant insert, update, delete on session, registration, recovery, known_visitor, throttle, write_key to %1$s;'
+        'grant execute on function'
+        ' write_seats, unlocked_halls, keep_history, throttle_attempt, throttle_window, throttle_subject, open_session,'
+        ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase'
+        ' to %1$s',
+        server
+    );
+end
+$_$;
+
+COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
 
 CREATE FUNCTION public.hall_announce_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -401,7 +421,8 @@ CREATE FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch tex
             coalesce(bool_or(e.kind = 'layout'), false) as relaid,
             array_agg(distinct e.seat_id) as seats
         from seat_event e
-        where e.hall_id = h.id and e.rev > since and e.rev <= h.rev and h.epoch = seen_epoch
+        where e.hall_id = h.id and e.rev > since and e.rev <= h.rev
+          and h.epoch = seen_epoch and h.rev - since <= 1000
     ) missed
     cross join lateral (
         select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid as whole
@@ -1177,6 +1198,27 @@ $$;
 
 COMMENT ON FUNCTION public.unannounced(of_hall bigint) IS 'The seats whose status or note is not that of their latest event, of one hall or of all; a seat without an event in the history is not compared.';
 
+CREATE FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) RETURNS SETOF bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    with free_seat as materialized (
+        select id from seat where id = any(seat_ids) for no key update skip locked
+    ),
+    free_hall as materialized (
+        select id from hall where id = any(halls) for no key update skip locked
+    )
+    select wanted.id
+    from unnest(halls) wanted(id)
+    where not exists (
+        select from seat s where s.id = any(seat_ids) and s.hall_id = wanted.id
+        and not exists (select from free_seat f where f.id = s.id)
+    )
+    and (exists (select from free_hall f where f.id = wanted.id) or not exists (select from hall h where h.id = wanted.id))
+$$;
+
+COMMENT ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) IS 'Those of these halls that no session has locked, nor any of their seats among these; never waits.';
+
 CREATE FUNCTION public.wire_epoch(epoch text) RETURNS text
     LANGUAGE sql STABLE
     AS $$
@@ -1833,6 +1875,8 @@ REVOKE ALL ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p
 
 REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.hall_announce_deleted() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hall_announce_inserted() FROM PUBLIC;
@@ -1892,6 +1936,8 @@ REVOKE ALL ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) F
 REVOKE ALL ON FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.unannounced(of_hall bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
 

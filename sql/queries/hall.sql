@@ -30,19 +30,7 @@ from write_seats(
 
 -- name: unlocked
 -- Those of these halls ($1) that no session has locked, nor any of their seats among these ($2); never waits.
-with free_seat as materialized (
-    select id, hall_id from seat where id = any($2::bigint[]) for no key update skip locked
-),
-free_hall as materialized (
-    select id from hall where id = any($1::bigint[]) for no key update skip locked
-)
-select wanted.id
-from unnest($1::bigint[]) wanted(id)
-where not exists (
-    select from seat s where s.id = any($2::bigint[]) and s.hall_id = wanted.id
-    and not exists (select from free_seat f where f.id = s.id)
-)
-and (exists (select from free_hall f where f.id = wanted.id) or not exists (select from hall h where h.id = wanted.id));
+select id from unlocked_halls($1, $2) as id;
 
 -- name: prune_keys
 -- Removes at most $1 expired idempotency keys; the number removed, 0 while another server prunes.

@@ -1,0 +1,139 @@
+"""A role that serves and owns nothing: everything that the server does, and nothing else."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from psycopg import errors
+
+from seatsync.core.postgres.queries import load
+from tests.support.halls import make_hall
+from tests.support.people import Phone, open_users
+from tests.support.server import running_server
+from tests.support.sql import Session, World
+from tests.support.views import open_view
+
+RECOVER, REGISTER, LOGIN = "user.recover", "user.register", "user.login"
+
+
+@pytest.fixture
+def server_role(world: World) -> Iterator[str]:
+    """A role with the grants of the server."""
+    role = f"seatsync_test_server_{os.getpid()}"
+    world.do(f"create role {role}; select grant_server('{role}')")
+    try:
+        yield role
+    finally:
+        world.do(f"drop owned by {role}; drop role {role}")
+
+
+@pytest.fixture
+def server_url(database_url: str, server_role: str) -> str:
+    """The DSN of the database, as that role."""
+    return f"{database_url}{'&' if '?' in database_url else '?'}options=-c%20role%3D{server_role}"
+
+
+async def test_the_server_serves_halls(database_url: str, server_url: str) -> None:
+    """Watching, resuming, writing, blocked writes, the list, and pruning."""
+    async with running_server(database_url) as owner:
+        hall = await make_hall(owner)
+        token = await owner.token("ada")
+        async with running_server(server_url, PUBLIC_VIEW="true") as server, server.client(token) as client:
+            view = await open_view(client, hall.id)
+            await client.data("cinemas.subscribe", eid="c")
+            write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+            assert (await client.data("hall.update_seat_status", write))["rev"] == 2
+            await owner.sql(f"update seat set status = 'MAINTENANCE' where id = {hall.seats[1]}")
+            await view.reach(3)
+            resumed = {"id": hall.id, "since": 1, "epoch": view.data["epoch"]}
+            await client.send("hall.subscribe", resumed, eid="again")
+            assert (await client.of("again"))["data"]["resumed"]
+            await view.is_true(owner)
+            hall_queries = load("hall")
+            assert await server.db.fetchval(hall_queries["keep_history"], 30) == 0
+            assert await server.db.fetchval(hall_queries["prune_keys"], 100) == 0
+            assert await server.db.fetchval(load("user")["prune"], 100) == 0
+            assert await server.db.fetch(hall_queries["unlocked"], [hall.id], hall.seats) != []
+
+
+async def test_the_server_signs_people_in(server_url: str) -> None:
+    """Registering, phrases, recovery, login and logout."""
+    async with open_users(server_url) as users:
+        browser = users.browser()
+        phone = await users.register("ada", browser)
+        phrase = (await browser("user.recovery_phrase", code=phone.code()))["phrase"]
+        await browser("user.save_recovery_phrase", phrase=phrase)
+        await browser("user.logout")
+        users.clock.next_code()
+        other = users.browser()
+        phone = Phone.scan(users.clock, await other(RECOVER, username="ada", phrase=phrase))
+        await other(REGISTER, username="ada", code=phone.code())
+        users.clock.next_code()
+        await users.browser()(LOGIN, username="ada", code=phone.code())
+        await users.browser()("user.auth_start", username="eve")
+        assert await users.value("select count(*) from session") == 2
+
+
+@pytest.fixture
+def server_session(world: World, server_role: str) -> Session:
+    """A session of that role."""
+    session = world.session()
+    session.do(f"set role {server_role}")
+    return session
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update app_user set role = 'admin'",
+        "insert into cinema (name) values ('Mine')",
+        "update cinema set name = 'Mine'",
+        "delete from hall",
+        "update hall set rev = 0",
+        "update hall set epoch = default",
+        "insert into seat (hall_id, seat_type_id, row, place) select hall_id, seat_type_id, 9, 9 from seat limit 1",
+        "update seat set hall_id = 1",
+        "delete from seat",
+        "truncate seat",
+        "insert into seat_event (hall_id, rev, kind) values (1, 99, 'layout')",
+        "delete from seat_event",
+        "update hall_count set seats = 0",
+        "update feed_key set key = ''",
+        "select announce('cinemas')",
+        "select announce_layout('{1}')",
+        "select announce_unannounced()",
+        "insert into schema_migration (name, checksum) values ('9999', '')",
+        "alter table seat disable trigger user",
+        "drop table seat",
+        "create table public.mine (id int)",
+    ],
+)
+def test_the_server_may_do_nothing_else(world: World, hall: int, server_session: Session, statement: str) -> None:
+    """A server that is taken over changes no layout, no role, no history and no schema."""
+    with pytest.raises(errors.InsufficientPrivilege):
+        server_session.do(statement)
+    assert world.rev(hall) == 1
+
+
+def test_a_reporter_reads(world: World, hall: int) -> None:
+    """The grants of the page: counts and history, and nobody's secrets."""
+    role = f"seatsync_test_reporter_{os.getpid()}"
+    world.do(f"create role {role}; grant select on cinema, hall, seat_type, seat, seat_event, seat_count to {role}")
+    session = world.session()
+    session.do(f"set role {role}")
+    try:
+        assert session.value("select vacant from seat_count where hall_id = $1", hall) == 6
+        assert session.value("select count(*) from seat_event where hall_id = $1", hall) == 6
+        assert session.value("select rev from hall_snapshot($1)", hall) == 1
+        for statement in (
+            "update seat set status = 'OCCUPIED'",
+            "select change_seats('{1}', 'OCCUPIED')",
+            "select totp_secret from app_user",
+            "table session",
+            "table feed_key",
+        ):
+            with pytest.raises(errors.InsufficientPrivilege):
+                session.do(statement)
+    finally:
+        session.do("reset role")
+        world.do(f"drop owned by {role}; drop role {role}")
