@@ -75,6 +75,7 @@ async def serve(
     stop: trio.Event,
     *,
     started: Callable[[], Awaitable[None]],
+    skip_delay: trio.Event | None = None,
     metrics: Metrics | None = None,
     metrics_text: Callable[[], Awaitable[bytes]] | None = None,
     timing: Timing = Timing(),
@@ -82,10 +83,11 @@ async def serve(
 ) -> None:
     """Start everything, call ``started`` once connections are accepted, and stop everything when ``stop`` is set.
 
-    ``settings`` names a migrated database; ``listening`` is closed once nothing more is accepted. ``metrics_text`` is
-    the text of ``/metrics``, this server's own unless given. The end is the start in reverse: accept nothing more,
-    close the open connections cleanly, then stop the parts that they needed. A cancellation drops the connections;
-    writes that were answered are committed all the same. Raises `StartError`.
+    ``settings`` names a migrated database; ``listening`` is closed once nothing more is accepted. ``skip_delay`` ends
+    `DRAIN_DELAY`, also beforehand. ``metrics_text`` is the text of ``/metrics``, this server's own unless given.
+    The end is the start in reverse: accept nothing more, close the open connections cleanly, then stop the parts that
+    they needed. A cancellation drops the connections; writes that were answered are committed all the same.
+    Raises `StartError`.
     """
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
     connect = partial(Database.open, settings.database_url or "", timing=timing)
@@ -99,7 +101,8 @@ async def serve(
         async with unless(stop):
             await server.start()
         if not stop.is_set():
-            await server.run(listening, started, stop, slow_bytes)
+            skip_delay = trio.Event() if skip_delay is None else skip_delay
+            await server.run(listening, started, stop, skip_delay, slow_bytes)
         background.cancel_scope.cancel()
 
 
@@ -236,11 +239,17 @@ class _Server:
             )
 
     async def run(
-        self, listening: Sequence[socket], started: Callable[[], Awaitable[None]], stop: trio.Event, slow_bytes: int
+        self,
+        listening: Sequence[socket],
+        started: Callable[[], Awaitable[None]],
+        stop: trio.Event,
+        skip_delay: trio.Event,
+        slow_bytes: int,
     ) -> None:
-        """Accept connections until ``stop`` is set, then give all of them `DRAIN_TIMEOUT` to close.
+        """Accept connections until ``stop`` is set and for `DRAIN_DELAY` more, then drain: all have `DRAIN_TIMEOUT`.
 
-        WebSockets are closed with 1001; requests under way are answered first.
+        During the delay ``/readyz`` fails and all else is as before. In the drain WebSockets are closed with 1001;
+        requests under way are answered first.
         """
         async with trio.open_nursery() as served:
             accept = partial(
@@ -258,6 +267,8 @@ class _Server:
                 await started()
                 await stop.wait()
                 self._stopping = True
+                with trio.move_on_after(self._settings.drain_delay_s):
+                    await skip_delay.wait()
                 accepting.cancel_scope.cancel()
             for one in listening:
                 one.close()

@@ -232,6 +232,12 @@ class Settings:
     workers: int = _setting(
         "WORKERS", "1", "Number of server processes; several share the ports under a supervisor.", number(1, 64)
     )
+    drain_delay_s: int = _setting(
+        "DRAIN_DELAY",
+        "0",
+        "Seconds for which a stopping server still serves while /readyz fails, for balancers to notice.",
+        number(0, 600),
+    )
     drain_timeout_s: int = _setting(
         "DRAIN_TIMEOUT", "10", "Seconds for connections to close when the server stops.", number(1, 600)
     )

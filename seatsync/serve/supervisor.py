@@ -129,7 +129,7 @@ class Supervisor:
                         await self._renew(slot)
                         backoff_s, since = min(2 * backoff_s, self._timing.last_restart_s), trio.current_time()
         async with slot.renewal:
-            await self._end(slot.worker)
+            await self._end(slot.worker, signal.SIGTERM)
 
     async def _renew(self, slot: Slot) -> None:
         """Start a successor, which takes the slot when it is ready, and end the worker that had it."""
@@ -138,7 +138,7 @@ class Supervisor:
         except (StartError, OSError) as error:
             logger.error("worker_not_started", worker=slot.index, reason=str(error))  # noqa: TRY400 - a sentence
             return
-        self._nursery.start_soon(self._end, slot.worker)
+        self._nursery.start_soon(self._end, slot.worker, signal.SIGHUP)
         slot.worker = successor
 
     async def _start(self, index: int) -> trio.Process:
@@ -176,9 +176,10 @@ class Supervisor:
             if not self._stop.is_set():
                 logger.error("worker_died", worker=index, status=worker.returncode)
 
-    async def _end(self, worker: trio.Process) -> None:
-        """Let a worker drain and end; kill it if it does not."""
-        worker.send_signal(signal.SIGTERM)
-        with trio.move_on_after(self._settings.drain_timeout_s + self._timing.worker_end_s):
+    async def _end(self, worker: trio.Process, number: signal.Signals) -> None:
+        """Let a worker drain and end: at SIGHUP without `DRAIN_DELAY`. Kill it if it does not."""
+        worker.send_signal(number)
+        delay_s = 0 if number == signal.SIGHUP else self._settings.drain_delay_s
+        with trio.move_on_after(delay_s + self._settings.drain_timeout_s + self._timing.worker_end_s):
             await worker.wait()
         worker.send_signal(signal.SIGKILL)

@@ -1,11 +1,14 @@
 """One worker of ``serve --workers``: ``python -m seatsync.serve.worker INDEX METRICS_DIRECTORY CONTROL LISTENING…``.
 
 CONTROL and LISTENING are inherited descriptors. The worker drains and ends at its first signal, or when the supervisor
-is gone; a service manager and the supervisor may both signal it, so it ignores further signals. Its exit status is 1
-when it cannot start; it reports why over CONTROL.
+is gone; a service manager and the supervisor may both signal it, so it ignores further signals. `DRAIN_DELAY` is for a
+server that stops as a whole: a worker that is replaced (SIGHUP) leaves it out, as does one whose supervisor is gone,
+since another that starts in its place needs the ports. Its exit status is 1 when it cannot start; it reports why over
+CONTROL.
 """
 
 import shutil
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +26,8 @@ from seatsync.serve.process import STOP_SIGNALS, tune_garbage_collection, watch_
 from seatsync.serve.supervisor import READY
 from seatsync.serve.worker_metrics import WorkerMetrics
 
+logger = structlog.get_logger(__name__)
+
 
 async def main(index: int, directory: Path, control_end: socket, listening: list[socket]) -> int:
     """Serve until a signal arrives or the supervisor is gone; return the exit status.
@@ -32,8 +37,8 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
     tune_garbage_collection()
     structlog.contextvars.bind_contextvars(worker=index)
     metrics = Metrics()
-    stop = trio.Event()
-    shared = WorkerMetrics(directory, index, metrics.text, stop)
+    stop, replaced = trio.Event(), trio.Event()
+    shared = WorkerMetrics(directory, index, metrics.text, replaced)
     status = 0
     control = trio.SocketStream(trio.socket.from_stdlib_socket(control_end))
     async with control, trio.open_nursery() as nursery:
@@ -43,11 +48,20 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
             await _report(control, READY)
 
         await nursery.start(watch_signals, STOP_SIGNALS, stop, None)
-        nursery.start_soon(_follow_supervisor, control, stop, directory)
+        await nursery.start(_stop_on_hangup, replaced, stop)
+        nursery.start_soon(_follow_supervisor, control, replaced, stop, directory)
         try:
             settings = load_settings()
             configure_logs(settings.log_level, settings.log_format)
-            await serve(settings, listening, stop, metrics=metrics, metrics_text=shared.merged, started=started)
+            await serve(
+                settings,
+                listening,
+                stop,
+                started=started,
+                skip_delay=replaced,
+                metrics=metrics,
+                metrics_text=shared.merged,
+            )
         except* EXPECTED as group:
             status = 1
             await _report(control, " ".join(sentences(group)).encode())
@@ -55,10 +69,25 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
     return status
 
 
-async def _follow_supervisor(control: trio.SocketStream, stop: trio.Event, directory: Path) -> None:
+async def _stop_on_hangup(
+    replaced: trio.Event, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Stop at SIGHUP: a successor accepts connections."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            logger.info("stopping", signal=signal.Signals(number).name, at_once=False)
+            replaced.set()
+            stop.set()
+
+
+async def _follow_supervisor(
+    control: trio.SocketStream, replaced: trio.Event, stop: trio.Event, directory: Path
+) -> None:
     """Stop when the supervisor is gone, and remove what it can no longer remove."""
     with suppress(trio.BrokenResourceError):
         await control.receive_some()
+    replaced.set()
     stop.set()
     shutil.rmtree(directory, ignore_errors=True)
 

@@ -35,29 +35,29 @@ def metrics_file(directory: Path, index: int) -> Path:
 class WorkerMetrics:
     """The metrics of one worker, and through it those of all.
 
-    Once ``stop`` is set, the worker drains and its file may be its successor's: it writes no more.
+    Once ``replaced`` is set, its file may be its successor's: it writes no more.
     """
 
     directory: Path
     index: int
     text: Callable[[], bytes]
     """Returns the worker's own exposition."""
-    stop: trio.Event
+    replaced: trio.Event
     timing: Timing = Timing()
 
     async def run(self) -> None:
-        """Write the file every second until ``stop`` is set; what cannot be written becomes stale."""
+        """Write the file every second until ``replaced`` is set; what cannot be written becomes stale."""
         aside = self.directory / f"{self.index}.{os.getpid()}.new"
-        while not self.stop.is_set():
+        while not self.replaced.is_set():
             with suppress(OSError):
                 aside.write_bytes(self.text())
                 aside.rename(metrics_file(self.directory, self.index))
             with trio.move_on_after(self.timing.metrics_write_s):
-                await self.stop.wait()
+                await self.replaced.wait()
 
     async def merged(self) -> bytes:
         """The metrics of all workers as one exposition; this worker's are those of now."""
-        own = {} if self.stop.is_set() else {self.index: self.text()}
+        own = {} if self.replaced.is_set() else {self.index: self.text()}
         return await trio.to_thread.run_sync(lambda: merge_metrics(self._read_fresh() | own))
 
     def _read_fresh(self) -> dict[int, bytes]:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from seatsync.core.connections.table import spread_ms
-from tests.support.client import PATIENCE_S
+from tests.support.client import PATIENCE_S, http
 from tests.support.halls import held, make_hall, status_of, waits_for_a_lock
 from tests.support.raw_socket import TEXT, RawSocket, raw_tcp, raw_websocket
 from tests.support.server import RunningServer, running_server
@@ -86,6 +87,33 @@ async def test_readiness_fails_first(database_url: str) -> None:
         assert await balancer.response() == 503
         assert balancer.header("connection") == "close"
         assert b'"server":"stopping"' in balancer._buffer
+
+
+async def test_in_the_delay_everything_but_readiness_is_as_before(database_url: str) -> None:
+    """During DRAIN_DELAY new and old connections are served, and get updates; then all are closed with 1001."""
+    async with running_server(database_url, DRAIN_DELAY="600") as server, server.client() as early:
+        hall = await make_hall(server)
+        await early.data("hall.subscribe", {"id": hall.id}, eid="early")
+        server.stop.set()
+        health = await eventually(lambda: health_of(server, 503))
+        assert (health["ready"], health["server"]) == (False, "stopping")
+        assert (await http(server.port, "GET", "/healthz")).status == 200
+        async with server.client(await server.token("anna")) as late:
+            await late.data("hall.subscribe", {"id": hall.id}, eid="late")
+            write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+            await late.data("hall.update_seat_status", write)
+            assert (await late.update("late"))["rev"] == (await early.update("early"))["rev"] == 2
+            server.skip_delay.set()
+            for client in (early, late):
+                code, reason = await client.closed()
+                assert (code, json.loads(reason or "")["reason"]) == (1001, "drain")
+        await eventually(lambda: is_refused(server.port))
+
+
+async def health_of(server: RunningServer, status: int) -> dict[str, Any]:
+    """The answer of ``/readyz``, which is never empty; empty while it has another status."""
+    answer = await http(server.port, "GET", "/readyz")
+    return answer.json() if answer.status == status else {}
 
 
 async def test_idle_http_connections_are_closed(database_url: str) -> None:

@@ -98,6 +98,57 @@ async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
     await ended(pids)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str, workers: str) -> None:
+    """For DRAIN_DELAY after SIGTERM every worker reports that it is not ready, and serves; then it drains."""
+    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="3") as server:
+        async with connections(server, 4) as clients:
+            started = trio.current_time()
+            server.send_signal(signal.SIGTERM)
+            await server.logs("stopping", 3 if workers == "2" else 1)
+            for _ in range(4):
+                assert (await http(server.port, "GET", "/readyz")).status == 503
+            async with connections(server, 4) as late:
+                for client in (*clients, *late):
+                    await client.send_frame(0x1, b"1")
+                    assert await client.receive_text() == "1"
+                for client in (*clients, *late):
+                    await closes_with_advice(client)
+        assert await server.wait() == 0
+        assert trio.current_time() - started >= 3
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_signal_ends_the_delay(tmp_path: Path, database_url: str, workers: str) -> None:
+    """As it ends a drain: at once, and with it the server."""
+    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="600") as server:
+        pids = [server.pid, *server.workers().values()]
+        server.send_signal(signal.SIGTERM)
+        await server.logs("stopping", len(pids))
+        started = trio.current_time()
+        server.send_signal(signal.SIGINT)
+        assert await server.wait() == 0
+        assert trio.current_time() - started < 1.5
+        await ended(pids)
+
+
+async def test_a_worker_that_is_replaced_drains_without_delay(tmp_path: Path, database_url: str) -> None:
+    """Its successor serves: a balancer is to notice nothing. Nor does a worker without supervisor hold the ports."""
+    async with server_process(tmp_path, database_url, WORKERS="2", DRAIN_DELAY="600") as server:
+        before = server.workers()
+        async with connections(server, 4) as clients:
+            server.send_signal(signal.SIGHUP)
+            for client in clients:
+                await closes_with_advice(client)
+        await server.logs("worker_ready", 4)
+        await ended([*before.values()])
+        assert (await http(server.port, "GET", "/readyz")).status == 200
+        after = server.workers()
+        assert set(after.values()).isdisjoint(before.values())
+        server.send_signal(signal.SIGKILL)
+        await ended([*after.values()])
+
+
 async def test_workers_share_the_ports(two: ServerProcess) -> None:
     """Each worker accepts a part of the connections, and one scrape covers all, also while a worker is stuck.
 

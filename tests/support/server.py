@@ -36,6 +36,8 @@ class RunningServer:
     db: Database
     """A pool of the test's own on the same database."""
     stop: trio.Event
+    skip_delay: trio.Event
+    """Ends `DRAIN_DELAY`."""
 
     async def sql(self, statements: str) -> None:
         """Run SQL as in psql."""
@@ -89,13 +91,15 @@ async def running_server(
 ) -> AsyncIterator[RunningServer]:
     """A server on that database; it and all its tasks have ended when the block ends."""
     settings = server_settings(database_url, **overrides)
-    up, stop = trio.Event(), trio.Event()
+    up, stop, skip_delay = trio.Event(), trio.Event(), trio.Event()
 
     async def started() -> None:
         up.set()
 
     async def serve(listening: list[socket]) -> None:
-        await app.serve(settings, listening, stop, started=started, timing=timing, slow_bytes=slow_bytes)
+        await app.serve(
+            settings, listening, stop, started=started, skip_delay=skip_delay, timing=timing, slow_bytes=slow_bytes
+        )
 
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)
@@ -107,5 +111,6 @@ async def running_server(
             with trio.fail_after(20):
                 await up.wait()
             async with Database.open(database_url, size=4) as db:
-                yield RunningServer(settings, port, ws_port, db, stop)
+                yield RunningServer(settings, port, ws_port, db, stop, skip_delay)
             stop.set()
+            skip_delay.set()

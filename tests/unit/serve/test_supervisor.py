@@ -18,9 +18,10 @@ TIMING = Timing()
 
 
 class FakeProcess:
-    """A worker's process, and its end of the socket to the supervisor. Any signal ends it."""
+    """A worker's process, and its end of the socket to the supervisor. Any signal ends it; SIGKILL alone while deaf."""
 
     pid = 1
+    is_deaf = False
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -30,7 +31,7 @@ class FakeProcess:
 
     def send_signal(self, number: signal.Signals) -> None:
         """End, unless it has ended."""
-        if self.returncode is None:
+        if self.returncode is None and (number == signal.SIGKILL or not self.is_deaf):
             self.returncode = -number
             self.control.put_eof()
             self._ended.set()
@@ -87,11 +88,13 @@ def doomed(process: FakeProcess) -> None:
 class Supervised:
     """A supervisor, its processes and its reports."""
 
-    def __init__(self, workers: int = 1, prepare: Callable[[FakeProcess], None] = ready) -> None:
+    def __init__(
+        self, workers: int = 1, prepare: Callable[[FakeProcess], None] = ready, drain_delay: str = "0"
+    ) -> None:
         self.machine = Machine(prepare)
         self.stop = trio.Event()
         self.is_up = False
-        settings = server_settings("postgresql:///nowhere", WORKERS=str(workers))
+        settings = server_settings("postgresql:///nowhere", WORKERS=str(workers), DRAIN_DELAY=drain_delay)
         self.supervisor = Supervisor(settings, [], self.stop, launch=self.machine.launch)
 
     async def run(self) -> None:
@@ -103,9 +106,9 @@ class Supervised:
 
 
 @asynccontextmanager
-async def supervised(workers: int = 1) -> AsyncIterator[Supervised]:
+async def supervised(workers: int = 1, drain_delay: str = "0") -> AsyncIterator[Supervised]:
     """A supervisor whose workers are ready; everything ends with the block."""
-    one = Supervised(workers)
+    one = Supervised(workers, drain_delay=drain_delay)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -202,6 +205,21 @@ async def test_a_replacement_that_does_not_get_ready_is_dropped(autojump_clock: 
         await one.supervisor.replace_all()
         assert trio.current_time() >= TIMING.worker_ready_s
         assert one.machine.alive == one.machine.launched[:1]
+
+
+async def test_a_worker_has_its_delay_and_its_drain_before_it_is_killed(autojump_clock: trio.testing.MockClock) -> None:
+    """It is killed after DRAIN_DELAY, DRAIN_TIMEOUT and a margin; one that is replaced has no delay."""
+    limit_s = 10 + TIMING.worker_end_s
+    async with supervised(drain_delay="100") as one:
+        one.machine.launched[0].is_deaf = True
+        started = trio.current_time()
+        await one.supervisor.replace_all()
+        assert trio.current_time() - started == pytest.approx(limit_s)
+        one.machine.launched[1].is_deaf = True
+        started = trio.current_time()
+        one.stop.set()
+    assert trio.current_time() - started == pytest.approx(100 + limit_s)
+    assert [process.returncode for process in one.machine.launched] == [-signal.SIGKILL] * 2
 
 
 async def test_a_stop_ends_a_replacement(autojump_clock: trio.testing.MockClock) -> None:

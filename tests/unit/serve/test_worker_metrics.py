@@ -28,7 +28,7 @@ class Counting:
 
 
 def make_worker(directory: Path, index: int) -> WorkerMetrics:
-    """The metrics of a worker that is not stopping."""
+    """The metrics of a worker that is not replaced."""
     return WorkerMetrics(directory, index, Counting().text, trio.Event())
 
 
@@ -51,14 +51,14 @@ def test_the_directory_is_private_and_removed() -> None:
 
 
 async def test_each_worker_writes_its_file_every_second(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """Each file is written as a whole every second, until the worker stops."""
-    stop = trio.Event()
-    metrics = WorkerMetrics(tmp_path, 3, Counting().text, stop)
+    """Each file is written as a whole every second, until the worker is replaced."""
+    replaced = trio.Event()
+    metrics = WorkerMetrics(tmp_path, 3, Counting().text, replaced)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(metrics.run)
         await trio.sleep(2.5 * TIMING.metrics_write_s)
         assert metrics_file(tmp_path, 3).read_bytes() == b"reads 3\n"
-        stop.set()
+        replaced.set()
     assert os.listdir(tmp_path) == ["3.prom"]  # noqa: PTH208 - the names
 
 
@@ -83,12 +83,12 @@ async def test_the_files_of_stuck_workers_become_stale(tmp_path: Path) -> None:
     assert await one.merged() == b'reads{worker="0"} 2\n'
 
 
-async def test_a_worker_that_stops_shows_its_successor(tmp_path: Path) -> None:
-    """A stopping worker shows its successor's file, so that no counter decreases."""
-    stop = trio.Event()
-    old = WorkerMetrics(tmp_path, 0, Counting().text, stop)
+async def test_a_worker_that_is_replaced_shows_its_successor(tmp_path: Path) -> None:
+    """A worker that is replaced shows its successor's file, so that no counter decreases."""
+    replaced = trio.Event()
+    old = WorkerMetrics(tmp_path, 0, Counting().text, replaced)
     metrics_file(tmp_path, 0).write_bytes(b"reads 42\n")
-    stop.set()
+    replaced.set()
     await old.run()
     assert await old.merged() == b'reads{worker="0"} 42\n'
 
