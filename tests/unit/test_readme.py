@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
+import yaml
 from prometheus_client.core import CounterMetricFamily
 
 from seatsync import errors
@@ -22,6 +23,7 @@ from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.http.cookies import SESSION_LIFETIME_S
 from seatsync.core.http.exchange import MAX_HEAD_BYTES
+from seatsync.core.http.pages import PATHS
 from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.listen import BACKLOG
 from seatsync.core.net.stream import SLOW_BYTES
@@ -219,6 +221,21 @@ def test_the_limits_are_those_of_the_code(pages: Pages) -> None:
 def test_the_numbers_are_those_of_the_code(pages: Pages, heading: str, sentence: str) -> None:
     """Every number in the text is that of a constant."""
     assert sentence in pages.prose(heading)
+
+
+def test_a_pod_has_the_time_to_stop(pages: Pages) -> None:
+    """Kubernetes kills it later than it ends by itself, and its delay outlasts the probes that fail."""
+    (example,) = pages.with_heading("Stopping behind a balancer").code("yaml")
+    pod = yaml.safe_load(example)["spec"]
+    (container,) = pod["containers"]
+    environ = {variable["name"]: variable["value"] for variable in container["env"]}
+    settings = load_settings(environ, dotenv=None)
+    margin_s = int(Timing().worker_end_s)
+    assert f"`DRAIN_DELAY` + `DRAIN_TIMEOUT` + {margin_s} s" in pages.prose("Stopping behind a balancer")
+    assert pod["terminationGracePeriodSeconds"] > settings.drain_delay_s + settings.drain_timeout_s + margin_s
+    probe = container["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] < settings.drain_delay_s
+    assert {probe["httpGet"]["path"], container["livenessProbe"]["httpGet"]["path"]} < PATHS
 
 
 def test_every_dependency_is_in_the_table(pages: Pages) -> None:
