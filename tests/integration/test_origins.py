@@ -1,5 +1,9 @@
 """Origin checks of a handshake: its Origin and Host."""
 
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.client import http
 from tests.support.raw_socket import raw_tcp
 from tests.support.server import RunningServer, running_server
 
@@ -41,6 +45,29 @@ async def test_bound_to_loopback_only_loopback_names_are_served(server: RunningS
     for host in ("seats.example.org", "127.0.0.1.example.org", "localhost.example.org", "10.0.0.1"):
         assert await handshake(server, host=host) == 403, host
         assert await handshake(server, f"http://{host}", host) == 403, host
+
+
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        ({"Host": "seats.example.org"}, "'seats.example.org'"),
+        ({"Origin": "https://seats.example.org"}, "'https://seats.example.org'"),
+        ({"Origin": "null"}, "'null'"),
+        ({"Origin": "https://x' level=error \u00e4"}, '"https://x\' level=error \\xe4"'),
+    ],
+)
+async def test_a_refusal_names_what_it_saw(server: RunningServer, headers: dict[str, str], seen: str) -> None:
+    """The body and the log name the Host or the Origin, escaped, for a handshake and for a POST alike."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    handshake = {**upgrade, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", **headers}
+    for method, path, fields in (("GET", "/ws", handshake), ("POST", "/api/user/status", headers)):
+        with capture_logs() as logs:
+            encoded = {name: value.encode("latin-1") for name, value in fields.items()}
+            answer = await http(server.ws_port, method, path, headers=encoded)  # type: ignore[arg-type]  # h11 takes both
+        assert (answer.status, answer.json()["error"]) == (403, "Forbidden")
+        assert seen in answer.json()["message"]
+        (line,) = (line for line in logs if line["event"] == "request_failed")
+        assert line["reason"] == answer.json()["message"]
 
 
 async def test_allowed_origins_are_exact(database_url: str) -> None:

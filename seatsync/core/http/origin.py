@@ -24,6 +24,9 @@ from seatsync.core.net.networks import is_loopback
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
 _VARY = (b"Vary", b"Origin")
 
+#: Characters of a refused name that are shown: host names have at most 253.
+_SHOWN = 280
+
 
 @frozen
 class OriginPolicy:
@@ -39,13 +42,17 @@ class OriginPolicy:
     def check_host(self, request: Request) -> None:
         """Raises `Forbidden` for a host that is not served."""
         if self._loopback_only and not _is_loopback_name(request.host):
-            raise errors.Forbidden("Only loopback host names are served here.")
+            seen = f"not {_shown(request.host)}" if request.host else "and the request names none"
+            raise errors.Forbidden(f"Only loopback host names are served here, {seen}.")
 
     def check_origin(self, request: Request) -> None:
         """Raises `Forbidden` for a page of a foreign origin; programs other than browsers send no ``Origin``."""
         origin = request.header(b"origin")
         if origin is not None and not self._allows(origin, request.host):
-            raise errors.Forbidden("Pages of that origin may not use this server; see ALLOWED_ORIGINS.")
+            raise errors.Forbidden(
+                f"Pages of the origin {_shown(origin)} may not use this server under the host name "
+                f"{_shown(request.host)}; see ALLOWED_ORIGINS."
+            )
 
     def cors(self, request: Request) -> HeaderList:
         """The header fields that let a page of an allowed origin read the answer."""
@@ -66,6 +73,11 @@ class OriginPolicy:
             return False
         name = match[1]
         return name == host or (self._loopback_only and not self._allowed and _is_loopback_name(name))
+
+
+def _shown(name: str) -> str:
+    """A name from a request, for messages and logs: quoted, escaped and bounded."""
+    return ascii(name[:_SHOWN])
 
 
 def preflight(allow: bytes) -> HeaderList:

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from seatsync import jsontext
 from seatsync.core.protocol.registry import Json
-from seatsync.errors import SeatSyncError
+from seatsync.errors import Forbidden, SeatSyncError
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -33,6 +33,8 @@ class Response:
     headers: HeaderList = field(factory=list)
     outcome: str = "success"
     """For logs and metrics: ``success``, or the code of the error."""
+    reason: str | None = None
+    """For logs: what the code alone does not tell."""
     announcement: tuple[str, dict[str, Any]] | None = None
     """A visitor, and the data announced on its open sockets after this response was sent."""
 
@@ -64,4 +66,5 @@ def failure(error: SeatSyncError, *headers: tuple[bytes, bytes]) -> Response:
     fields = [*headers, *_FIELDS_OF_STATUS.get(status, ())]
     if wait_s is not None or status in {_TOO_MANY, _UNAVAILABLE}:  # in whole seconds (RFC 9110, 10.2.3)
         fields.append((b"Retry-After", b"%d" % max(0, math.ceil(1 if wait_s is None else wait_s))))
-    return Response(status, jsontext.dumps(answer), headers=fields, outcome=error.code)
+    reason = error.message if isinstance(error, Forbidden) and error.message != error.sentence() else None
+    return Response(status, jsontext.dumps(answer), headers=fields, outcome=error.code, reason=reason)

@@ -144,7 +144,8 @@ class HttpServer:
         self._observe(type_, response.outcome, seconds)
         if response.outcome != "success":
             ms = round(seconds * 1000, 2)
-            self._failures.write(response.outcome, address=address, type=type_ or path[:64], ms=ms)
+            reason = {} if response.reason is None else {"reason": response.reason}
+            self._failures.write(response.outcome, address=address, type=type_ or path[:64], ms=ms, **reason)
 
     async def _announce_later(self, visitor: str, data: dict[str, Any]) -> None:
         await trio.sleep(self._timing.announce_delay_s)

@@ -31,6 +31,40 @@ def test_other_hosts_are_not(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "seen"),
+    [
+        ("evil.example", "not 'evil.example'."),
+        ("", "and the request names none."),
+        ("x" * 16_000, f"not '{'x' * 280}'."),
+    ],
+)
+def test_the_refused_host_is_named(host: str, seen: str) -> None:
+    """The message names the host, as far as a host name can go, or says that there was none."""
+    with pytest.raises(errors.Forbidden) as caught:
+        LOOPBACK.check_host(request(host=host))
+    assert caught.value.message == f"Only loopback host names are served here, {seen}"
+
+
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        ("null", "'null'"),
+        ("", "''"),
+        ("https://evil.example", "'https://evil.example'"),
+        ("x' error=None\x1b[2J\r\n\x85\u00e4", '"x\' error=None\\x1b[2J\\r\\n\\x85\\xe4"'),
+        ("x" * 16_000, f"'{'x' * 280}'"),
+    ],
+)
+def test_the_refused_origin_is_named(origin: str, shown: str) -> None:
+    """With the host that it was compared to, quoted, escaped and bounded: a header's text is not to pass for ours."""
+    with pytest.raises(errors.Forbidden) as caught:
+        PUBLIC.check_origin(request(origin, "api.example"))
+    assert caught.value.message == (
+        f"Pages of the origin {shown} may not use this server under the host name 'api.example'; see ALLOWED_ORIGINS."
+    )
+
+
+@pytest.mark.parametrize(
     ("policy", "origin", "host"),
     [
         (LOOPBACK, None, "localhost"),
