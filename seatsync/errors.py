@@ -200,7 +200,7 @@ class TokenExpired(NotAllowed):
 
 
 class TokenInvalid(NotAllowed):
-    """The token is not valid."""
+    """The token is not valid; sign in again."""
 
 
 class SessionExpired(NotAllowed):

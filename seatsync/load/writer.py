@@ -30,7 +30,7 @@ NOTE = "Out of order."
 _CONFLICT = frozenset({"SeatConflict", "SeatOccupied", "SeatReserved"})
 
 #: Errors after which a writer stops: its user may not change seats.
-_NOT_ALLOWED = frozenset({"Unauthorized", "Forbidden", "SessionExpired"})
+_NOT_ALLOWED = frozenset({"Unauthorized", "Forbidden", "TokenInvalid", "TokenExpired", "SessionExpired"})
 
 
 @define(eq=False)

@@ -5,12 +5,14 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from attrs import evolve
+
 from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
 from seatsync.core.http.cookies import Cookies, new_visitor
 from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol.call import Client, Identity, Session
-from seatsync.errors import ServiceUnavailable
+from seatsync.errors import NotAllowed, ServiceUnavailable, SessionExpired
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Claims, Tokens
 
@@ -28,23 +30,31 @@ class Authenticator:
         self._cookies = cookies
 
     async def client(self, address: str, token: str | None, cookies: Mapping[str, str]) -> Client:
-        """The client at that address, with a bearer token or the session cookie; a bad token makes a guest.
+        """The client at that address, with a bearer token or the session cookie.
 
+        A token that is bad or expired, or whose session has ended, makes a guest, with that as the `Client.refusal`.
         While the database is unreachable its session is left unidentified: `Session.identify` tries again.
         """
         visitor = self._cookies.visitor(cookies)
         if token is None:
             token = self._cookies.session_token(cookies)
-        claims = self._tokens.verify(token) if token else None
-        session = None if claims is None else await self._session(claims)
-        return Client(address, visitor or new_visitor(), visitor_is_new=visitor is None, session=session)
+        client = Client(address, visitor or new_visitor(), visitor_is_new=visitor is None)
+        if not token:
+            return client
+        try:
+            return evolve(client, session=await self._session(self._tokens.verify(token)))
+        except NotAllowed as refusal:
+            return evolve(client, refusal=type(refusal))
 
-    async def _session(self, claims: Claims) -> Session | None:
+    async def _session(self, claims: Claims) -> Session:
+        """Raises `SessionExpired`."""
         session = Session(claims.session_id, claims.expires_at, partial(self._identity, claims))
         try:
-            return None if await session.identify() is None else session
+            if await session.identify() is None:
+                raise SessionExpired
         except ServiceUnavailable:
-            return session
+            pass
+        return session
 
     async def _identity(self, claims: Claims) -> Identity | None:
         identity = await self._identities.load(claims.session_id)

@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 from attrs import frozen
 
-from seatsync import jsontext
+from seatsync import errors, jsontext
 
 #: Returns seconds since the epoch.
 Clock = Callable[[], float]
@@ -53,17 +53,22 @@ class Tokens:
         }
         return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": _TYPE})
 
-    def verify(self, token: str) -> Claims | None:
-        """The claims of a valid token; ``None`` for one that is forged, foreign, malformed or expired."""
+    def verify(self, token: str) -> Claims:
+        """The claims of a valid token.
+
+        Raises `TokenInvalid` for one that is forged, foreign or malformed, and `TokenExpired` for one that was valid.
+        """
         if len(token) > _MAX_TOKEN:
-            return None
+            raise errors.TokenInvalid
         try:
             decoded = _jws.decode_complete(token, self._secret, algorithms=["HS256"])
             payload = jsontext.loads(decoded["payload"])
             claims = Claims(int(payload["sub"]), UUID(str(payload["sid"])), float(payload["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-            return None
+            raise errors.TokenInvalid from None
         if decoded["header"].get("typ") != _TYPE or payload.get("iss") != _ISSUER or "iat" not in payload:
-            return None
+            raise errors.TokenInvalid
         # ``iat`` is not compared: another node's clock may run ahead.
-        return claims if claims.expires_at > self._clock() else None
+        if claims.expires_at <= self._clock():
+            raise errors.TokenExpired
+        return claims

@@ -123,7 +123,7 @@ async def test_a_bad_token_is_a_fault(server: RunningServer, hall: Hall, tmp_pat
     tokens.write_text("not.a.token\n")
     loaded = await run(server, "watch", "--tokens", tokens, "-n", 2, "-d", 0.2)
     assert loaded.status == 1
-    assert "Writer 0 was answered Unauthorized" in loaded.text
+    assert "Writer 0 was answered TokenInvalid" in loaded.text
 
 
 async def test_the_largest_hall_is_chosen(server: RunningServer, hall: Hall) -> None:

@@ -8,7 +8,7 @@ import trio
 from seatsync.core.timing import Timing
 from seatsync.user.tokens import Tokens
 from tests.support.browser import Browser
-from tests.support.client import Client, open_client
+from tests.support.client import Client, http, open_client
 from tests.support.database import DatabaseServer, execute
 from tests.support.halls import make_hall, status_of
 from tests.support.proxy import proxy_to
@@ -68,6 +68,51 @@ async def test_bad_token_is_a_guest(server: RunningServer) -> None:
         assert await client.data("user.status") == GUEST
     async with server.client(expired) as client:
         assert await client.data("user.status") == GUEST
+
+
+async def bad_tokens(server: RunningServer) -> dict[str, str]:
+    """Tokens with one fault each, by the error that names it."""
+    ended = await server.token("anna")
+    await server.sql("delete from session")
+    return {
+        "TokenInvalid": "not.a.token",
+        "TokenExpired": await short_lived_token(server, "anna", -1),
+        "SessionExpired": ended,
+    }
+
+
+@pytest.mark.parametrize("kind", ["bearer", "cookie"])
+async def test_what_is_wrong_with_a_token_is_named(server: RunningServer, kind: str) -> None:
+    """Methods that need a user name it, over WebSocket and HTTP (401); all others go on as for a guest.
+
+    Without a token, and with an empty one, it is Unauthorized.
+    """
+    hall = await make_hall(server)
+    write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+    needing_a_user = {"hall.update_seat_status": write, "user.recovery_phrase": {"code": "123456"}}
+    for code, token in {**await bad_tokens(server), "Unauthorized": ""}.items():
+        bearer, cookie = ("Authorization", f"Bearer {token}".strip()), ("Cookie", f"seatsync={token}")
+        name, value = bearer if kind == "bearer" else cookie
+        async with open_client(server.ws_port, [(name.encode(), value.encode())]) as client:
+            for method, data in needing_a_user.items():
+                assert (await client.call(method, data))["error"] == code, method
+                answer = await http(server.port, "POST", f"/api/{method.replace('.', '/')}", data, {name: value})
+                assert (answer.status, answer.json()["error"]) == (401, code)
+            assert await client.data("user.status") == GUEST
+            assert (await client.call("user.subscribe", eid="u"))["data"] == GUEST
+            assert (await client.data("hall.get", {"id": hall.id}))["rev"] == 1
+            assert await client.data("user.logout") == {"success": True}
+
+
+async def test_what_is_wrong_with_a_token_is_named_to_readers(database_url: str) -> None:
+    """Without PUBLIC_VIEW reads need a user, too."""
+    async with running_server(database_url, PUBLIC_VIEW="false") as server:
+        hall = await make_hall(server)
+        for code, token in (await bad_tokens(server)).items():
+            async with server.client(token) as client:
+                for method in ("hall.get", "hall.subscribe", "cinemas.get_cinemas"):
+                    assert (await client.call(method, {"id": hall.id}))["error"] == code
+                assert await client.data("user.status") == GUEST
 
 
 async def test_handshake_makes_a_visitor(server: RunningServer) -> None:

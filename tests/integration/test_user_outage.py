@@ -43,6 +43,7 @@ async def test_a_session_revoked_meanwhile_makes_a_guest(users: Users) -> None:
         client = await browser.client()
     await users.sql("delete from session")
     assert await browser.call("user.status", {}, client) == {"status": "guest"}
+    assert await outcome(partial(browser.call, "user.recovery_phrase", {"code": "123456"}, client)) == "SessionExpired"
 
 
 async def test_a_client_known_before_stays_known(users: Users) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
+from seatsync import errors
 from seatsync.config import Role
 
 
@@ -57,6 +58,8 @@ class Client:
     """It came without a valid visitor cookie: the response sets one."""
     session: Session | None = None
     """``None`` for a guest."""
+    refusal: type[errors.NotAllowed] = errors.Unauthorized
+    """What a guest's call for a user's method ends in: it names what is wrong with the token, if there was one."""
 
     @property
     def identity(self) -> Identity | None:

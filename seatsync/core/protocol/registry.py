@@ -104,18 +104,18 @@ class Registry:
     async def admit(self, method: Method, client: Client, data: Any) -> Any:
         """Check the client's rights, then the data; returns the method's parameters.
 
-        Raises `Unauthorized`, `Forbidden`, `SessionExpired`, `ServiceUnavailable`, or `structure`'s errors. It
+        Raises `Client.refusal`, `Forbidden`, `SessionExpired`, `ServiceUnavailable`, or `structure`'s errors. It
         checkpoints only if the client's token was not verified yet.
         """
         access = method.access
         if access is not Access.ANYONE and not (access is Access.READ and self._public_view):
             if client.session is None:
-                raise errors.Unauthorized
+                raise client.refusal
             if client.session.ended:
                 raise errors.SessionExpired
             identity = await client.session.identify()
             if identity is None:
-                raise errors.Unauthorized
+                raise errors.SessionExpired
             if access is Access.WRITE and not identity.may_write:
                 raise errors.Forbidden
         return structure(data, method.params)

@@ -113,14 +113,26 @@ async def test_token_that_could_not_be_verified_is_verified_later() -> None:
 
 
 async def test_session_that_has_ended_meanwhile_has_no_rights() -> None:
-    """A token that turns out invalid at a later verification has no rights."""
+    """A token whose session turns out to have ended at a later verification has no rights."""
     method = Method("m", NoParams, nothing, Access.USER)
 
     async def find() -> None:
         return None
 
     who = Client("192.0.2.1", "v", session=Session(uuid4(), 2e9, find))
-    assert await outcome(Registry([method], public_view=True), method, who) == "Unauthorized"
+    assert await outcome(Registry([method], public_view=True), method, who) == "SessionExpired"
+
+
+@pytest.mark.parametrize("refusal", [errors.TokenInvalid, errors.TokenExpired, errors.SessionExpired])
+async def test_a_guest_with_a_bad_token_learns_what_is_wrong_with_it(refusal: type[errors.NotAllowed]) -> None:
+    """Where a user is needed; elsewhere it is a guest like any other."""
+    who = Client("192.0.2.1", "v", refusal=refusal)
+    for access in Access:
+        method, needs_user = Method("m", NoParams, nothing, access), access in {Access.USER, Access.WRITE}
+        for public_view in (True, False):
+            refused = needs_user or (access is Access.READ and not public_view)
+            expected = refusal.code if refused else None
+            assert await outcome(Registry([method], public_view=public_view), method, who) == expected
 
 
 # The table
