@@ -94,7 +94,12 @@ class Timing:
     feed_start_s: float = 10.0
     """From the start until the feed is live, at most."""
     migrate_s: float = 600.0
-    """For one migration, with the wait for another server's."""
+    """For one migration with its retries, and before it for those of another server."""
+    migrate_lock_s: float = 2.0
+    """For a migration to wait for a lock: whoever needs the same one later waits behind it."""
+    first_migrate_pause_s: float = 0.25
+    last_migrate_pause_s: float = 10.0
+    """Before a migration that got no lock is run again: first and maximum delay."""
     prune_s: float = 60.0
     prune_batch_s: float = 0.2
     """Between two rounds of pruning, and between two batches of a round."""

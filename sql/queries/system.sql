@@ -8,9 +8,57 @@ select current_setting('server_version_num')::integer / 10000;
 -- Succeeds while the database answers.
 select true;
 
+-- name: backend_pid
+-- The process of this session.
+select pg_backend_pid();
+
 -- name: migration_lock
--- Takes the migration lock until the transaction ends, waiting for its holder.
-select pg_advisory_xact_lock(hashtext('seatsync'), hashtext('migration'));
+-- Takes the migration lock for the session, unless another has it; whether it was taken.
+select pg_try_advisory_lock(hashtext('seatsync'), hashtext('migration'));
+
+-- name: migration_unlock
+-- Gives the migration lock back.
+select pg_advisory_unlock(hashtext('seatsync'), hashtext('migration'));
+
+-- name: migration_lock_holder
+-- The session that has the migration lock.
+select
+    l.pid,
+    a.application_name as application,
+    a.usename::text as role,
+    a.xact_start::text as transaction_start,
+    a.query_start::text as query_start
+from pg_locks l
+join pg_database d on d.oid = l.database and d.datname = current_database()
+left join pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+  and l.classid::bigint = hashtext('seatsync')::bigint & 4294967295
+  and l.objid::bigint = hashtext('migration')::bigint & 4294967295;
+
+-- name: blocker
+-- Of the sessions that hold up the session of this process ($1), the one with the oldest transaction.
+select
+    b.pid,
+    a.application_name as application,
+    a.usename::text as role,
+    a.xact_start::text as transaction_start,
+    a.query_start::text as query_start
+from unnest(pg_blocking_pids($1)) b(pid)
+left join pg_stat_activity a on a.pid = b.pid
+order by a.xact_start
+limit 1;
+
+-- name: lock_timeout
+-- Sets for how long a statement of the session waits for a lock ($1, with a unit; 0: without end).
+select set_config('lock_timeout', $1, false);
+
+-- name: invalid_indexes
+-- For each invalid index that this migration ($1) names, and each that reindexing has left, the statement that drops it.
+select format('drop index concurrently if exists %s', i.indexrelid::regclass) as statement
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+where not i.indisvalid and c.relkind = 'i' and not c.relispartition and c.relnamespace = 'public'::regnamespace
+  and regexp_replace(c.relname, '_cc(new|old)[0-9]*$', '') = any(regexp_split_to_array($1, '[^[:alnum:]_$]+'));
 
 -- name: migration_table_exists
 -- Whether this database has had a migration.

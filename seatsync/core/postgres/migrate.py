@@ -1,26 +1,42 @@
 """Forward-only migrations of the schema, from ``sql/migrations``, applied in the order of their numbers.
 
-Each runs in a transaction that also inserts its row into ``schema_migration``, with the checksum of its text. The
-transaction takes an advisory lock before it reads the applied migrations, so any number of servers may start at once.
+One server migrates at a time: its session has an advisory lock. A migration runs in a transaction that also inserts its
+row into ``schema_migration``, with the checksum of its text. All queries that come later wait behind a lock that it
+waits for, so it gives up after `Timing.migrate_lock_s`, pauses, and is run again.
+
+One whose first line is ``-- online`` runs outside a transaction, statement by statement, for ``create index
+concurrently`` and the like. It is recorded when all of it has run. An interrupted one is run again from its start,
+after the invalid indexes that it has left are dropped.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 
 import structlog
-from attrs import frozen
+import trio
+from attrs import define, frozen
 
+from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import Session
+from seatsync.core.postgres.session import Row, Session
+from seatsync.core.postgres.statements import split
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure
 
 OLDEST_POSTGRESQL = 15
 
 _INSUFFICIENT_PRIVILEGE = "42501"
+
+#: A lock was not to be had in time, or was part of a deadlock.
+_NO_LOCK = frozenset({"55P03", "40P01"})
+
+_CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
+
 _QUERIES = load("system")
 
 logger = structlog.get_logger(__name__)
@@ -42,6 +58,11 @@ class Migration:
         """SHA-256 of the text, in hex."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
+    @property
+    def online(self) -> bool:
+        """Runs outside a transaction."""
+        return self.sql.partition("\n")[0].rstrip() == "-- online"
+
 
 def migrations() -> list[Migration]:
     """Return the migrations of this version of the code, in order."""
@@ -56,45 +77,183 @@ def migrations() -> list[Migration]:
 async def migrate(db: Database, known: Sequence[Migration] | None = None, *, timing: Timing = Timing()) -> list[str]:
     """Apply the migrations that are missing, of `migrations` unless given, and return their names.
 
-    Raises `MigrationError` and `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind; those
-    before it stay.
+    Raises `MigrationError` and `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind, an online
+    one the statements before; the migrations before it stay.
     """
     known = migrations() if known is None else known
     applied: list[str] = []
-    while (name := await _step(db, known, timing.migrate_s)) is not None:
-        logger.info("migrated", migration=name)
-        applied.append(name)
+    async with _locked_session(db.dsn, timing) as session:
+        while (migration := await _next(session, known)) is not None:
+            await _Run(db, session, migration, timing).run()
+            logger.info("migrated", migration=migration.name)
+            applied.append(migration.name)
     return applied
 
 
-async def _step(db: Database, known: Sequence[Migration], timeout_s: float) -> str | None:
-    """Apply the first missing migration and return its name, ``None`` when there is none."""
-    failure = "The schema cannot be brought up to date"
-    try:
-        async with db.transaction(timeout_s) as tx:
-            migration = pending(known, await _applied(tx))
-            if migration is None:
-                return None
-            failure = f"The migration {migration.name} failed"
-            await tx.script("set local search_path = public, pg_temp")
-            await tx.script(migration.sql)
-            await tx.execute(_QUERIES["migration_done"], migration.name, migration.checksum)
-            return migration.name
-    except DatabaseRejected as error:
-        if error.sqlstate == _INSUFFICIENT_PRIVILEGE:
-            failure = "The database role may not create the schema"
-        raise MigrationError(f"{failure} ({error.message}).") from error
+@asynccontextmanager
+async def _locked_session(dsn: str, timing: Timing) -> AsyncIterator[Session]:
+    """Open a session that has the migration lock, for the block; at its end an abandoned statement is cancelled.
+
+    A ``statement_timeout`` of the role or the database, which is meant for queries, does not hold.
+    """
+    async with Session.open(dsn, application_name="seatsync migrate") as session:
+        try:
+            await session.script("set statement_timeout = 0")
+            await _take_lock(session, timing)
+            yield session
+            with trio.move_on_after(timing.cancel_s):
+                await session.execute(_QUERIES["migration_unlock"])
+        finally:
+            with trio.move_on_after(timing.cancel_s, shield=True):
+                if not session.idle:
+                    await _reset(session)
 
 
-async def _applied(tx: Session) -> dict[str, str]:
-    """Return the checksum of each applied migration by name, in order, read under the lock."""
-    version = await tx.fetchval(_QUERIES["server_version"])
+async def _take_lock(session: Session, timing: Timing) -> None:
+    """Wait for the migration lock.
+
+    By trying: ``create index concurrently`` waits for every statement that has begun before, also for one that waits.
+    """
+    holder = None
+    with trio.move_on_after(timing.migrate_s):
+        while not await session.fetchval(_QUERIES["migration_lock"]):
+            row = await session.fetchrow(_QUERIES["migration_lock_holder"])
+            if row is not None and holder is None:
+                logger.info("migration_waits", **row)
+            holder = row or holder
+            await trio.sleep(timing.first_migrate_pause_s)
+        return
+    raise MigrationError(
+        f"The schema cannot be brought up to date: for {timing.migrate_s:g} s another server has migrated it"
+        f"{f', {_describe(holder)}' if holder else ''}."
+    )
+
+
+async def _next(session: Session, known: Sequence[Migration]) -> Migration | None:
+    """Return the first missing migration, ``None`` when there is none."""
+    version = await session.fetchval(_QUERIES["server_version"])
     if version < OLDEST_POSTGRESQL:
         raise MigrationError(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is PostgreSQL {version}.")
-    await tx.execute(_QUERIES["migration_lock"])
-    if not await tx.fetchval(_QUERIES["migration_table_exists"]):
-        await tx.execute(_QUERIES["migration_table"])
-    return {row["name"]: row["checksum"] for row in await tx.fetch(_QUERIES["migrations_applied"])}
+    try:
+        made = await session.fetchval(_QUERIES["migration_table_exists"])
+        rows = await session.fetch(_QUERIES["migrations_applied"]) if made else []
+    except DatabaseRejected as error:
+        raise _refusal("The schema cannot be brought up to date", error) from error
+    return pending(known, {row["name"]: row["checksum"] for row in rows})
+
+
+@define(eq=False)
+class _Run:
+    """A migration under way, and what holds it up."""
+
+    db: Database
+    session: Session
+    migration: Migration
+    timing: Timing
+    _blocked: bool = False
+    """Waits for a lock now, or has been run without success for want of one."""
+    _blocker: Row | None = None
+    """The session seen last in its way."""
+    _done: bool = False
+
+    async def run(self) -> None:
+        """Run the migration, again and again while it does not get a lock."""
+        pause_s = self.timing.first_migrate_pause_s
+        with trio.move_on_after(self.timing.migrate_s):
+            while not await self._attempt():
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 2, self.timing.last_migrate_pause_s)
+        if not self._done:
+            what = "waited for a lock" if self._blocked else "run"
+            cause = f": {_describe(self._blocker)}, is in its way" if self._blocked and self._blocker else ""
+            raise MigrationError(
+                f"The migration {self.migration.name} has {what} for {self.timing.migrate_s:g} s{cause}."
+            )
+
+    async def _attempt(self) -> bool:
+        """Run and record the migration; false without a lock that it needs."""
+        run = _run_online if self.migration.online else _run_in_transaction
+        failure: errors.SeatSyncError | None = None
+        pid = await self.session.fetchval(_QUERIES["backend_pid"])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, pid)
+            try:
+                await run(self.session, self.migration, f"{self.timing.migrate_lock_s * 1000:.0f}ms")
+                self._done = True
+            except (DatabaseRejected, errors.ServiceUnavailable) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if not isinstance(failure, DatabaseRejected):
+            if failure is not None:
+                raise failure
+            return True
+        await _reset(self.session)
+        self._blocked = failure.sqlstate in _NO_LOCK
+        if not self._blocked:
+            raise _refusal(f"The migration {self.migration.name} failed", failure) from failure
+        return False
+
+    async def _watch(self, pid: int) -> None:
+        """Look now and then which session holds up that of the migration, and log the first."""
+        while True:
+            await trio.sleep(self.timing.migrate_lock_s / 4)
+            with suppress(DatabaseRejected, errors.ServiceUnavailable):
+                blocker = await self.db.fetchrow(_QUERIES["blocker"], pid)
+                self._blocked = blocker is not None
+                if blocker is not None and self._blocker is None:
+                    logger.warning("migration_blocked", migration=self.migration.name, **blocker)
+                self._blocker = blocker or self._blocker
+
+
+async def _run_in_transaction(session: Session, migration: Migration, lock_timeout: str) -> None:
+    await session.script("begin; set local search_path = public, pg_temp")
+    await session.execute(_QUERIES["lock_timeout"], lock_timeout)
+    await _make_table(session)
+    await session.script(migration.sql)
+    await session.execute(_QUERIES["migration_done"], migration.name, migration.checksum)
+    await session.script("commit")
+
+
+async def _run_online(session: Session, migration: Migration, lock_timeout: str) -> None:
+    """Run each statement in a transaction of its own.
+
+    What has ``concurrently`` in it holds nobody up while it waits for a lock: it waits for as long as it takes.
+    """
+    await _make_table(session)
+    repairs = [row["statement"] for row in await session.fetch(_QUERIES["invalid_indexes"], migration.sql)]
+    for statement in repairs:
+        logger.info("invalid_index_dropped", migration=migration.name, statement=statement)
+    for statement in (*repairs, *split(migration.sql)):
+        await session.execute(_QUERIES["lock_timeout"], "0" if _CONCURRENTLY.search(statement) else lock_timeout)
+        await session.script(statement)
+    await session.execute(_QUERIES["migration_done"], migration.name, migration.checksum)
+
+
+async def _make_table(session: Session) -> None:
+    if not await session.fetchval(_QUERIES["migration_table_exists"]):
+        await session.execute(_QUERIES["migration_table"])
+
+
+async def _reset(session: Session) -> None:
+    """Roll back and cancel what is under way."""
+    try:
+        await session.reset()
+    except Exception as error:  # noqa: BLE001 - the session is closed then, whatever the reason
+        logger.debug("session_closed", error=str(error))
+
+
+def _refusal(failure: str, error: DatabaseRejected) -> MigrationError:
+    if error.sqlstate == _INSUFFICIENT_PRIVILEGE:
+        failure = "The database role may not create the schema"
+    return MigrationError(f"{failure} ({error.message}).")
+
+
+def _describe(blocker: Row) -> str:
+    """Name a session in a sentence. A transaction that is prepared has no session, and 0 for its pid."""
+    if not blocker["pid"]:
+        return "a prepared transaction (pg_prepared_xacts)"
+    since = f", in a transaction since {blocker['transaction_start']}" if blocker["transaction_start"] else ""
+    return f"process {blocker['pid']} ({blocker['application'] or 'no name'}, role {blocker['role']}){since}"
 
 
 def pending(known: Sequence[Migration], applied: Mapping[str, str]) -> Migration | None:
