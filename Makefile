@@ -26,9 +26,11 @@ test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
 fuzz: $(VENV)/.dev  ## send malformed input to every parser and to a server (make fuzz INPUTS=1000000)
 	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-lint: $(VENV)/.dev  ## check the code style and the formatting
+lint: $(VENV)/.dev  ## check the code style, the formatting and the migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@grep -L '^-- online$$' sql/migrations/*.sql | xargs $(BIN)/squawk --assume-in-transaction
+	@grep -l '^-- online$$' sql/migrations/*.sql | xargs -r $(BIN)/squawk
 
 types: $(VENV)/.dev  ## check the types
 	@$(BIN)/mypy
