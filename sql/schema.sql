@@ -1,4 +1,8 @@
 -- The schema as the migrations make it, shown by pg_dump. Written by `make schema`; nothing reads it.
+-- It loads into an empty database, for tools that want one. A server's database comes from `seatsync migrate`.
+
+-- Functions stand before the tables that they use.
+SET check_function_bodies = off;
 
 CREATE TYPE public.enrolment AS (
 	code text,
@@ -1942,3 +1946,5 @@ REVOKE ALL ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) 
 REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE seatsync REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+
+RESET check_function_bodies;

@@ -17,7 +17,15 @@ from tests.support.places import scratch_directory
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
 
-HEADER = "-- The schema as the migrations make it, shown by pg_dump. Written by `make schema`; nothing reads it.\n\n"
+HEADER = """\
+-- The schema as the migrations make it, shown by pg_dump. Written by `make schema`; nothing reads it.
+-- It loads into an empty database, for tools that want one. A server's database comes from `seatsync migrate`.
+
+-- Functions stand before the tables that they use.
+SET check_function_bodies = off;
+
+"""
+FOOTER = "\nRESET check_function_bodies;\n"
 
 OBJECT = r"^--\n-- Name: .*\n--\n"
 END = "--\n-- PostgreSQL database dump complete"
@@ -31,7 +39,7 @@ def dump(dsn: str) -> str:
         [program, "--schema-only", "--no-owner", dsn], check=True, capture_output=True, text=True, timeout=60
     )
     _settings, *objects = re.split(OBJECT, done.stdout.partition(END)[0], flags=re.MULTILINE)
-    return HEADER + "\n\n".join(statement.strip() for statement in objects) + "\n"
+    return HEADER + "\n\n".join(statement.strip() for statement in objects) + "\n" + FOOTER
 
 
 async def _migrate(dsn: str) -> None:
