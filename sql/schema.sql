@@ -21,6 +21,8 @@ CREATE TYPE public.seat_event_kind AS ENUM (
     'layout'
 );
 
+COMMENT ON TYPE public.seat_event_kind IS 'What a revision changed: a seat''s status (and perhaps its note), its note alone, or the layout of the hall.';
+
 CREATE TYPE public.seat_status AS ENUM (
     'VACANT',
     'RESERVED',
@@ -35,6 +37,8 @@ CREATE TYPE public.user_role AS ENUM (
     'operator',
     'admin'
 );
+
+COMMENT ON TYPE public.user_role IS 'What a user may do: a viewer watches halls, an operator also changes seats, an admin may do the same.';
 
 CREATE TYPE public.signed_in AS (
 	user_id bigint,
@@ -123,6 +127,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.app_user_end_sessions() IS 'Trigger function: deletes the sessions of a user whose role has changed, for a connection keeps the rights that it began with.';
+
 CREATE FUNCTION public.assert_table(relation oid, expected regclass) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -165,6 +171,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.cinema_announce_list() IS 'Trigger function: notifies the servers that the list of cinemas has changed.';
+
 CREATE FUNCTION public.cinema_announce_updated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -175,6 +183,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.cinema_announce_updated() IS 'Trigger function: notifies the servers of the cinema whose name or colour has changed.';
 
 
 SET default_tablespace = '';
@@ -364,6 +374,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.hall_announce_deleted() IS 'Trigger function: removes the hall''s history and notifies the servers, which end its subscriptions.';
+
 CREATE FUNCTION public.hall_announce_inserted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -374,6 +386,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.hall_announce_inserted() IS 'Trigger function: notifies the servers that the cinema has one more hall.';
 
 CREATE FUNCTION public.hall_announce_truncated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -387,6 +401,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.hall_announce_truncated() IS 'Trigger function: removes the history and notifies the servers of each hall, before all are removed.';
 
 CREATE FUNCTION public.hall_announce_updated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -407,6 +423,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.hall_announce_updated() IS 'Trigger function: writes the change of the hall''s own row into the history and notifies the servers; those who watch the list of cinemas get its new name or size. With a new epoch the seats are counted anew.';
 
 CREATE FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch text) RETURNS TABLE(rev bigint, epoch text, whole boolean, data text)
     LANGUAGE sql STABLE
@@ -465,6 +483,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.hall_keep_rev() IS 'Trigger function: counts a change of the hall''s own row as a revision, and refuses to set `rev` by hand.';
+
 CREATE TABLE public.hall (
     id bigint NOT NULL,
     cinema_id bigint NOT NULL,
@@ -484,6 +504,12 @@ CREATE TABLE public.hall (
 
 COMMENT ON TABLE public.hall IS 'A hall of a cinema. Its rev counts the changes to it and to its seats.';
 
+COMMENT ON COLUMN public.hall.id IS 'Clients subscribe to it; it never changes.';
+
+COMMENT ON COLUMN public.hall.cinema_id IS 'The cinema that it belongs to. It may move to another, and goes with its cinema.';
+
+COMMENT ON COLUMN public.hall.name IS 'Its name in clients, at most 200 characters.';
+
 COMMENT ON COLUMN public.hall.rows IS 'How many rows its plan has.';
 
 COMMENT ON COLUMN public.hall.places IS 'How many places its longest row has.';
@@ -491,6 +517,8 @@ COMMENT ON COLUMN public.hall.places IS 'How many places its longest row has.';
 COMMENT ON COLUMN public.hall.rev IS 'Kept by triggers: the next whole number for every statement that changes the hall.';
 
 COMMENT ON COLUMN public.hall.epoch IS 'What rev counts in. Renew it after restoring a dump, so that no client takes old revisions for new ones: update hall set epoch = default.';
+
+COMMENT ON COLUMN public.hall.created_at IS 'When the hall was added.';
 
 CREATE FUNCTION public.hall_notice(h public.hall, data text) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -659,6 +687,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.keep_id() IS 'Trigger function: refuses a new id, for clients and the history hold the old one.';
+
 CREATE FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
     AS $$
@@ -776,6 +806,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.seat_announce_deleted() IS 'Trigger function: removed seats are a new revision of their halls, which clients then load anew.';
+
 CREATE FUNCTION public.seat_announce_inserted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -806,6 +838,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.seat_announce_inserted() IS 'Trigger function: new seats are a new revision of their halls, which clients then load anew.';
+
 CREATE FUNCTION public.seat_announce_truncated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -822,6 +856,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.seat_announce_truncated() IS 'Trigger function: every hall that had seats gets a new revision.';
 
 CREATE FUNCTION public.seat_announce_updated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -915,6 +951,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.seat_announce_updated() IS 'Trigger function: the next revision of each hall in which a status, a note or the layout changed, its history, and the notification that clients get the change from.';
+
 CREATE FUNCTION public.seat_keep_state() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -932,6 +970,8 @@ begin
     return new;
 end
 $$;
+
+COMMENT ON FUNCTION public.seat_keep_state() IS 'Trigger function: keeps `updated_at` and `updated_by`, whatever a statement sets them to, and removes the note of a seat that leaves MAINTENANCE.';
 
 CREATE FUNCTION public.seat_refusal(status public.seat_status, wanted public.seat_status, own boolean) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -971,6 +1011,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.seat_stand_on_grid() IS 'Trigger function: puts a seat without x or y where its row and place are on a grid of 40 by 40.';
+
 CREATE FUNCTION public.seat_type_announce_renamed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -998,6 +1040,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.seat_type_announce_renamed() IS 'Trigger function: every hall with seats of a renamed type gets a new revision, which clients then load anew.';
+
 CREATE FUNCTION public.session_announce_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1009,6 +1053,8 @@ begin
 end
 $$;
 
+COMMENT ON FUNCTION public.session_announce_deleted() IS 'Trigger function: notifies the servers of each deleted session that had not expired; they close its connections.';
+
 CREATE FUNCTION public.session_announce_truncated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1019,6 +1065,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.session_announce_truncated() IS 'Trigger function: notifies the servers of each session that had not expired, before all are removed.';
 
 CREATE FUNCTION public.session_announce_updated() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1033,6 +1081,8 @@ begin
     return null;
 end
 $$;
+
+COMMENT ON FUNCTION public.session_announce_updated() IS 'Trigger function: notifies the servers of each session that an update has ended: it expires now, or is another user''s, or has another id.';
 
 CREATE FUNCTION public.session_notice(id uuid) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1412,9 +1462,17 @@ CREATE TABLE public.app_user (
 
 COMMENT ON TABLE public.app_user IS 'People who may sign in. Changing a role ends the sessions of that user.';
 
+COMMENT ON COLUMN public.app_user.id IS 'Given out once: the history names users by it, also when they are gone.';
+
+COMMENT ON COLUMN public.app_user.username IS '3 to 32 letters, digits, hyphens and underscores; no two names differ in upper and lower case alone.';
+
+COMMENT ON COLUMN public.app_user.role IS 'What the user may do. A change ends the user''s sessions.';
+
 COMMENT ON COLUMN public.app_user.totp_secret IS 'The secret shared with the authenticator, in base32 (RFC 6238).';
 
 COMMENT ON COLUMN public.app_user.totp_last_step IS 'The 30 s step of the newest code used; older codes are no longer taken.';
+
+COMMENT ON COLUMN public.app_user.created_at IS 'When the user confirmed the registration, or was added.';
 
 ALTER TABLE public.app_user ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.app_user_id_seq
@@ -1437,7 +1495,13 @@ CREATE TABLE public.cinema (
 
 COMMENT ON TABLE public.cinema IS 'A cinema: a name, a colour, halls.';
 
+COMMENT ON COLUMN public.cinema.id IS 'Clients know the cinema by it; it never changes.';
+
+COMMENT ON COLUMN public.cinema.name IS 'Its name in clients, at most 200 characters.';
+
 COMMENT ON COLUMN public.cinema.color IS 'Its colour in clients, as #RRGGBB.';
+
+COMMENT ON COLUMN public.cinema.created_at IS 'When the cinema was added.';
 
 ALTER TABLE public.cinema ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.cinema_id_seq
@@ -1481,6 +1545,12 @@ CREATE TABLE public.known_visitor (
 
 COMMENT ON TABLE public.known_visitor IS 'Visitors that have signed in as a user: their wrong codes count apart, so strangers cannot lock them out.';
 
+COMMENT ON COLUMN public.known_visitor.user_id IS 'The user whom the visitor has signed in as.';
+
+COMMENT ON COLUMN public.known_visitor.visitor IS 'SHA-256 of the id in the visitor cookie.';
+
+COMMENT ON COLUMN public.known_visitor.expires_at IS 'From then on the visitor is a stranger; each sign-in sets it anew.';
+
 CREATE TABLE public.recovery (
     user_id bigint NOT NULL,
     phrase_hash text,
@@ -1491,9 +1561,13 @@ CREATE TABLE public.recovery (
 
 COMMENT ON TABLE public.recovery IS 'Recovery phrases, hashed: salt and scrypt parameters stand beside the hash.';
 
+COMMENT ON COLUMN public.recovery.user_id IS 'The user whose phrases these are.';
+
 COMMENT ON COLUMN public.recovery.phrase_hash IS 'The phrase in force; used up by a recovery.';
 
 COMMENT ON COLUMN public.recovery.offered_hash IS 'A new phrase that the user has not yet proved to have kept.';
+
+COMMENT ON COLUMN public.recovery.offered_until IS 'Until when the offered phrase can be put in force; null without an offer.';
 
 CREATE TABLE public.registration (
     id bigint NOT NULL,
@@ -1511,11 +1585,21 @@ CREATE TABLE public.registration (
 
 COMMENT ON TABLE public.registration IS 'Authenticators being enrolled: a code from one makes it count.';
 
+COMMENT ON COLUMN public.registration.id IS 'Names the enrolment where its wrong codes are counted.';
+
+COMMENT ON COLUMN public.registration.username IS 'The name that the new user chose; in a recovery, the user''s own.';
+
 COMMENT ON COLUMN public.registration.user_id IS 'Null for a new account; else the user who recovers with a phrase.';
 
 COMMENT ON COLUMN public.registration.visitor IS 'SHA-256 of the id in the visitor cookie that began it and alone may end it.';
 
 COMMENT ON COLUMN public.registration.address IS 'The peer''s address; of IPv6 the /64 network.';
+
+COMMENT ON COLUMN public.registration.totp_secret IS 'The secret that the QR code shows, in base32; it becomes the user''s with the first right code.';
+
+COMMENT ON COLUMN public.registration.created_at IS 'When the QR code was made; in a recovery, made last.';
+
+COMMENT ON COLUMN public.registration.expires_at IS 'From then on no code is taken; a new account''s name is free again.';
 
 ALTER TABLE public.registration ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.registration_id_seq
@@ -1533,6 +1617,12 @@ CREATE TABLE public.schema_migration (
 );
 
 COMMENT ON TABLE public.schema_migration IS 'Which migrations were applied here, with the SHA-256 of their text.';
+
+COMMENT ON COLUMN public.schema_migration.name IS 'The name of its file without `.sql`; it begins with a number.';
+
+COMMENT ON COLUMN public.schema_migration.checksum IS 'SHA-256 of the file''s text, in hex: a server refuses a database whose migrations differ from its own.';
+
+COMMENT ON COLUMN public.schema_migration.applied_at IS 'When the migration was applied to this database.';
 
 CREATE TABLE public.seat (
     id bigint NOT NULL,
@@ -1562,11 +1652,27 @@ WITH (fillfactor='80');
 
 COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; row and place are where it stands in the hall.';
 
+COMMENT ON COLUMN public.seat.id IS 'Clients and the history know the seat by it; it never changes.';
+
+COMMENT ON COLUMN public.seat.hall_id IS 'The hall that the seat stands in; a seat goes with its hall.';
+
+COMMENT ON COLUMN public.seat.seat_type_id IS 'What kind of seat it is. A type that a seat has cannot be deleted.';
+
+COMMENT ON COLUMN public.seat."row" IS 'Which row of the hall it stands in, from 1.';
+
+COMMENT ON COLUMN public.seat.place IS 'Which place of its row it is, from 1.';
+
 COMMENT ON COLUMN public.seat.x IS 'Left edge, in the units of the hall''s plan; from the place when not given.';
 
 COMMENT ON COLUMN public.seat.y IS 'Upper edge, in the units of the hall''s plan; from the row when not given.';
 
+COMMENT ON COLUMN public.seat.width IS 'In the units of the hall''s plan.';
+
+COMMENT ON COLUMN public.seat.height IS 'In the units of the hall''s plan.';
+
 COMMENT ON COLUMN public.seat.rotation IS 'Degrees clockwise around the middle of the seat.';
+
+COMMENT ON COLUMN public.seat.status IS 'What the seat is at the moment. Users change it by the rules of the protocol; SQL may set any status.';
 
 COMMENT ON COLUMN public.seat.note IS 'What a person should know of a seat in MAINTENANCE; gone when it leaves that status.';
 
@@ -1585,6 +1691,20 @@ CREATE VIEW public.seat_count AS
    FROM public.hall_count;
 
 COMMENT ON VIEW public.seat_count IS 'How many seats of each type a hall has, and in which status they are.';
+
+COMMENT ON COLUMN public.seat_count.hall_id IS 'The hall that is counted; without seats it has no row.';
+
+COMMENT ON COLUMN public.seat_count.seat_type_id IS 'The type that is counted; one that the hall does not have has no row.';
+
+COMMENT ON COLUMN public.seat_count.seats IS 'How many seats of the type the hall has, in any status.';
+
+COMMENT ON COLUMN public.seat_count.vacant IS 'How many of them are VACANT.';
+
+COMMENT ON COLUMN public.seat_count.reserved IS 'How many of them are RESERVED.';
+
+COMMENT ON COLUMN public.seat_count.occupied IS 'How many of them are OCCUPIED.';
+
+COMMENT ON COLUMN public.seat_count.maintenance IS 'How many of them are in MAINTENANCE.';
 
 CREATE TABLE public.seat_event (
     hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
@@ -1657,6 +1777,10 @@ CREATE TABLE public.seat_type (
 
 COMMENT ON TABLE public.seat_type IS 'A kind of seat: standard, VIP, love seat …';
 
+COMMENT ON COLUMN public.seat_type.id IS 'Clients know the type by it.';
+
+COMMENT ON COLUMN public.seat_type.name IS 'Its name in clients. A new one changes the layout of every hall with such seats.';
+
 ALTER TABLE public.seat_type ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.seat_type_id_seq
     START WITH 1
@@ -1675,6 +1799,14 @@ CREATE TABLE public.session (
 
 COMMENT ON TABLE public.session IS 'What a token stands on. Deleting a row logs that session out at once, on every node.';
 
+COMMENT ON COLUMN public.session.id IS 'Stands in the session''s token.';
+
+COMMENT ON COLUMN public.session.user_id IS 'The user who is signed in; a user may have several sessions.';
+
+COMMENT ON COLUMN public.session.created_at IS 'When the user signed in, or a token was made.';
+
+COMMENT ON COLUMN public.session.expires_at IS 'From then on its token is refused; the row is removed some time later.';
+
 CREATE TABLE public.throttle (
     scope text NOT NULL,
     subject text NOT NULL,
@@ -1684,6 +1816,12 @@ CREATE TABLE public.throttle (
 );
 
 COMMENT ON TABLE public.throttle IS 'Attempts counted before they are looked at; deleting a row forgives them.';
+
+COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `auth_start`, and `recovery` of an address, are the attempts of a minute.';
+
+COMMENT ON COLUMN public.throttle.subject IS 'Whose attempts: a user''s id, with the visitor''s hash if the visitor is known; the id of a registration; an address; or a visitor''s hash.';
+
+COMMENT ON COLUMN public.throttle.attempts IS 'How many have been let through or, where those of a minute are counted, made.';
 
 COMMENT ON COLUMN public.throttle.blocked_until IS 'No attempt is let through before this.';
 
@@ -1701,9 +1839,19 @@ CREATE TABLE public.write_key (
 
 COMMENT ON TABLE public.write_key IS 'The first outcome of each keyed request of the last ten minutes: sent again, it is answered with that.';
 
+COMMENT ON COLUMN public.write_key.user_id IS 'The user who sent the request; keys of other users do not matter.';
+
+COMMENT ON COLUMN public.write_key.key IS 'The key that the client has made up for the request.';
+
 COMMENT ON COLUMN public.write_key.digest IS 'SHA-256 of the request''s parameters: a key stands for one request only.';
 
 COMMENT ON COLUMN public.write_key.code IS 'What it failed with; null when data is its answer.';
+
+COMMENT ON COLUMN public.write_key.message IS 'The sentence that goes with the code, if it has one of its own.';
+
+COMMENT ON COLUMN public.write_key.data IS 'The answer of a request that was done, in JSON; null for one that failed.';
+
+COMMENT ON COLUMN public.write_key.created_at IS 'When the request came; ten minutes later its key stands for nothing.';
 
 ALTER TABLE ONLY public.seat_event ATTACH PARTITION public.seat_event_default DEFAULT;
 
@@ -1791,29 +1939,55 @@ ALTER INDEX public.seat_event_pkey ATTACH PARTITION public.seat_event_default_pk
 
 CREATE TRIGGER app_user_role_changed AFTER UPDATE ON public.app_user FOR EACH ROW WHEN ((old.role IS DISTINCT FROM new.role)) EXECUTE FUNCTION public.app_user_end_sessions();
 
+COMMENT ON TRIGGER app_user_role_changed ON public.app_user IS 'A user with a new role has to sign in again.';
+
 CREATE TRIGGER cinema_keep_id BEFORE UPDATE OF id ON public.cinema FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
+
+COMMENT ON TRIGGER cinema_keep_id ON public.cinema IS 'Refuses a new id.';
 
 CREATE TRIGGER cinema_listed AFTER INSERT OR DELETE ON public.cinema FOR EACH ROW EXECUTE FUNCTION public.cinema_announce_list();
 
+COMMENT ON TRIGGER cinema_listed ON public.cinema IS 'Announces that a cinema is new or gone.';
+
 CREATE TRIGGER cinema_updated AFTER UPDATE ON public.cinema FOR EACH ROW WHEN (((new.name IS DISTINCT FROM old.name) OR (new.color IS DISTINCT FROM old.color))) EXECUTE FUNCTION public.cinema_announce_updated();
+
+COMMENT ON TRIGGER cinema_updated ON public.cinema IS 'Announces a new name or colour.';
 
 CREATE TRIGGER hall_deleted AFTER DELETE ON public.hall FOR EACH ROW EXECUTE FUNCTION public.hall_announce_deleted();
 
+COMMENT ON TRIGGER hall_deleted ON public.hall IS 'Announces that a hall is gone, also with its cinema.';
+
 CREATE TRIGGER hall_inserted AFTER INSERT ON public.hall FOR EACH ROW EXECUTE FUNCTION public.hall_announce_inserted();
+
+COMMENT ON TRIGGER hall_inserted ON public.hall IS 'Announces a new hall to those who watch the list of cinemas.';
 
 CREATE TRIGGER hall_keep_id BEFORE UPDATE OF id ON public.hall FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
 
+COMMENT ON TRIGGER hall_keep_id ON public.hall IS 'Refuses a new id.';
+
 CREATE TRIGGER hall_keep_rev BEFORE UPDATE ON public.hall FOR EACH ROW WHEN ((((((((new.cinema_id IS DISTINCT FROM old.cinema_id) OR (new.name IS DISTINCT FROM old.name)) OR (new.rows IS DISTINCT FROM old.rows)) OR (new.places IS DISTINCT FROM old.places)) OR (new.epoch IS DISTINCT FROM old.epoch)) OR (new.created_at IS DISTINCT FROM old.created_at)) OR ((new.rev <> old.rev) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION public.hall_keep_rev();
+
+COMMENT ON TRIGGER hall_keep_rev ON public.hall IS 'Makes a change of name, size, cinema or epoch the next revision.';
 
 CREATE TRIGGER hall_truncated BEFORE TRUNCATE ON public.hall FOR EACH STATEMENT EXECUTE FUNCTION public.hall_announce_truncated();
 
+COMMENT ON TRIGGER hall_truncated ON public.hall IS 'Announces that all halls are gone, also with their cinemas.';
+
 CREATE TRIGGER hall_updated AFTER UPDATE ON public.hall FOR EACH ROW WHEN (((((((new.cinema_id IS DISTINCT FROM old.cinema_id) OR (new.name IS DISTINCT FROM old.name)) OR (new.rows IS DISTINCT FROM old.rows)) OR (new.places IS DISTINCT FROM old.places)) OR (new.epoch IS DISTINCT FROM old.epoch)) OR (new.created_at IS DISTINCT FROM old.created_at))) EXECUTE FUNCTION public.hall_announce_updated();
+
+COMMENT ON TRIGGER hall_updated ON public.hall IS 'Announces a change of name, size, cinema or epoch.';
 
 CREATE TRIGGER seat_deleted AFTER DELETE ON public.seat REFERENCING OLD TABLE AS old_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_deleted();
 
+COMMENT ON TRIGGER seat_deleted ON public.seat IS 'Announces removed seats, once for each statement.';
+
 CREATE TRIGGER seat_inserted AFTER INSERT ON public.seat REFERENCING NEW TABLE AS new_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_inserted();
 
+COMMENT ON TRIGGER seat_inserted ON public.seat IS 'Announces new seats, once for each statement.';
+
 CREATE TRIGGER seat_keep_id BEFORE UPDATE OF id ON public.seat FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
+
+COMMENT ON TRIGGER seat_keep_id ON public.seat IS 'Refuses a new id.';
 
 CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, updated_at, updated_by ON public.seat FOR EACH ROW WHEN (((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text) OR (pg_trigger_depth() > 0) OR (NOT has_column_privilege('public.seat'::text, 'updated_by'::text, 'update'::text)))) EXECUTE FUNCTION public.seat_keep_state();
 
@@ -1821,17 +1995,31 @@ COMMENT ON TRIGGER seat_keep_state ON public.seat IS 'Keeps note, updated_at and
 
 CREATE TRIGGER seat_stand_on_grid BEFORE INSERT ON public.seat FOR EACH ROW WHEN (((new.x IS NULL) OR (new.y IS NULL))) EXECUTE FUNCTION public.seat_stand_on_grid();
 
+COMMENT ON TRIGGER seat_stand_on_grid ON public.seat IS 'Gives a new seat the position that it was inserted without.';
+
 CREATE TRIGGER seat_truncated AFTER TRUNCATE ON public.seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_truncated();
+
+COMMENT ON TRIGGER seat_truncated ON public.seat IS 'Announces that every hall is empty.';
 
 CREATE TRIGGER seat_type_renamed AFTER UPDATE ON public.seat_type REFERENCING OLD TABLE AS old_seat_type NEW TABLE AS new_seat_type FOR EACH STATEMENT EXECUTE FUNCTION public.seat_type_announce_renamed();
 
+COMMENT ON TRIGGER seat_type_renamed ON public.seat_type IS 'Announces a type''s new name to the halls that have such seats.';
+
 CREATE TRIGGER seat_updated AFTER UPDATE ON public.seat REFERENCING OLD TABLE AS old_seat NEW TABLE AS new_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_updated();
+
+COMMENT ON TRIGGER seat_updated ON public.seat IS 'Announces changed seats, once for each statement.';
 
 CREATE TRIGGER session_deleted AFTER DELETE ON public.session REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_deleted();
 
+COMMENT ON TRIGGER session_deleted ON public.session IS 'Deleting a session logs it out at once, on every server.';
+
 CREATE TRIGGER session_truncated BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_truncated();
 
+COMMENT ON TRIGGER session_truncated ON public.session IS 'Truncating the sessions logs everybody out at once.';
+
 CREATE TRIGGER session_updated AFTER UPDATE ON public.session REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_updated();
+
+COMMENT ON TRIGGER session_updated ON public.session IS 'Ending a session early logs it out at once, on every server.';
 
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_cinema_id_fkey FOREIGN KEY (cinema_id) REFERENCES public.cinema(id) ON DELETE CASCADE;
