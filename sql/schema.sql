@@ -194,11 +194,11 @@ SET default_table_access_method = heap;
 CREATE TABLE public.hall_count (
     hall_id bigint NOT NULL,
     seat_type_id bigint NOT NULL,
-    seats integer NOT NULL,
-    vacant integer NOT NULL,
-    reserved integer NOT NULL,
-    occupied integer NOT NULL,
-    maintenance integer NOT NULL
+    seats bigint NOT NULL,
+    vacant bigint NOT NULL,
+    reserved bigint NOT NULL,
+    occupied bigint NOT NULL,
+    maintenance bigint NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -1683,11 +1683,11 @@ COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose r
 CREATE VIEW public.seat_count AS
  SELECT hall_id,
     seat_type_id,
-    (seats)::bigint AS seats,
-    (vacant)::bigint AS vacant,
-    (reserved)::bigint AS reserved,
-    (occupied)::bigint AS occupied,
-    (maintenance)::bigint AS maintenance
+    seats,
+    vacant,
+    reserved,
+    occupied,
+    maintenance
    FROM public.hall_count;
 
 COMMENT ON VIEW public.seat_count IS 'How many seats of each type a hall has, and in which status they are.';

@@ -47,6 +47,8 @@ $$;
 
 comment on function assert_table is 'For triggers, which have the rights of the owner: refuses a table that is not ours.';
 
+-- Only triggers call it.
+-- squawk-ignore ban-drop-function
 drop function hall_notice(bigint, bigint, text);
 
 create function hall_notice(h hall, data text) returns text

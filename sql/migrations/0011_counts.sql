@@ -3,11 +3,11 @@
 create table hall_count (
     hall_id bigint not null references hall on delete cascade,
     seat_type_id bigint not null,
-    seats integer not null,
-    vacant integer not null,
-    reserved integer not null,
-    occupied integer not null,
-    maintenance integer not null,
+    seats bigint not null,
+    vacant bigint not null,
+    reserved bigint not null,
+    occupied bigint not null,
+    maintenance bigint not null,
     primary key (hall_id, seat_type_id)
 )
 with (fillfactor = 50);
@@ -28,11 +28,11 @@ create or replace view seat_count as
 select
     hall_id,
     seat_type_id,
-    seats::bigint as seats,
-    vacant::bigint as vacant,
-    reserved::bigint as reserved,
-    occupied::bigint as occupied,
-    maintenance::bigint as maintenance
+    seats,
+    vacant,
+    reserved,
+    occupied,
+    maintenance
 from hall_count;
 
 create or replace function hall_counts(hall_id bigint) returns wire_counts
@@ -51,6 +51,7 @@ $$;
 
 -- For triggers. Each step is a statement after the one that has locked the halls.
 
+-- squawk-ignore ban-drop-function
 drop function announce_layout(bigint[]);
 
 create function next_revision(halls bigint[]) returns void
