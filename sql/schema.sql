@@ -1274,15 +1274,21 @@ $$;
 COMMENT ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) IS 'Those of these halls that no session has locked, nor any of their seats among these; never waits.';
 
 CREATE FUNCTION public.wire_epoch(epoch text) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
     AS $$
-    select epoch || '-' || case
-        when pg_is_in_recovery() then upper(lpad(to_hex((pg_control_checkpoint()).timeline_id), 8, '0'))
-        else left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    end
+begin
+    if pg_is_in_recovery() then
+        return epoch || '-' || upper(lpad(to_hex((pg_control_checkpoint()).timeline_id), 8, '0'));
+    end if;
+    return epoch || '-' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
+exception
+    when insufficient_privilege or feature_not_supported then
+        return epoch;
+end
 $$;
 
-COMMENT ON FUNCTION public.wire_epoch(epoch text) IS 'A hall''s epoch with the server''s timeline: a failover to a replica that lagged behind begins a new one.';
+COMMENT ON FUNCTION public.wire_epoch(epoch text) IS 'A hall''s epoch with the server''s timeline, where that can be read: a failover to a replica that lagged behind begins a new one.';
 
 CREATE FUNCTION public.wire_time(t timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE

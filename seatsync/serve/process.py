@@ -22,6 +22,7 @@ from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
 from seatsync.core.net.listen import bind
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, pools_transactions
+from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import address_fault
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.timing import Timing
@@ -104,8 +105,19 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
             )
     async with Database.open(settings.database_url or "", size=1) as database:
         await migrate(database)
+        await check_timeline(database)
         if demo and await seed.demo(database):
             logger.info("demo_added")
+
+
+async def check_timeline(database: Database) -> None:
+    """Log a warning if epochs do not include PostgreSQL's timeline."""
+    if not await database.fetchval(load("system")["has_timeline"]):
+        logger.warning(
+            "no_timeline",
+            message="This PostgreSQL does not let its timeline be read (pg_current_wal_lsn). After a failover to a "
+            "replica that was behind, renew the epochs: update hall set epoch = default",
+        )
 
 
 async def watch_signals(

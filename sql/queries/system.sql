@@ -12,6 +12,10 @@ select true;
 -- The process of this session.
 select pg_backend_pid();
 
+-- name: has_timeline
+-- Whether epochs include the server's timeline.
+select wire_epoch('') <> '';
+
 -- name: migration_lock
 -- Takes the migration lock for the session, unless another has it; whether it was taken.
 select pg_try_advisory_lock(hashtext('seatsync'), hashtext('migration'));
