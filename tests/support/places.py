@@ -1,11 +1,14 @@
-"""Temporary directories and free ports for tests."""
+"""Temporary directories, small disks and free ports for tests."""
 
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1_000_000_000
@@ -29,3 +32,31 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system of that size; skips the test where none may be mounted."""
+    with scratch_directory() as directory:
+        options = f"size={megabytes}m,mode=711"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "seatsync-test", str(directory)]
+        unmount = ["umount", "--lazy", str(directory)]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a file system is not permitted")
+        try:
+            yield directory
+        finally:
+            subprocess.run(unmount, check=True)
+
+
+@contextmanager
+def filled(directory: Path) -> Iterator[None]:
+    """The file system of the directory has no room in the block."""
+    filler = directory / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        yield
+    finally:
+        filler.unlink()

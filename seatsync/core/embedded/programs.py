@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from errno import EDQUOT, ENOSPC
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -106,10 +107,15 @@ def find_program(name: str) -> Path | None:
 
 
 def last_line(text: str) -> str:
-    """Return the last line with an error, or else the last line."""
+    """Return the last line about a full disk, or else the last one with an error, or else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     faults = [line for line in lines if re.search(r"FATAL|PANIC|error:", line)]
-    return (faults or lines or [""])[-1]
+    return ([line for line in lines if is_about_a_full_disk(line)] or faults or lines or [""])[-1]
+
+
+def is_about_a_full_disk(text: str) -> bool:
+    """The text has the system's words for a file that cannot grow: the disk, or its user's share of it, is full."""
+    return os.strerror(ENOSPC) in text or os.strerror(EDQUOT) in text
 
 
 def _unprivileged() -> tuple[int, int]:

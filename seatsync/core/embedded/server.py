@@ -23,7 +23,13 @@ from attrs import evolve
 from seatsync.config import Settings
 from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_cluster, parameters
 from seatsync.core.embedded.files import disown_postmaster, read_postmaster, socket_directory
-from seatsync.core.embedded.programs import PostgresError, Programs, find_programs, last_line
+from seatsync.core.embedded.programs import (
+    PostgresError,
+    Programs,
+    find_programs,
+    is_about_a_full_disk,
+    last_line,
+)
 from seatsync.core.embedded.secret_file import read_or_make_secret
 
 START_TIMEOUT_S = 60.0
@@ -80,6 +86,8 @@ class EmbeddedPostgres:
                 self.dsn = self._attach()
         except BaseException as error:
             self.stop()
+            if isinstance(error, OSError | PostgresError) and is_about_a_full_disk(str(error)):
+                raise PostgresError(f"The disk of {self.data_dir} is full.") from error
             if isinstance(error, OSError):
                 raise PostgresError(f"{self.data_dir} (SEATSYNC_DATA) cannot be used: {error}.") from None
             raise

@@ -21,7 +21,7 @@ from seatsync.core.embedded.files import Postmaster, read_postmaster, socket_dir
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres
 from tests.support.database import execute, fetchval
-from tests.support.places import scratch_directory
+from tests.support.places import filled, scratch_directory, small_disk
 
 PATIENCE_S = 20.0
 
@@ -305,6 +305,23 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir, durable=False) as postgres:
         assert fetchval(postgres.dsn, "select current_database()") == "seatsync"
     assert not half.exists()
+
+
+@pytest.mark.parametrize("megabytes", [1, 20, 30])
+def test_a_full_disk_is_named_at_the_first_start(megabytes: int) -> None:
+    """Wherever the first start runs out of room, the reason is the disk and not what failed for it."""
+    with small_disk(megabytes) as disk, pytest.raises(PostgresError) as caught:
+        EmbeddedPostgres(disk / "data").start()
+    assert str(caught.value) == f"The disk of {disk / 'data'} is full."
+
+
+def test_a_full_disk_is_named_at_a_later_start() -> None:
+    """The server's own log, or the system, has the reason."""
+    with small_disk(80) as disk:
+        with EmbeddedPostgres(disk / "data"):
+            pass
+        with filled(disk), pytest.raises(PostgresError, match=r"^The disk of .* is full\.$"):
+            EmbeddedPostgres(disk / "data").start()
 
 
 def test_a_failed_start_reports_the_reason(made_data_dir: Path) -> None:
