@@ -29,6 +29,7 @@ from seatsync.core.net.limits import ClientLimits, SocketLimits
 from seatsync.core.net.listen import make_room
 from seatsync.core.net.stream import SLOW_BYTES, Stream
 from seatsync.core.postgres.feed_key import FeedKey
+from seatsync.core.postgres.health import OK, Health
 from seatsync.core.postgres.listener import Listener
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.prune import prune_forever
@@ -90,14 +91,16 @@ async def serve(
     Raises `StartError`.
     """
     settings = evolve(settings, max_connections=make_room(settings.max_connections))
-    connect = partial(Database.open, settings.database_url or "", timing=timing)
+    metrics = metrics or Metrics()
+    health = Health(settings.database_url or "", metrics, timing=timing)
+    connect = partial(Database.open, health.dsn, timing=timing, report=health.report)
     async with (
         connect(settings.db_pool_size) as reads,
         connect(WRITE_CONNECTIONS) as writes,
         connect(SIGN_IN_CONNECTIONS) as sign_ins,
         trio.open_nursery() as background,
     ):
-        server = _Server(settings, reads, writes, sign_ins, background, metrics or Metrics(), metrics_text, timing)
+        server = _Server(settings, reads, writes, sign_ins, health, background, metrics, metrics_text, timing)
         async with unless(stop):
             await server.start()
         if not stop.is_set():
@@ -128,6 +131,7 @@ class _Server:
     _reads: Database
     _writes: Database
     _sign_ins: Database
+    _database: Health
     _background: trio.Nursery
     _metrics: Metrics
     _metrics_text: Callable[[], Awaitable[bytes]] | None
@@ -221,7 +225,7 @@ class _Server:
     async def start(self) -> None:
         """Start the background tasks, and wait until the feed is live. Raises `StartError`."""
         for task in (
-            self._reads.recheck,
+            self._database.run,
             self._listener.run,
             self._writer.run,
             self._cinemas.run,
@@ -300,11 +304,11 @@ class _Server:
 
     def _health(self) -> Mapping[str, Any]:
         parts = {
-            "database": "ok" if self._reads.reachable else "unreachable",
+            "database": self._database.state,
             "feed": "live" if self._listener.live else "lost",
-            "server": "stopping" if self._stopping else "ok",
+            "server": "stopping" if self._stopping else OK,
         }
-        return {"ready": all(state in {"ok", "live"} for state in parts.values()), **parts}
+        return {"ready": all(state in {OK, "live"} for state in parts.values()), **parts}
 
 
 def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:

@@ -80,8 +80,8 @@ class Timing:
     """To acquire a connection and to run a query, together."""
     cancel_s: float = 1.0
     """To cancel the statement of an abandoned session and to roll back; it is closed otherwise."""
-    recheck_s: float = 0.5
-    """Between two checks of an unreachable database."""
+    check_s: float = 0.5
+    """Between two checks of the database."""
     probe_s: float = 2.0
     """For a LISTEN and the return of a probe."""
     beat_s: float = 1.0

@@ -10,7 +10,8 @@ def sentences(error: BaseException) -> list[str]:
     """The message of an error, or of every error in a group of groups, each line once."""
     if isinstance(error, BaseExceptionGroup):
         lines = [line for inner in error.exceptions for line in sentences(inner)]
+    elif isinstance(error, ServiceUnavailable) and str(error) != error.message:  # its reason, which no client gets
+        lines = [f"{error.message.partition(';')[0]}: {error}"]
     else:
-        has_reason = isinstance(error, ServiceUnavailable) and str(error) != error.message  # clients do not get it
-        lines = str(f"The database cannot be reached: {error}" if has_reason else error).splitlines()
+        lines = str(error).splitlines()
     return list(dict.fromkeys(lines))

@@ -4,9 +4,21 @@
 -- The major version of PostgreSQL.
 select current_setting('server_version_num')::integer / 10000;
 
--- name: alive
--- Succeeds while the database answers.
-select true;
+-- name: read_only
+-- Whether PostgreSQL takes no changes: it is a replica, or was made read-only.
+select current_setting('transaction_read_only')::boolean;
+
+-- name: room
+-- Takes about 400 kB of disk for as long as it runs, where work_mem is small; fails when there is no room.
+select count(*) from generate_series(1, 20000);
+
+-- name: oldest_transaction
+-- The session with the oldest transaction, of any database, as far as the role may see that.
+select pid, datname as database, usename as role, application_name as application, state, xact_start::text as since
+from pg_stat_activity
+where pid <> pg_backend_pid() and backend_type = 'client backend' and xact_start is not null
+order by xact_start
+limit 1;
 
 -- name: backend_pid
 -- The process of this session.

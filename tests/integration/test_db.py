@@ -51,7 +51,6 @@ async def test_rejected_statement_keeps_its_sqlstate_and_its_connection(db: Data
             await db.execute(query(sql))
         assert (caught.value.sqlstate, caught.value.is_about_data) == (sqlstate, about_data)
         assert await db.fetchval(MY_PID) == pid
-    assert db.reachable
 
 
 async def test_argument_that_does_not_fit_is_rejected(db: Database) -> None:
@@ -87,9 +86,7 @@ async def test_wait_for_a_slot_counts(db: Database) -> None:
 async def test_deadline_ends_a_query(db: Database, other: Database) -> None:
     """A query ends at its deadline, on the server too; the next query works."""
     assert await unavailable(db.fetchval(SLEEP, timeout=0.1)) < 1
-    assert not db.reachable
     assert await db.fetchval(ONE) == 1
-    assert db.reachable
 
     async def none_sleeps() -> bool:
         return bool(await other.fetchval(SLEEPERS) == 0)

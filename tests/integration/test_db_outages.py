@@ -13,7 +13,6 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
 from tests.faults.postgres import Postgres, stoppable_postgres
 from tests.support.pool import KILL, ONE, OUR_BACKENDS, SIZE, SLEEP, query, unavailable, works
-from tests.support.proxy import proxy_to
 from tests.support.waiting import eventually
 
 ADD = query("insert into seat_type (name) values ('x')")
@@ -61,7 +60,6 @@ async def test_connection_that_is_ended_in_use_is_an_outage(
 
         async def fail() -> None:
             assert await unavailable(use()) < 1.5
-            assert not db.reachable
 
         nursery.start_soon(fail)
         await trio.testing.wait_all_tasks_blocked(0.1)
@@ -82,26 +80,7 @@ async def test_refused_connection_is_an_outage() -> None:
     """A refused connection raises at once, not at the deadline."""
     async with Database.open("postgresql://localhost:1/nothing", size=1) as db:
         assert await unavailable(db.fetchval(ONE)) < 1
-        assert not db.reachable
         assert db.in_use == 0
-
-
-async def test_database_that_is_back_is_noticed(database_url: str, nursery: trio.Nursery) -> None:
-    """The pool detects recovery without client queries: a load balancer sends none before the server is ready."""
-    async with proxy_to(database_url) as proxy, Database.open(proxy.url, size=SIZE) as db:
-        nursery.start_soon(db.recheck)
-        assert await db.fetchval(ONE) == 1
-        proxy.cut()
-        await unavailable(db.fetchval(ONE, timeout=5))
-        await unavailable(db.fetchval(ONE, timeout=5))
-        assert not db.reachable
-        proxy.restore()
-
-        async def back() -> bool:
-            return db.reachable
-
-        await eventually(back)
-        nursery.cancel_scope.cancel()
 
 
 async def test_frozen_server_costs_its_deadline(server: Postgres, own: Database) -> None:

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.faults import DatabaseRejected
+from seatsync.core.postgres.faults import DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.write_queue import C, Outcome, R, Ticket, WriteQueue
 from seatsync.core.timing import Timing
 
@@ -75,7 +75,8 @@ class GroupCommit(Generic[C, R]):
         A deadline may pass during the commit, by `Timing.least_commit_s` at most.
         """
         now = trio.current_time()
-        _settle([ticket for ticket in batch if ticket.deadline <= now], errors.ServiceUnavailable(retry_after=1.0))
+        late = [ticket for ticket in batch if ticket.deadline <= now]
+        _settle(late, DatabaseTooSlow("The changes before it took too long."))
         batch = [ticket for ticket in batch if ticket.deadline > now]
         if not batch:
             return

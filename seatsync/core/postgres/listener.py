@@ -17,7 +17,7 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.faults import DatabaseGone
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseUnavailable
 from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Session
@@ -92,7 +92,7 @@ class Listener:
         """Use one connection until it is lost."""
         try:
             session = await Session.connect(self.dsn, application_name="seatsync feed")
-        except DatabaseGone as error:
+        except DatabaseUnavailable as error:
             logger.info("feed_unreachable", error=str(error))
             return
         try:

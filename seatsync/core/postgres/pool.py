@@ -6,7 +6,7 @@ second of two hosts is reached although the first takes longer than a query may.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -16,8 +16,8 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
-from seatsync.core.postgres.queries import Query, load
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow, DatabaseUnavailable
+from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Row, Session
 from seatsync.core.timing import Timing
 
@@ -49,9 +49,9 @@ class _Waiter:
     """A task that waits for a session."""
 
     done: trio.Event = field(factory=trio.Event)
-    outcome: Session | DatabaseGone | None = None
+    outcome: Session | DatabaseUnavailable | None = None
 
-    def settle(self, outcome: Session | DatabaseGone) -> None:
+    def settle(self, outcome: Session | DatabaseUnavailable) -> None:
         """Wake the task."""
         self.outcome = outcome
         self.done.set()
@@ -60,31 +60,39 @@ class _Waiter:
 class Database:
     """A pool of at most ``size`` sessions; the newest idle one is used first.
 
-    Every query takes at most ``timeout`` seconds (`Timing.query_s` unless given) and raises `DatabaseGone`,
-    `DatabaseTooSlow` or `DatabaseRejected`. After a cancellation or a timeout, the outcome of the statement is unknown;
-    it is cancelled on the server.
+    Every query takes at most ``timeout`` seconds (`Timing.query_s` unless given) and raises `DatabaseUnavailable`,
+    which is passed to ``report`` too, or `DatabaseRejected`. After a cancellation or a timeout, the outcome of the
+    statement is unknown; it is cancelled on the server.
     """
 
-    def __init__(self, dsn: str, size: int, timing: Timing, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, dsn: str, size: int, timing: Timing, nursery: trio.Nursery, report: Callable[[DatabaseUnavailable], None]
+    ) -> None:
         self.dsn = dsn
         self.size = size
-        self.reachable = True
-        """The last query was answered."""
         self.in_use = 0
         """Sessions in use."""
         self._timing = timing
         self._nursery = nursery
+        self._report = report
         self._open = 0  # idle, in use, connecting or being reset
         self._idle: list[Session] = []
         self._waiting: deque[_Waiter] = deque()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, dsn: str, size: int = 8, *, timing: Timing = Timing()) -> AsyncIterator["Database"]:
+    async def open(
+        cls,
+        dsn: str,
+        size: int = 8,
+        *,
+        timing: Timing = Timing(),
+        report: Callable[[DatabaseUnavailable], None] = lambda _: None,
+    ) -> AsyncIterator["Database"]:
         """Open a pool for the block. It connects when it needs to."""
         try:
             async with trio.open_nursery() as nursery:
-                database = cls(dsn, size, timing, nursery)
+                database = cls(dsn, size, timing, nursery, report)
                 yield database
                 nursery.cancel_scope.cancel()
         finally:
@@ -95,33 +103,26 @@ class Database:
         while self._idle:
             self._drop(self._idle.pop())
 
-    async def recheck(self) -> None:
-        """Query an unreachable database now and then until cancelled, so that `reachable` is true when it is back."""
-        alive = load("system")["alive"]
-        while True:
-            await trio.sleep(self._timing.recheck_s)
-            if not self.reachable:
-                with suppress(errors.SeatSyncError):
-                    await self.fetchval(alive)
-
     @asynccontextmanager
     async def session(self, timeout: float | None = None) -> AsyncIterator[Session]:  # noqa: ASYNC109 - the one place that turns it into a scope
         """Acquire a session for the block; ``timeout`` covers both."""
-        with trio.move_on_after(self._timing.query_s if timeout is None else timeout) as scope:
-            session = await self._acquire()
-            self.in_use += 1
-            try:
-                yield session
-            except DatabaseGone:
-                session.close()
-                self.reachable = False
-                raise
-            finally:
-                self.in_use -= 1
-                self._release(session)
-        if scope.cancelled_caught:
-            self.reachable = False
-            raise DatabaseTooSlow("PostgreSQL has not answered in time.")
+        try:
+            with trio.move_on_after(self._timing.query_s if timeout is None else timeout) as scope:
+                session = await self._acquire()
+                self.in_use += 1
+                try:
+                    yield session
+                except DatabaseGone:
+                    session.close()
+                    raise
+                finally:
+                    self.in_use -= 1
+                    self._release(session)
+            if scope.cancelled_caught:
+                raise DatabaseTooSlow("PostgreSQL has not answered in time.")
+        except DatabaseUnavailable as fault:
+            self._report(fault)
+            raise
 
     async def _acquire(self) -> Session:
         while self._idle:
@@ -142,7 +143,6 @@ class Database:
             raise
         if isinstance(waiter.outcome, Session):
             return waiter.outcome
-        self.reachable = False
         assert waiter.outcome is not None  # noqa: S101 - it is settled
         raise waiter.outcome
 
@@ -155,7 +155,7 @@ class Database:
     async def _connect(self) -> None:
         try:
             session = await Session.connect(self.dsn, application_name="seatsync")
-        except DatabaseGone as error:
+        except DatabaseUnavailable as error:
             self._open -= 1
             if self._waiting:
                 self._waiting.popleft().settle(error)
@@ -177,7 +177,6 @@ class Database:
 
     def _release(self, session: Session) -> None:
         if session.idle:
-            self.reachable = True
             self._offer(session)
         else:
             self._nursery.start_soon(self._reset, session)

@@ -21,7 +21,7 @@ from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow
+from seatsync.core.postgres.faults import DatabaseFull, DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.values import ADAPTERS, array
 
@@ -32,9 +32,15 @@ Row = Mapping[str, Any]
 #: Seconds for one host to accept a connection, unless the address has its own ``connect_timeout``.
 CONNECT_TIMEOUT_S = 2
 
-# SQLSTATE classes of faults of the server: connection exceptions, insufficient resources, operator intervention, system
-# errors (PostgreSQL, appendix A). 25006 comes from a read-only server, as a primary is after a failover.
-_AWAY = ("08", "25006", "53", "57", "58")
+# SQLSTATE classes of faults of the server: connection exceptions, operator intervention, system errors (PostgreSQL,
+# appendix A). 25006 comes from a read-only server, as a primary is after a failover.
+_AWAY = ("08", "25006", "57", "58")
+
+#: Insufficient resources: a full disk, no memory.
+_RESOURCES = "53"
+
+#: The code of many limits; the one of the notification queue is the only one that passes by itself.
+_PROGRAM_LIMIT_EXCEEDED = "54000"
 
 _QUERY_CANCELED = "57014"
 _CHARACTER_NOT_IN_REPERTOIRE = "22021"
@@ -71,8 +77,8 @@ def address_fault(dsn: str) -> str | None:
 class Session:
     """An open connection, and the ways to run a query on it, one at a time.
 
-    Every query raises `DatabaseGone` and `DatabaseRejected`. After a cancellation the outcome of the statement is
-    unknown, and the session unusable until `reset`.
+    Every query raises `DatabaseUnavailable` and `DatabaseRejected`. After a cancellation the outcome of the statement
+    is unknown, and the session unusable until `reset`.
     """
 
     def __init__(self, driver: psycopg.Connection[Any]) -> None:
@@ -89,7 +95,7 @@ class Session:
 
     @classmethod
     async def connect(cls, dsn: str, *, application_name: str) -> Self:
-        """Connect to an address without an `address_fault`; raises `DatabaseGone`.
+        """Connect to an address without an `address_fault`; raises `DatabaseGone` and `DatabaseTooSlow`.
 
         Everything that libpq reads is heeded: parameters, services and variables of the environment. The hosts are
         tried in turn, each for its ``connect_timeout``. A cancellation leaves no connection behind.
@@ -105,8 +111,10 @@ class Session:
             except BaseException:
                 session.close()
                 raise
+        except (psycopg.errors.ConnectionTimeout, DatabaseTooSlow) as error:
+            raise DatabaseTooSlow(str(error)) from error
         except Exception as error:  # also a host name that is none, no thread to be had, or a first statement refused
-            raise DatabaseGone(str(error)) from error
+            raise DatabaseGone(str(error) or repr(error)) from error
         return session
 
     @classmethod
@@ -126,7 +134,7 @@ class Session:
             if encoding == "UTF8":
                 return
             raise DatabaseGone(f"The database's encoding is {encoding}; it has to be UTF8.")
-        raise DatabaseGone("PostgreSQL accepts connections and does not answer.")
+        raise DatabaseTooSlow("PostgreSQL accepts connections and does not answer.")
 
     def close(self) -> None:
         """Close the connection. No task may be waiting on it."""
@@ -288,7 +296,9 @@ def _check(result: pq.abc.PGresult | None) -> pq.abc.PGresult:
     )
     message = message or result.get_error_message()
     if sqlstate == _QUERY_CANCELED:
-        raise DatabaseTooSlow(message)
+        raise DatabaseTooSlow(message, sqlstate)
+    if sqlstate.startswith(_RESOURCES) or (sqlstate == _PROGRAM_LIMIT_EXCEEDED and "NOTIFY" in message):
+        raise DatabaseFull(message, sqlstate)
     if not sqlstate or sqlstate.startswith(_AWAY):
-        raise DatabaseGone(message)
+        raise DatabaseGone(message, sqlstate)
     raise DatabaseRejected(sqlstate, message, detail)

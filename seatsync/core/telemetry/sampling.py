@@ -36,6 +36,21 @@ class Lines:
 
 
 @define
+class Reminders:
+    """Lines about faults that last: one when a fault begins, and one a minute while it goes on."""
+
+    _lines: dict[object, Lines] = field(factory=dict)
+
+    def next(self, fault: object) -> dict[str, int] | None:
+        """Return what `Lines.next` does, for that fault."""
+        return self._lines.setdefault(fault, Lines(*REFUSALS)).next()
+
+    def over(self) -> None:
+        """All faults are over: the next of each begins anew."""
+        self._lines.clear()
+
+
+@define
 class FailureLog:
     """The lines of failed requests, of all clients together: each error code has its share."""
 
