@@ -28,6 +28,7 @@ from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever
 from seatsync.core.net.limits import ClientLimits, SocketLimits
 from seatsync.core.net.listen import make_room
 from seatsync.core.net.stream import SLOW_BYTES, Stream
+from seatsync.core.postgres.faults import DatabaseTooSlow
 from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.health import OK, Health
 from seatsync.core.postgres.listener import Listener
@@ -223,7 +224,10 @@ class _Server:
         )
 
     async def start(self) -> None:
-        """Start the background tasks, and wait until the feed is live. Raises `StartError`."""
+        """Start the background tasks, and wait until the feed is live, also for a database that is slow.
+
+        Raises `StartError`.
+        """
         for task in (
             self._database.run,
             self._listener.run,
@@ -235,12 +239,13 @@ class _Server:
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)
-        with trio.move_on_after(self._timing.feed_start_s) as scope:
-            await self._listener.wait_live()
-        if scope.cancelled_caught:
-            raise StartError(
-                "The database's notifications do not arrive; behind a pooler, LISTEN_URL has to name PostgreSQL itself."
-            )
+        while True:
+            with trio.move_on_after(self._timing.feed_start_s):
+                await self._listener.wait_live()
+                return
+            fault = self._listener.fault
+            if not (fault is None or isinstance(fault, DatabaseTooSlow)):
+                raise StartError(f"The database's notifications do not arrive: {fault}.")
 
     async def run(
         self,

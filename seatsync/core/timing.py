@@ -92,7 +92,7 @@ class Timing:
     last_backoff_s: float = 0.5
     """Reconnect backoff of the feed: first and maximum delay."""
     feed_start_s: float = 10.0
-    """From the start until the feed is live, at most."""
+    """From the start until the feed is live, at most, unless the database is slow."""
     migrate_s: float = 600.0
     """For one migration with its retries, and before it for those of another server."""
     migrate_lock_s: float = 2.0

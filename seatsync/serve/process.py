@@ -20,11 +20,13 @@ from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
 from seatsync.core.net.listen import bind
+from seatsync.core.postgres.faults import DatabaseTooSlow
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, pools_transactions
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import address_fault
 from seatsync.core.telemetry.logs import configure_logs
+from seatsync.core.telemetry.sampling import Reminders
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
 
@@ -97,17 +99,36 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
             continue
         if (fault := address_fault(dsn)) is not None:
             raise StartError(f"{name} is not an address that PostgreSQL's own library understands: {fault}.")
-        if await pools_transactions(dsn):
-            raise StartError(
-                f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = "
-                "transaction), where neither LISTEN nor prepared statements last: set it to PostgreSQL's own "
-                "address, or have the pooler keep a connection for a whole session."
-            )
+        await check_pooling(name, dsn)
     async with Database.open(settings.database_url or "", size=1) as database:
         await migrate(database)
         await check_timeline(database)
         if demo and await seed.demo(database):
             logger.info("demo_added")
+
+
+async def check_pooling(name: str, dsn: str, *, timing: Timing = Timing()) -> None:
+    """Wait until the address of a setting answers; raises `StartError` if it is a pooler of transactions.
+
+    Raises `DatabaseGone` if it refuses.
+    """
+    reminders = Reminders()
+    while True:
+        try:
+            if await pools_transactions(dsn, timing=timing):
+                break
+        except DatabaseTooSlow as error:
+            if (left_out := reminders.next(name)) is not None:
+                message = f"{name} does not answer yet. Behind a pooler, there may be no connection free."
+                logger.warning("database_awaited", message=message, error=str(error), **left_out)
+            await trio.sleep(timing.check_s)
+        else:
+            return
+    raise StartError(
+        f"{name} is a pooler that gives each transaction another connection (PgBouncer: pool_mode = transaction), "
+        "where neither LISTEN nor prepared statements last: set it to PostgreSQL's own address, or have the pooler "
+        "keep a connection for a whole session."
+    )
 
 
 async def check_timeline(database: Database) -> None:

@@ -143,7 +143,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
-default_pool_size = 20
+default_pool_size = {size}
 max_client_conn = 200
 logfile = {directory}/pgbouncer.log
 pidfile = {directory}/pgbouncer.pid
@@ -159,8 +159,8 @@ class Pooler:
 
 
 @contextmanager
-def running_pgbouncer(directory: Path, postgres: Postgres, mode: str) -> Iterator[Pooler]:
-    """A pgbouncer for the length of the block."""
+def running_pgbouncer(directory: Path, postgres: Postgres, mode: str, *, size: int = 20) -> Iterator[Pooler]:
+    """A pgbouncer for the length of the block, with that many connections."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise Skipped("pgbouncer is not installed (Debian: apt install pgbouncer).")
@@ -169,7 +169,7 @@ def running_pgbouncer(directory: Path, postgres: Postgres, mode: str) -> Iterato
     place.chmod(0o777)
     port = free_port()
     config = place / "pgbouncer.ini"
-    config.write_text(_PGBOUNCER.format(postgres=postgres.directory, port=port, mode=mode, directory=place))
+    config.write_text(_PGBOUNCER.format(postgres=postgres.directory, port=port, mode=mode, size=size, directory=place))
     user = ["--user", "nobody"] if os.geteuid() == 0 else []
     process = subprocess.Popen([program, "--quiet", *user, str(config)], stderr=subprocess.DEVNULL)
     dsn = f"postgresql://seatsync@127.0.0.1:{port}/seatsync"

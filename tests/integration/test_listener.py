@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -288,23 +289,46 @@ async def test_feed_without_its_probe_is_not_live(feed: Feed, nursery: trio.Nurs
     with capture_logs() as logs:
         nursery.start_soon(feed.listener.run)
 
-        async def twice() -> bool:
-            return len(logs) >= 2
+        async def logged() -> bool:
+            return bool(logs)
 
-        await eventually(twice)
+        await eventually(logged)
     assert not feed.listener.live
     assert feed.recorder.log == []
     assert "LISTEN_URL" in logs[0]["error"]
 
 
 async def test_reconnect_attempts_back_off(nursery: trio.Nursery) -> None:
-    """Reconnect delays double."""
+    """Reconnect delays double, and the log has one line about all of them, with the reason in one line."""
+    attempts = 0
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        nonlocal attempts
+        attempts += 1
+        await stream.aclose()
+
+    (listening,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+    dsn = f"postgresql://x@127.0.0.1:{listening.socket.getsockname()[1]}/x?sslmode=disable&gssencmode=disable"
     recorder = Recorder()
-    listener = Listener("postgresql://localhost:1/nothing", {}, [recorder], Metrics())
     with capture_logs() as logs, trio.move_on_after(0.5):
-        await listener.run()
-    assert 2 <= len(logs) <= 5
+        await Listener(dsn, {}, [recorder], Metrics()).run()
+    nursery.cancel_scope.cancel()
+    assert 2 <= attempts <= 5
     assert recorder.log == []
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("feed_unreachable", "warning")
+    assert line["error"].isprintable()
+    assert "closed the connection" in line["error"]
+
+
+async def test_each_loss_is_logged_once(live: Feed) -> None:
+    """A feed that was live again begins a new loss, however soon."""
+    with capture_logs() as logs:
+        for _ in range(2):
+            await live.kill()
+            await live.wait_lost()
+            await live.wait_live()
+    assert [line["event"] for line in logs] == ["feed_lost", "feed_live"] * 2
 
 
 async def test_frozen_server_is_noticed(server: Postgres, own: Feed) -> None:

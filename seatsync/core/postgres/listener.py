@@ -17,11 +17,12 @@ import trio
 from attrs import define, field
 
 from seatsync import errors
-from seatsync.core.postgres.faults import DatabaseGone, DatabaseUnavailable
+from seatsync.core.postgres.faults import DatabaseGone, DatabaseTooSlow, DatabaseUnavailable
 from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Session
 from seatsync.core.telemetry.metrics import Metrics
+from seatsync.core.telemetry.sampling import Reminders
 from seatsync.core.timing import Timing
 
 Handlers = Mapping[str, Sequence[Callable[[str], None]]]
@@ -64,6 +65,9 @@ class Listener:
     timing: Timing = field(factory=Timing, kw_only=True)
     key: FeedKey = field(factory=FeedKey, kw_only=True)
     _doubted: deque[str] = field(factory=partial(deque, maxlen=MAX_DOUBTED), init=False)
+    fault: Exception | None = field(default=None, init=False)
+    """Why the feed was lost, or did not become live, the last time."""
+    _reminders: Reminders = field(factory=Reminders, init=False)
     _live: trio.Event = field(factory=trio.Event, init=False)
     _stale: bool = field(default=False, init=False)
 
@@ -93,12 +97,16 @@ class Listener:
         try:
             session = await Session.connect(self.dsn, application_name="seatsync feed")
         except DatabaseUnavailable as error:
-            logger.info("feed_unreachable", error=str(error))
+            self.fault = error
+            if (left_out := self._reminders.next("unreachable")) is not None:
+                logger.warning("feed_unreachable", error=str(error), **left_out)
             return
         try:
             await self._serve(session)
         except* errors.SeatSyncError as group:
-            logger.warning("feed_lost", error=str(group.exceptions[0]))
+            self.fault = group.exceptions[0]
+            if (left_out := self._reminders.next("lost")) is not None:
+                logger.warning("feed_lost", error=str(self.fault), **left_out)
         except* Exception:
             logger.exception("feed_fault")
         finally:
@@ -148,12 +156,14 @@ class Listener:
         with _limit(
             self.timing.probe_s,
             "the probe did not come back; behind a pooler, LISTEN_URL has to name PostgreSQL itself",
+            DatabaseGone,
         ):
             await returned.wait()
         for follower in self.followers:
             await follower.resync()
         self._live.set()
         self.metrics.feed_live = 1
+        self._reminders.over()
         logger.info("feed_live")
         if self._stale:
             self._set_stale(stale=False)
@@ -192,9 +202,9 @@ def _dispatch(handlers: Handlers, payload: str) -> None:
 
 
 @contextmanager
-def _limit(seconds: float, sentence: str) -> Iterator[None]:
-    """Cancel the block after ``seconds`` and raise `DatabaseGone` with that sentence."""
+def _limit(seconds: float, sentence: str, fault: type[DatabaseUnavailable] = DatabaseTooSlow) -> Iterator[None]:
+    """Cancel the block after ``seconds`` and raise the fault with that sentence."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise DatabaseGone(sentence)
+        raise fault(sentence)

@@ -30,7 +30,8 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     """Return whether the address is that of a pooler that may use another connection for every transaction.
 
     Neither LISTEN nor a prepared statement outlives a transaction there. While a second session keeps the connection
-    busy that the first one used, the first finds its own setting gone. Raises `ServiceUnavailable`.
+    busy that the first one used, the first finds its own setting gone. Raises `DatabaseGone` and, for a pooler that has
+    no second connection too, `DatabaseTooSlow`.
     """
     connect = partial(Session.open, dsn, application_name="seatsync start")
     async with connect() as first, connect() as second:
@@ -39,9 +40,12 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
                 await first.script("set seatsync.session = 'kept'")
                 await second.script("begin; select 1")
                 return bool(await first.fetchval(_KEPT) != "kept")
-            except (DatabaseGone, DatabaseRejected):
+            except DatabaseRejected:
                 return True
-    return True
+            except DatabaseGone:  # a pooler of statements ends the session that begins a transaction, and takes others
+                async with connect():
+                    return True
+    raise DatabaseTooSlow("PostgreSQL accepts connections and does not answer.")
 
 
 @define(eq=False)

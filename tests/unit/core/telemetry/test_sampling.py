@@ -4,7 +4,7 @@ import structlog
 import trio
 import trio.testing
 
-from seatsync.core.telemetry.sampling import FailureLog, Lines
+from seatsync.core.telemetry.sampling import FailureLog, Lines, Reminders
 
 
 async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock) -> None:
@@ -15,6 +15,17 @@ async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock
     assert lines.next() == {"left_out": 3}
     await trio.sleep(1)
     assert lines.next() == {}
+
+
+async def test_lasting_faults_are_one_line_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+    """Each fault has its lines; when all are over, the next begins with one."""
+    reminders = Reminders()
+    assert [reminders.next("full") for _ in range(3)] == [{}, None, None]
+    assert reminders.next("slow") == {}
+    await trio.sleep(60)
+    assert reminders.next("full") == {"left_out": 2}
+    reminders.over()
+    assert reminders.next("full") == {}
 
 
 async def test_refusals_are_one_line() -> None:
