@@ -168,14 +168,16 @@ async def _replace_on_hangup(supervisor: Supervisor, task_status: trio.TaskStatu
 
 
 async def _keep_running(postgres: EmbeddedPostgres, *, timing: Timing = Timing()) -> None:
-    """Restart the embedded PostgreSQL whenever it has ended, until cancelled."""
+    """Restart the embedded PostgreSQL whenever it has ended, until cancelled; log each reason once a minute."""
+    reminders = Reminders()
     while True:
         await trio.sleep(timing.postgres_check_s)
         try:
-            if postgres.ensure_running():
-                logger.warning("postgres_restarted")
+            if postgres.ensure_running() and (left_out := reminders.next(postgres.reason)) is not None:
+                logger.warning("postgres_restarted", reason=postgres.reason, **left_out)
         except PostgresError as error:
-            logger.error("postgres_gone", error=str(error))  # noqa: TRY400 - the sentence says it all
+            if (left_out := reminders.next(str(error))) is not None:
+                logger.error("postgres_gone", error=str(error), **left_out)  # noqa: TRY400 - the sentence says it all
 
 
 async def _welcome(settings: Settings, listening: list[socket]) -> None:

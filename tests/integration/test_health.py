@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseFull, DatabaseGone, DatabaseTooSlow
 from seatsync.core.postgres.health import Health
+from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
@@ -220,6 +221,39 @@ async def test_full_disk_is_named_until_there_is_room() -> None:
             assert it.events == ["database_full"]
             assert it.logs[0]["log_level"] == "error"
             assert "No space left on device" in it.logs[0]["error"]
+
+
+async def test_full_queue_is_no_bug_of_the_server() -> None:
+    """Writes get `ServiceUnavailable` and no traceback, reads are answered, and the server is not ready."""
+    with (
+        capture_logs() as logs,
+        scratch_directory() as place,
+        running_postgres(place, "-c", "max_notify_queue_pages=64") as postgres,
+    ):
+        async with Database.open(postgres.dsn, size=1) as db:
+            await migrate(db)
+        async with running_server(postgres.dsn) as server:
+            hall, token = await make_hall(server), await server.token("ada")
+            with open_session(postgres.dsn) as listener:
+                listener.do("listen x")
+                listener.do("begin; select 1")
+                with pytest.raises(DatabaseFull):
+                    await server.rows("select pg_notify('x', n || repeat('x', 7000)) from generate_series(1, 99) n")
+                change = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+                bearer = {"Authorization": f"Bearer {token}"}
+                answer = await http(server.port, "POST", "/api/hall/update_seat_status", change, bearer)
+                assert (answer.status, answer.json()["error"]) == (503, "ServiceUnavailable")
+                assert "no room" in answer.json()["message"]
+                assert (await http(server.port, "POST", "/api/hall/get", {"id": hall.id})).status == 200
+
+                async def reported() -> bool:
+                    ready = await http(server.port, "GET", "/readyz")
+                    return ready.status == 503 and ready.json()["database"].startswith("notification queue ")
+
+                await eventually(reported)
+    events = {line["event"] for line in logs}
+    assert {"database_full", "notification_queue_filling"} <= events
+    assert not {"write_rejected", "write_fault", "method_fault"} & events
 
 
 async def test_queue_of_notifications_that_fills_up_is_named() -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import disk_usage
 from typing import Self
 
 from attrs import evolve
@@ -36,6 +37,10 @@ START_TIMEOUT_S = 60.0
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 """Fast shutdown, immediate shutdown, kill (PostgreSQL manual, "Shutting Down the Server")."""
 POLL_S = 0.005
+LEAST_FREE_BYTES = 16 << 20
+"""A segment of the write-ahead log: PostgreSQL ends when there is no room for the next."""
+LAST_LINES = 20
+"""The end of a server's log, in which the reason of its end is looked for."""
 
 
 class EmbeddedPostgres:
@@ -48,6 +53,8 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, *, durable: bool = True, max_log_bytes: int = 10_000_000) -> None:
         self.data_dir = data_dir.absolute()
         self.dsn = ""
+        self.reason = ""
+        """Why the server that `ensure_running` has replaced had ended, as far as that is known."""
         self._durable = durable
         self._max_log_bytes = max_log_bytes
         self._cluster = self.data_dir / "postgres"
@@ -105,6 +112,8 @@ class EmbeddedPostgres:
                 if read_postmaster(self._cluster) is not None:
                     return False
                 check_major(self._programs, self._cluster)
+                has_room = disk_usage(self._cluster).free > LEAST_FREE_BYTES  # a full one takes no log either
+                self.reason = self._last_words() if has_room else f"The disk of {self.data_dir} is full."
                 self._launch()
         except BlockingIOError:
             return False  # another process is starting it
@@ -168,13 +177,18 @@ class EmbeddedPostgres:
 
     def _check_exit(self) -> None:
         """Return if the last backends of a killed server are still ending, for a retry; else raise PostgresError."""
-        with self._log_path.open("rb") as log:
-            log.seek(self._log_start)
-            reason = last_line(log.read().decode(errors="replace"))
+        reason = self._last_words()
         if "still in use" in reason or "already exists" in reason:
             time.sleep(20 * POLL_S)
             return
         raise PostgresError(f"The embedded PostgreSQL ended at once: {reason or self._log_path}")
+
+    def _last_words(self) -> str:
+        """Why the server has ended, from the end of its log; may be empty."""
+        with self._log_path.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+        return last_line("\n".join(line for line in lines if "LOG:  " not in line))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ end of a process is awaited without sleeps.
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -305,6 +306,18 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir, durable=False) as postgres:
         assert fetchval(postgres.dsn, "select current_database()") == "seatsync"
     assert not half.exists()
+
+
+def test_a_full_disk_is_the_reason_of_an_end() -> None:
+    """What is started again and again for want of room says so."""
+    with small_disk(80) as disk, EmbeddedPostgres(disk / "data") as postgres, filled(disk):
+        assert postgres.pid is not None
+        os.kill(postgres.pid, signal.SIGKILL)
+        for _ in range(int(PATIENCE_S * 100)):
+            if postgres.ensure_running() and postgres.reason:
+                break
+            select.select([], [], [], 0.01)
+        assert postgres.reason == f"The disk of {disk / 'data'} is full."
 
 
 @pytest.mark.parametrize("megabytes", [1, 20, 30])
