@@ -16,6 +16,7 @@ from seatsync import seed
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.server import resolve_database
+from seatsync.core.postgres.migrate import grant
 from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import configure_logs
@@ -51,9 +52,11 @@ def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpar
 
 @_on_database
 async def migrate(context: Context) -> None:
-    """Apply the missing migrations and print their names."""
+    """Apply the missing migrations and print their names; grant the server's role its rights."""
     for name in context.applied:
         _print(name)
+    if context.options.server_role is not None:
+        await grant(context.db, context.options.server_role)
 
 
 @_on_database

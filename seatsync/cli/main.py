@@ -68,14 +68,15 @@ def _parser() -> Parser:
     serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
     _add_number(serve, "--workers", 64, "server processes (default: WORKERS)")
 
-    _add(commands, "migrate", "cli.admin:migrate", "migrate the database to this version")
+    migrate = _add(commands, "migrate", "cli.admin:migrate", "migrate the database to this version")
+    migrate.add_argument("--server-role", metavar="ROLE", help="grant this role what a server needs")
 
     seed = _add_group(commands, "seed", "add data")
     _add(seed, "demo", "cli.admin:seed_demo", "add demo cinemas to an empty database")
     hall = _add(
         seed, "hall", "cli.admin:seed_hall", "add a rectangular hall to the cinema 'Load test' and print its id"
     )
-    _add_number(hall, "--seats", 1_000_000, "number of seats", required=True)
+    _add_number(hall, "--seats", 50_000, "number of seats", required=True)
     hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
 
     user = _add_group(commands, "user", "manage users")

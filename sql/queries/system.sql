@@ -20,6 +20,16 @@ where pid <> pg_backend_pid() and backend_type = 'client backend' and xact_start
 order by xact_start
 limit 1;
 
+-- name: may_migrate
+-- Whether this role owns the schema, or there is none.
+select coalesce(
+    (select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('public.schema_migration')), true
+);
+
+-- name: grant_server
+-- Grants a role ($1) what a server needs.
+select grant_server($1::text::regrole);
+
 -- name: backend_pid
 -- The process of this session.
 select pg_backend_pid();

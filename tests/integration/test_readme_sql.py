@@ -29,8 +29,9 @@ async def demo(server: RunningServer) -> AsyncIterator[RunningServer]:
         yield server
     finally:
         await server.sql(
-            "do $$ begin if to_regrole('usher') is not null then"
-            " execute 'drop owned by usher'; execute 'drop role usher'; end if; end $$"
+            "do $$ declare r regrole; begin"
+            " for r in select oid from pg_roles where rolname in ('usher', 'reporter') loop"
+            " execute format('drop owned by %s', r); execute format('drop role %s', r); end loop; end $$"
         )
 
 
@@ -68,13 +69,17 @@ async def test_a_new_cinema_is_live(demo: RunningServer, page: Page) -> None:
 
 async def test_an_usher_may_change_seats_and_nothing_else(demo: RunningServer, page: Page) -> None:
     """The grants are enough for a live change, and no more than that."""
-    (grants,) = page.code("sql", "A role that may only change seats")
+    grants, reporter = page.code("sql", "A role that may only change seats")
     await demo.sql(grants)
     as_usher = "begin; set local role usher; {}; commit"
     async with demo.client() as client:
         await client.data("hall.subscribe", {"id": HALL}, "h")
         await demo.sql(as_usher.format("update seat set status = 'MAINTENANCE', note = 'Dusty' where id = 612"))
         assert [seat["note"] for seat in (await client.update("h"))["seats"]] == ["Dusty"]
+    await demo.sql(reporter)
+    await demo.sql("begin; set local role reporter; select * from seat_count; table seat_event; commit")
+    with pytest.raises(DatabaseRejected, match="permission denied"):
+        await demo.sql("begin; set local role reporter; update seat set status = 'VACANT'; commit")
     for forbidden in ("update seat set place = 9", "delete from seat", "update hall set name = 'x'", "table app_user"):
         with pytest.raises(DatabaseRejected, match="permission denied"):
             await demo.sql(as_usher.format(forbidden))

@@ -4,8 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import trio
 from psycopg import errors
 
+from seatsync.core.postgres.migrate import Migration, MigrationError, grant, migrate, migrations
+from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from tests.support.halls import make_hall
 from tests.support.people import Phone, open_users
@@ -16,11 +19,18 @@ from tests.support.views import open_view
 RECOVER, REGISTER, LOGIN = "user.recover", "user.register", "user.login"
 
 
+async def granted(dsn: str, role: str) -> None:
+    """Grant the role, as `seatsync migrate --server-role` does."""
+    async with Database.open(dsn, size=1) as db:
+        await grant(db, role)
+
+
 @pytest.fixture
 def server_role(world: World) -> Iterator[str]:
     """A role with the grants of the server."""
     role = f"seatsync_test_server_{os.getpid()}"
-    world.do(f"create role {role}; select grant_server('{role}')")
+    world.do(f"create role {role}")
+    trio.run(granted, world.dsn, role)
     try:
         yield role
     finally:
@@ -72,6 +82,20 @@ async def test_the_server_signs_people_in(server_url: str) -> None:
         await users.browser()(LOGIN, username="ada", code=phone.code())
         await users.browser()("user.auth_start", username="eve")
         assert await users.value("select count(*) from session") == 2
+
+
+async def test_the_server_checks_the_schema(server_url: str, database_url: str) -> None:
+    """A server that does not own a complete schema starts; of one that is not, it names what is missing."""
+    async with Database.open(server_url, size=1) as db:
+        assert await migrate(db) == []
+        newer = [*migrations(), Migration("9999_newer", "create table newer (id int)")]
+        with pytest.raises(MigrationError, match=r"lacks the migration 9999_newer.* as its owner"):
+            await migrate(db, newer)
+        with pytest.raises(MigrationError, match="may not"):
+            await grant(db, "pg_monitor")
+    async with Database.open(database_url, size=1) as db:
+        with pytest.raises(MigrationError, match='role "nobody_such" does not exist'):
+            await grant(db, "nobody_such")
 
 
 @pytest.fixture

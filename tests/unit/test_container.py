@@ -121,19 +121,26 @@ def test_secrets_come_from_outside_and_are_required() -> None:
     services = compose()["services"]
     assert services["server"]["environment"]["JWT_SECRET"].startswith("${JWT_SECRET:?")
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
-    assert "POSTGRES_PASSWORD=" in (ROOT / ".env.example").read_text()
+    assert "${SERVER_PASSWORD:?" in compose()["configs"]["server_role"]["content"]
+    example = (ROOT / ".env.example").read_text()
+    assert all(f"\n{name}=\n" in example for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "SERVER_PASSWORD"))
 
 
 def test_the_server_is_pointed_at_the_database_beside_it() -> None:
-    """Host, user, database and volume agree, and it waits until PostgreSQL is healthy."""
+    """Host, roles, database and volume agree; it waits for the owner's migration, and that for PostgreSQL."""
     services = compose()["services"]
     given = services["postgres"]["environment"]
-    environment = {name: str(value or "") for name, value in services["server"]["environment"].items()}
-    filled = {name: re.sub(r"\$\{\w+:\?[^}]*\}", "s" * 32, value) for name, value in environment.items()}
-    url = urlsplit(load_settings(filled, dotenv=None).database_url or "")
-    assert url.hostname in services
-    assert (url.username, url.path) == (given["POSTGRES_USER"], f"/{given['POSTGRES_DB']}")
-    assert services["server"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    *_, server_role = services["migrate"]["command"]
+    for service, role in (("migrate", given["POSTGRES_USER"]), ("server", server_role)):
+        environment = {name: str(value or "") for name, value in services[service]["environment"].items()}
+        filled = {name: re.sub(r"\$\{\w+:\?[^}]*\}", "s" * 32, value) for name, value in environment.items()}
+        url = urlsplit(load_settings(filled, dotenv=None).database_url or "")
+        assert url.hostname in services
+        assert (url.username, url.path) == (role, f"/{given['POSTGRES_DB']}")
+    assert compose()["configs"]["server_role"]["content"].startswith(f"create role {server_role} login ")
+    assert services["postgres"]["configs"][0]["source"] in compose()["configs"]
+    assert services["server"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert "healthcheck" in services["postgres"]
     assert services["postgres"]["volumes"][0].partition(":")[0] in compose()["volumes"]
 

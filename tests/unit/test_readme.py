@@ -47,7 +47,7 @@ from tests.support.readme import FRONT, PAGES, PROTOCOL, ROOT, Pages, names, rea
 
 WHO = {Access.ANYONE: "anyone", Access.READ: "reader", Access.USER: "user", Access.WRITE: "writer"}
 
-NOT_SETTINGS = {"PYTHON", "ARGS", "TEST_DATABASE_URL", "POSTGRES_PASSWORD", "TOKEN"}
+NOT_SETTINGS = {"PYTHON", "ARGS", "TEST_DATABASE_URL", "POSTGRES_PASSWORD", "SERVER_PASSWORD", "TOKEN"}
 """Variables of make, of the tests, of Compose and of shells."""
 
 LIMITS = [

@@ -77,17 +77,31 @@ def migrations() -> list[Migration]:
 async def migrate(db: Database, known: Sequence[Migration] | None = None, *, timing: Timing = Timing()) -> list[str]:
     """Apply the migrations that are missing, of `migrations` unless given, and return their names.
 
-    Raises `MigrationError` and `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind, an online
-    one the statements before; the migrations before it stay.
+    A role that does not own the schema may find it complete, and applies nothing. Raises `MigrationError` and
+    `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind, an online one the statements before;
+    the migrations before it stay.
     """
     known = migrations() if known is None else known
     applied: list[str] = []
     async with _locked_session(db.dsn, timing) as session:
         while (migration := await _next(session, known)) is not None:
+            if not await session.fetchval(_QUERIES["may_migrate"]):
+                raise MigrationError(
+                    f"The schema lacks the migration {migration.name}, and the database role does not own it: "
+                    "run `seatsync migrate` as its owner."
+                )
             await _Run(db, session, migration, timing).run()
             logger.info("migrated", migration=migration.name)
             applied.append(migration.name)
     return applied
+
+
+async def grant(db: Database, role: str) -> None:
+    """Grant a role what a server needs that does not own the schema. Raises `MigrationError`, `ServiceUnavailable`."""
+    try:
+        await db.execute(_QUERIES["grant_server"], role)
+    except DatabaseRejected as error:
+        raise _refusal(f"The role {role} cannot be made the server's", error) from error
 
 
 @asynccontextmanager
