@@ -63,8 +63,9 @@ class ServerProcess:
             yield client
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
-        """The lines of its log, of one kind if that is given."""
-        lines = [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
+        """The lines of its log, of one kind if that is given; the last one may be half written."""
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if event in {"", line["event"]}]
 
     async def logs(self, event: str, count: int = 1) -> None:
