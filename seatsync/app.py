@@ -47,8 +47,9 @@ from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
 from seatsync.user.feed import UserFeed
+from seatsync.user.login_topic import SUBSCRIBE as SUBSCRIBE_LOGIN
+from seatsync.user.login_topic import LoginTopic
 from seatsync.user.messages import GUEST
-from seatsync.user.methods import SUBSCRIBE as SUBSCRIBE_LOGIN
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
@@ -202,7 +203,7 @@ class _Server:
             [
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
-                *UserMethods(self._sign_ins, tokens, settings).table(),
+                *UserMethods(self._sign_ins, tokens, settings, LoginTopic(self._spawn, self._timing)).table(),
             ],
             public_view=settings.public_view,
         )

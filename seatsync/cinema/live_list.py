@@ -6,13 +6,16 @@ publishes it. A subscriber whose list is read meanwhile may have the newer of th
 the older, so the next round publishes the same once more.
 """
 
+from collections.abc import Sequence
+
 import trio
 
 from seatsync import errors, jsontext
 from seatsync.cinema.store import CinemaStore
 from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.coalesce import SingleFlight
-from seatsync.core.channels.topic import Spawn, Topic
+from seatsync.core.channels.joining import BURST, Spawn
+from seatsync.core.channels.topic import Topic
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
@@ -30,6 +33,8 @@ class LiveList(Topic):
         super().__init__(None, Broadcast(SUBSCRIBE, metrics), spawn, timing)
         self._store = store
         self._lists: SingleFlight[Json] = SingleFlight(spawn)
+        self._last: Json | None = None
+        """The list as it was read last; while subscribers wait that have been sent an old one, that."""
         self._changes: set[tuple[str, int]] = set()
         """Since the last round: halls and cinemas by id, and the above."""
         self._due = trio.Event()
@@ -43,28 +48,47 @@ class LiveList(Topic):
 
     async def cinemas(self) -> Json:
         """All cinemas, no older than the call. Raises `ServiceUnavailable`."""
-        return await self._lists.fetch("list", self._store.all, lambda _: False)
+        cinemas = await self._lists.fetch("list", self._store.all, lambda _: False)
+        self._remember(cinemas)
+        return cinemas
 
-    async def subscribe(self, subscriber: Subscription) -> None:
-        """Send the list; changes follow. Raises `ServiceUnavailable`, and then the subscriber is not in the topic."""
-        await self._join(subscriber, self._send_state(subscriber))
+    def subscribe(self, subscriber: Subscription) -> None:
+        """Send the list when the database has answered; changes follow. Never waits."""
+        self._join(subscriber)
 
-    async def _send_state(self, subscriber: Subscription) -> None:
+    async def _serve(self, group: Sequence[Subscription]) -> None:
         """Send everything; as updates unless the subscriber missed a list, for a list moves its user away."""
         cinemas = await self.cinemas()
         if all(other.rev < 0 for other in self.subscribers):
             self._shape = _shape_of(cinemas)
-        epoch = str(self._lists_published)
-        frames = _as_updates(cinemas) if subscriber.epoch == epoch else [(b"snapshot", cinemas)]
-        self._deliver(subscriber, self._round + self._reading, epoch, *frames)
+        old = [subscriber for subscriber in group if _has_old(subscriber)]
+        if old and self._last is not None and _shape_of(self._last) != _shape_of(cinemas):
+            for subscriber in old:
+                subscriber.epoch = ""
+        round_, epoch = self._round + self._reading, str(self._lists_published)
+        for number, subscriber in enumerate(group, 1):
+            frames = _as_updates(cinemas) if subscriber.epoch == epoch else [(b"snapshot", cinemas)]
+            self._deliver(subscriber, round_, epoch, *frames)
+            if number % BURST == 0:
+                await trio.lowlevel.checkpoint()
+        self._remember(cinemas)
+
+    def _remember(self, cinemas: Json) -> None:
+        if not any(map(_has_old, self._joining)):
+            self._last = cinemas
+
+    def _send_old(self, subscriber: Subscription) -> None:
+        """Send the last list, and that it is old."""
+        if self._last is not None:
+            subscriber.epoch = str(self._lists_published)
+            subscriber.send(b"snapshot", self._last)
+            self._notify_waiting(subscriber)
 
     def _is_ahead(self, subscriber: Subscription) -> bool:
         return subscriber.rev > self._round
 
-    def _bring_up(self, subscriber: Subscription) -> bool:
-        if subscriber.rev < self._round:
-            self._spawn(self._catch_up, subscriber)
-        return subscriber.rev == self._round
+    def _bring_up(self, subscriber: Subscription) -> bool | None:
+        return True if subscriber.rev == self._round else None
 
     # Notifications
 
@@ -127,7 +151,10 @@ class LiveList(Topic):
         if _LIST in changes or _ANYTHING in changes:
             everything = await self._store.all()
             shape, published = _shape_of(everything), self._shape
+            if self._last is not None and all(other.rev < 0 for other in self.subscribers):
+                published = _shape_of(self._last)
             self._shape = shape
+            self._remember(everything)
             return [(b"snapshot", everything)] if _LIST in changes or shape != published else _as_updates(everything)
         cinemas, halls = ([id_ for of, id_ in changes if of == kind] for kind in ("cinema", "hall"))
         frames = await self._store.cinemas(cinemas) if cinemas else []
@@ -145,6 +172,11 @@ class LiveList(Topic):
             super().set_stale(stale=self.stale)
         if again:
             self._note(*changes)
+
+
+def _has_old(subscriber: Subscription) -> bool:
+    """It waits, and has been sent an old list."""
+    return subscriber.rev < 0 and bool(subscriber.epoch)
 
 
 def _shape_of(cinemas: Json) -> dict[int, set[int]]:

@@ -1,7 +1,7 @@
 """The methods ``cinemas.*``."""
 
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
-from seatsync.core.connections.connection import connection_of, unsubscribing
+from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Json, Kind, Method
@@ -25,7 +25,7 @@ class CinemaMethods:
         """All cinemas with their halls and totals."""
         return await self._list.cinemas()
 
-    async def subscribe(self, call: Call, _: NoParams) -> None:
+    def subscribe(self, call: Call, _: NoParams) -> None:
         """The list, then its changes."""
-        with connection_of(call).subscribe(SUBSCRIBE, call.eid, self._list) as subscriber:
-            await self._list.subscribe(subscriber)
+        with subscribing(call, self._list) as subscriber:
+            self._list.subscribe(subscriber)

@@ -66,6 +66,10 @@ class Timing:
     # Channels
     retry_s: float = 0.25
     """Before a channel queries an unreachable database again."""
+    first_frame_s: float = 0.25
+    """For the read of a first frame. After that the subscriber waits: it gets what is in memory, marked as old."""
+    waiting_after_s: float = 2.0
+    """From a subscription until its subscriber, if it has got nothing, is notified that it waits."""
     idle_channel_s: float = 60.0
     evict_s: float = 10.0
     """For how long a channel without subscribers keeps its history and snapshot; between two searches for such."""

@@ -4,7 +4,7 @@ from attrs import frozen
 
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
-from seatsync.core.connections.connection import connection_of, unsubscribing
+from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
@@ -39,14 +39,10 @@ class HallMethods:
             snapshot = await channel.snapshot()
             return Json(channel.marked(snapshot.data))
 
-    async def subscribe(self, call: Call, params: SubscribeHall) -> None:
-        """A snapshot, or the changes after ``since``, then every change; raises `HallNotFound`."""
-        connection = connection_of(call)
-        with (
-            self._channels.use(_required(params.id)) as channel,
-            connection.subscribe(SUBSCRIBE, call.eid, channel) as subscriber,
-        ):
-            await channel.subscribe(subscriber, params.since, params.epoch)
+    def subscribe(self, call: Call, params: SubscribeHall) -> None:
+        """A snapshot, or the changes after ``since``, then every change; `HallNotFound` ends it."""
+        with self._channels.use(_required(params.id)) as channel, subscribing(call, channel) as subscriber:
+            channel.subscribe(subscriber, params.since, params.epoch)
 
     def update(self, call: Call, params: UpdateSeatStatus | UpdateSeats) -> Ticket[Write, Json]:
         """Queue the change of one or several seats: all of them, or none."""

@@ -7,42 +7,33 @@ import structlog
 
 from seatsync import errors
 from seatsync.config import Settings
-from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.connections.connection import connection_of, unsubscribing
+from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.http.cookies import new_visitor
 from seatsync.core.net.networks import client_network, is_loopback
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Identity, Login, Reply
 from seatsync.core.protocol.params import NoParams
-from seatsync.core.protocol.registry import Access, Kind, Method, encode
+from seatsync.core.protocol.registry import Access, Kind, Method
 from seatsync.user import phrases, totp
-from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased, login_state
+from seatsync.user.login_topic import SUBSCRIBE, LoginTopic, state_of
+from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from seatsync.user.tokens import Clock, Tokens
-
-SUBSCRIBE = "user.subscribe"
 
 _DONE = {"success": True}
 
 logger = structlog.get_logger(__name__)
 
 
-class _LoginTopic:
-    """The topic of `SUBSCRIBE`. It keeps nothing: `Connections` sends the one update and closes the connection."""
-
-    def leave(self, subscriber: Subscription) -> None:
-        """Nothing is kept."""
-
-    def caught_up(self, subscriber: Subscription) -> None:
-        """Nothing was missed."""
-
-
 class UserMethods:
     """The API of this domain; codes are checked against ``clock``."""
 
-    def __init__(self, db: Database, tokens: Tokens, settings: Settings, clock: Clock = time.time) -> None:
+    def __init__(
+        self, db: Database, tokens: Tokens, settings: Settings, logins: LoginTopic, clock: Clock = time.time
+    ) -> None:
         self._db = db
+        self._logins = logins
         self._tokens = tokens
         self._clock = clock
         self._allowed = settings.registration == "open"
@@ -52,7 +43,7 @@ class UserMethods:
         """The methods of this domain."""
         return (
             Method("user.status", NoParams, status),
-            Method(SUBSCRIBE, NoParams, subscribe, kind=Kind.SUBSCRIBE),
+            Method(SUBSCRIBE, NoParams, self.subscribe, Access.IDENTIFIED, Kind.SUBSCRIBE),
             unsubscribing("user.unsubscribe", SUBSCRIBE),
             Method("user.auth_start", Named, self.start_registration),
             Method("user.auth_reset", Named, self.drop_registration),
@@ -63,6 +54,11 @@ class UserMethods:
             Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER),
             Method("user.recover", NamedPhrase, self.recover),
         )
+
+    def subscribe(self, call: Call, _: NoParams) -> None:
+        """The login state now, and its next change."""
+        with subscribing(call, self._logins) as subscriber:
+            self._logins.subscribe(subscriber, call.client)
 
     # Registration
 
@@ -197,16 +193,8 @@ class UserMethods:
 
 async def status(call: Call, _: NoParams) -> dict[str, str]:
     """The login state of the caller."""
-    identity = await call.client.identify()
-    session = call.client.session
-    return login_state(None if session is None or session.ended else identity)
-
-
-async def subscribe(call: Call, params: NoParams) -> None:
-    """The login state now, and its next change."""
-    data = encode(await status(call, params))
-    with connection_of(call).subscribe(SUBSCRIBE, call.eid, _LoginTopic()) as subscriber:
-        subscriber.send(b"snapshot", data)
+    await call.client.identify()
+    return state_of(call.client)
 
 
 async def _identity(call: Call) -> Identity:

@@ -22,7 +22,7 @@ _NOTHING = cast("Any", None)
 #: Every method, of a registry without anything behind it.
 REGISTRY = Registry(
     [
-        *UserMethods(_NOTHING, Tokens("s" * 32), load_settings({}, dotenv=None)).table(),
+        *UserMethods(_NOTHING, Tokens("s" * 32), load_settings({}, dotenv=None), _NOTHING).table(),
         *CinemaMethods(_NOTHING).table(),
         *HallMethods(_NOTHING, _NOTHING).table(),
     ],

@@ -124,29 +124,22 @@ class World:
             await self.channels.compare(HALL % PARTS)
 
     async def join(self, index: int, resume: bool = False) -> None:
-        """A client subscribes, in a task of its own."""
+        """A client subscribes; it may have to wait."""
         watcher = self.watchers[index]
         if watcher not in self.joined:
             self.joined.add(watcher)
-            self.nursery.start_soon(self._join, watcher, resume)
-
-    async def _join(self, watcher: Watcher, resume: bool) -> None:
-        try:
-            with self.channels.use(HALL) as channel:
-                if not resume:
-                    watcher.rev = watcher.epoch = None
-                await watcher.join(channel, resume=resume)
-        except errors.ServiceUnavailable:
-            self.joined.discard(watcher)
+            if not resume:
+                watcher.rev = watcher.epoch = None
+            watcher.subscribe(self.channels.open(HALL), resume=resume)
 
     async def resume(self, index: int) -> None:
         """A client resumes its earlier subscription."""
         await self.join(index, resume=True)
 
     async def leave(self, index: int) -> None:
-        """A client goes."""
+        """A client goes, perhaps while it waits."""
         watcher = self.watchers[index]
-        if watcher in self.joined and watcher.frames:
+        if watcher in self.joined:
             watcher.subscriber.topic.leave(watcher.subscriber)
             self.joined.discard(watcher)
             watcher.frames.clear()
@@ -163,7 +156,7 @@ class World:
         """A client's send buffer has drained."""
         watcher = self.watchers[index]
         watcher.full = False
-        if watcher in self.joined and watcher.frames:
+        if watcher in self.joined:
             watcher.drain()
 
     async def hold_answers(self) -> None:

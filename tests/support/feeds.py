@@ -153,6 +153,8 @@ class Watcher(FakeOutlet):
     ended: list[str] = field(factory=list)
     """The error codes that its subscription ended with."""
     subscriber: Subscription = field(init=False)
+    answered: trio.Event = field(factory=trio.Event)
+    """It has been sent a state, or its subscription has ended."""
 
     @property
     def has_room(self) -> bool:
@@ -174,6 +176,7 @@ class Watcher(FakeOutlet):
         self.stale = data.get("stale", self.stale and status == "update")
         if "rev" not in data:
             return
+        self.answered.set()
         self._check(status, data)
         if status == "snapshot":
             self.epoch = data["epoch"]
@@ -200,20 +203,24 @@ class Watcher(FakeOutlet):
         assert (self.rev, self.epoch, self.seats) == (hall.rev, hall.epoch, hall.seats)
         assert self.counts == {type_: hall._counts(type_) for type_ in (0, 1)}
 
-    async def join(self, channel: Channel, *, resume: bool = False) -> None:
+    def subscribe(self, channel: Channel, *, resume: bool = False) -> None:
         """Subscribe; with ``resume`` from the last revision and epoch seen."""
+        self.answered = trio.Event()
         self.subscriber = self.belongs_to(channel)
-        if resume:
-            await channel.subscribe(self.subscriber, self.rev, self.epoch)
-        else:
-            await channel.subscribe(self.subscriber, None, None)
+        channel.subscribe(self.subscriber, *((self.rev, self.epoch) if resume else (None, None)))
+
+    async def join(self, channel: Channel, *, resume: bool = False) -> None:
+        """Subscribe, and wait for the first state or the end."""
+        self.subscribe(channel, resume=resume)
+        await self.answered.wait()
 
     def belongs_to(self, topic: Subscribed) -> Subscription:
         """A subscription of this client."""
-        return Subscription(self, METHOD, self.eid, topic, self._ended)
+        return Subscription(self, METHOD, self.eid, topic, self._ended, asked_at=0.0)
 
-    def _ended(self, _: Subscription, error: errors.SeatSyncError) -> None:
-        self.ended.append(error.code)
+    def _ended(self, _: Subscription, error: Exception) -> None:
+        self.ended.append(error.code if isinstance(error, errors.SeatSyncError) else "a bug")
+        self.answered.set()
 
     def drain(self) -> None:
         """Drain the send buffer."""

@@ -7,7 +7,7 @@ from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscription
-from seatsync.core.connections.connection import connection_of, unsubscribing
+from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry
@@ -91,9 +91,9 @@ class Domain:
         self.writes.append(FakeWrite(call.eid))
         return self.writes[-1]
 
-    async def watch(self, call: Call, _: NoParams) -> None:
+    def watch(self, call: Call, _: NoParams) -> None:
         """Subscribes, and sends a first frame."""
-        with connection_of(call).subscribe("watch", call.eid, self) as subscriber:
+        with subscribing(call, self) as subscriber:
             self.subscribers.append(subscriber)
             subscriber.send(b"snapshot", b"[]")
 

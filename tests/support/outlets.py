@@ -3,6 +3,7 @@
 import json
 from typing import Any, cast
 
+from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.net.stream import Stream
 
 
@@ -21,6 +22,10 @@ class FakeOutlet:
     def outlet(self) -> Stream:
         """The sink's outlet: itself."""
         return cast("Stream", self)
+
+    def subscribed(self, subscriber: Subscription) -> None:
+        """The first state answers the request."""
+        subscriber.asked_at = None
 
     def push(self, frame: bytes) -> bool:
         """Take one whole frame; ``False`` when there is no room for more."""

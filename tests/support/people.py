@@ -24,6 +24,7 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
+from seatsync.user.login_topic import LoginTopic
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
@@ -57,6 +58,7 @@ class Users:
     cookies: Cookies
     registry: Registry
     authenticator: Authenticator
+    logins: LoginTopic
 
     def browser(self, address: str = REMOTE) -> "Browser":
         """A browser without cookies."""
@@ -64,7 +66,7 @@ class Users:
 
     def evolve_settings(self, **changes: Any) -> "Users":
         """Replace some settings."""
-        methods = UserMethods(self.db, self.tokens, evolve(_settings(), **changes), self.clock)
+        methods = UserMethods(self.db, self.tokens, evolve(_settings(), **changes), self.logins, self.clock)
         return evolve(self, registry=Registry(methods.table(), public_view=True))
 
     async def sql(self, statement: str, *args: Any) -> list[Row]:
@@ -154,9 +156,10 @@ async def open_users(database_url: str) -> AsyncIterator[Users]:
     """Open the user domain on that database."""
     async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
-        registry = Registry(UserMethods(db, tokens, _settings(), clock).table(), public_view=True)
+        logins = LoginTopic(nursery.start_soon)
+        registry = Registry(UserMethods(db, tokens, _settings(), logins, clock).table(), public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)
-        yield Users(db, clock, tokens, cookies, registry, authenticator)
+        yield Users(db, clock, tokens, cookies, registry, authenticator, logins)
 
 
 def _settings() -> Settings:

@@ -45,7 +45,13 @@ from tests.faults import crashes, feed, herd, network, slow
 from tests.faults.drill import DRILLS
 from tests.support.readme import FRONT, PAGES, PROTOCOL, ROOT, Pages, names, read_pages
 
-WHO = {Access.ANYONE: "anyone", Access.READ: "reader", Access.USER: "user", Access.WRITE: "writer"}
+WHO = {
+    Access.ANYONE: "anyone",
+    Access.IDENTIFIED: "anyone",
+    Access.READ: "reader",
+    Access.USER: "user",
+    Access.WRITE: "writer",
+}
 
 NOT_SETTINGS = {"PYTHON", "ARGS", "TEST_DATABASE_URL", "POSTGRES_PASSWORD", "SERVER_PASSWORD", "TOKEN"}
 """Variables of make, of the tests, of Compose and of shells."""
@@ -105,7 +111,7 @@ def methods() -> dict[str, Method]:
     tokens = Tokens("s" * 32)
     registry = Registry(
         [
-            *UserMethods(nothing, tokens, load_settings({}, dotenv=None)).table(),
+            *UserMethods(nothing, tokens, load_settings({}, dotenv=None), nothing).table(),
             *CinemaMethods(nothing).table(),
             *HallMethods(nothing, nothing).table(),
         ],

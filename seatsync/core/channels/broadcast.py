@@ -4,12 +4,11 @@ A frame is built once for each distinct eid, the only part that differs between 
 plain ``send`` calls (`seatsync.core.net.stream.push_each`) that never awaits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from attrs import define, field
 
-from seatsync import errors
 from seatsync.core.net.stream import Stream, push_each
 from seatsync.core.protocol.envelope import encode_eid, envelope, envelope_around_eid
 from seatsync.core.telemetry.metrics import Metrics
@@ -26,6 +25,9 @@ class Sink(Protocol):
     @property
     def outlet(self) -> Stream:
         """Takes the frames."""
+
+    def subscribed(self, subscriber: "Subscription") -> None:
+        """The subscriber is sent its first state, which answers its request."""
 
 
 class Subscribed(Protocol):
@@ -47,8 +49,15 @@ class Subscription:
     """The subscribing method: the ``type`` of its updates."""
     eid: str
     topic: Subscribed
-    ended: Callable[["Subscription", errors.SeatSyncError], None]
-    """Called when the topic ends the subscription, with the reason."""
+    ended: Callable[["Subscription", Exception], None]
+    """Called when the topic ends the subscription, with the reason; a bug only if that is the answer to its request."""
+    asked_at: float | None = None
+    """When its request was received, by `time.perf_counter`; ``None`` once that is answered."""
+    admission: Callable[[], Awaitable[object]] | None = None
+    """Checks the client's session and then its rights; ``None`` once that is done. Raises what answers the request, or
+    `ServiceUnavailable`."""
+    since: tuple[int, str] | None = None
+    """The revision and epoch that the client has, while it waits to be sent what follows."""
     rev: int = -1
     """The last revision it was sent, while it is not live; -1 before its first frame."""
     epoch: str = ""
@@ -56,7 +65,17 @@ class Subscription:
     """It was last notified that what it sees may be old."""
 
     def send(self, status: bytes, data: bytes) -> bool:
-        """Send one frame to this subscriber alone; ``False`` when its send buffer is full now."""
+        """Send one state or change to this subscriber alone; ``False`` when its send buffer is full now."""
+        if self.asked_at is not None:
+            self.sink.subscribed(self)
+        return self._push(status, data)
+
+    def notify_stale(self, notice: bytes, *, stale: bool) -> None:
+        """Send a notice that what it sees may be old, or no longer is."""
+        self.stale = stale
+        self._push(b"update", notice)
+
+    def _push(self, status: bytes, data: bytes) -> bool:
         return self.sink.outlet.push(text_frame(envelope(self.method, status, self.eid, data)))
 
 

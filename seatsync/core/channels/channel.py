@@ -4,7 +4,7 @@ A subscriber joins, is sent a snapshot, and then every update with a greater rev
 published; this reads the database for it, keeps a history in memory, and sends. Publishing never awaits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -15,8 +15,10 @@ from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.coalesce import SingleFlight
 from seatsync.core.channels.documents import Documents, Snapshot, Update, age_s, mark_resumed, mark_stale
 from seatsync.core.channels.history import History
+from seatsync.core.channels.joining import BURST, Spawn
+from seatsync.core.channels.reads import Reads
 from seatsync.core.channels.revisions import Resync, Revisions, State
-from seatsync.core.channels.topic import Spawn, Topic
+from seatsync.core.channels.topic import Topic
 from seatsync.core.timing import Timing
 
 #: Updates that a channel remembers, and notifications that it holds, at most.
@@ -52,52 +54,104 @@ class Channel(Topic):
         *,
         timing: Timing = Timing(),
         max_updates: int = MAX_UPDATES,
+        reads: Reads | None = None,
+        unused: Callable[["Channel"], None] = lambda _: None,
     ) -> None:
-        super().__init__(key, broadcast, spawn, timing)
+        super().__init__(key, broadcast, spawn, timing, reads)
         self.revisions = Revisions(max_updates)
         self.idle_since = trio.current_time()
+        self._unused = unused  # called when nobody is left of whom, and of which subject, anything is known
         self._source = source
         self._query_snapshot = partial(source.snapshot, key)
         self._history = History(source.documents, max_updates)
         self._snapshots: SingleFlight[Snapshot] = SingleFlight(spawn)
-        self._changes: SingleFlight[Update | None] = SingleFlight(spawn)
         self._cached: Snapshot | None = None
         self._resyncing = False
         self._resync_lock = trio.Lock()
 
     # Subscribers
 
-    async def subscribe(self, subscriber: Subscription, since: int | None, epoch: str | None) -> None:
+    def subscribe(self, subscriber: Subscription, since: int | None, epoch: str | None) -> None:
         """Send the first frame: the changes after ``since``, or a snapshot. Every later revision follows it.
 
-        Raises what the source raises, unless `end` has notified the subscriber of it; it is not in the channel then.
+        It is sent at once if memory has it, else when the database has answered. Never waits.
         """
-        if since is None or epoch is None:
-            await self._join(subscriber, self._send_state(subscriber))
+        if since is not None and epoch is not None:
+            subscriber.since = since, epoch
+        if subscriber.admission is not None or not self._serve_from_memory(subscriber):
+            self._join(subscriber)
+
+    def _serve_from_memory(self, subscriber: Subscription) -> bool:
+        """Send the first frame if memory has it, and has all that is committed."""
+        if subscriber.since is not None:
+            update = self._remembered(*subscriber.since)
+            frame = None if update is None else (b"update", mark_resumed(update))
         else:
-            await self._join(subscriber, self._resume(subscriber, since, epoch))
+            snapshot = self._published_snapshot() if self.revisions.is_current else None
+            frame = None if snapshot is None else (b"snapshot", snapshot.data)
+        if frame is not None:
+            self._joining[subscriber] = None
+            self._deliver(subscriber, self.revisions.rev, self.revisions.epoch, frame)
+        return frame is not None
 
-    async def _resume(self, subscriber: Subscription, since: int, epoch: str) -> None:
-        update = None
-        if self.revisions.is_current and self.revisions.epoch == epoch:
-            has_all = self.revisions.rev == since
-            update = self._source.documents.empty(self.key, since) if has_all else self._history.after(since)
+    def _groups(self, subscribers: list[Subscription]) -> Iterator[list[Subscription]]:
+        """Those who need a snapshot, and those who resume as the first of them does."""
+        resuming = [subscriber.since for subscriber in subscribers if subscriber.since is not None]
+        for since in (None, *resuming[:1]):
+            if group := [subscriber for subscriber in subscribers if subscriber.since == since]:
+                yield group
+
+    async def _serve(self, group: Sequence[Subscription]) -> None:
+        """Read a snapshot or the changes since, and send that; where changes are not enough a snapshot is next."""
+        since = group[0].since
+        try:
+            found = await (self.snapshot() if since is None else self._read_missed(*since))
+        except errors.Missing as error:
+            self.end(error)
+            return
+        epoch = found.epoch if isinstance(found, Snapshot) else since[1] if since is not None else ""
+        for number, subscriber in enumerate(group, 1):
+            if found is None:
+                subscriber.since = None
+            elif subscriber.since == since:  # or it has had an old snapshot meanwhile
+                self._deliver(subscriber, found.rev, epoch, *_first_frames(found, subscriber))
+            if number % BURST == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _read_missed(self, since: int, epoch: str) -> Update | None:
+        """The changes after a revision, from memory or the database; ``None`` if only a snapshot leads on."""
+        update = self._remembered(since, epoch)
         if update is None:
-            query = partial(self._source.changes, self.key, since, epoch)
-            update = await self._changes.fetch((since, epoch), query)
-            if update is None:
-                await self._send_state(subscriber)
-                return
-            self._read(update.rev, epoch)
-        self._deliver(subscriber, update.rev, epoch, (b"update", mark_resumed(update)))
+            update = await self._source.changes(self.key, since, epoch)
+            if update is not None:
+                self._read(update.rev, epoch)
+        return update
 
-    async def _send_state(self, subscriber: Subscription) -> None:
-        snapshot = await self.snapshot()
-        self._deliver(subscriber, snapshot.rev, snapshot.epoch, (b"snapshot", snapshot.data))
+    def _remembered(self, since: int, epoch: str) -> Update | None:
+        """The changes after a revision, if memory has all of them."""
+        if not self.revisions.is_current or self.revisions.epoch != epoch:
+            return None
+        if self.revisions.rev == since:
+            return self._source.documents.empty(self.key, since)
+        return self._history.after(since)
 
     def _send(self, subscriber: Subscription, status: bytes, data: bytes, rev: int, epoch: str) -> bool:
-        subscriber.stale = self.stale
+        subscriber.stale |= self.stale
         return super()._send(subscriber, status, self.marked(data), rev, epoch)
+
+    def _send_old(self, subscriber: Subscription) -> None:
+        """Send the last snapshot with the changes since, unless the client has seen more."""
+        cached, since = self._cached, subscriber.since
+        if cached is None:
+            return
+        news = self._history.after(cached.rev) if cached.epoch == self.revisions.epoch else None
+        rev = cached.rev if news is None else news.rev
+        if since is not None and since[1] == cached.epoch and since[0] > rev:
+            return
+        subscriber.since, subscriber.stale = (rev, cached.epoch), True
+        super()._send(subscriber, b"snapshot", mark_stale(cached.data), rev, cached.epoch)
+        if news is not None:
+            subscriber.send(b"update", news.data)
 
     def marked(self, data: bytes) -> bytes:
         """A state as a client receives it now: with ``stale`` while what is sent may be old."""
@@ -108,7 +162,7 @@ class Channel(Topic):
             return subscriber.rev > self.revisions.rev
         return self.revisions.state is State.OUTDATED  # of two epochs, the resync that is due finds the newer
 
-    def _bring_up(self, subscriber: Subscription) -> bool:
+    def _bring_up(self, subscriber: Subscription) -> bool | None:
         """Send the missed updates merged, or the snapshot in memory where that is shorter."""
         rev, epoch = self.revisions.rev, self.revisions.epoch
         if (subscriber.rev, subscriber.epoch) == (rev, epoch):
@@ -118,8 +172,7 @@ class Channel(Topic):
         if snapshot is not None and (missed is None or len(snapshot.data) < len(missed.data)):
             return self._send(subscriber, b"snapshot", snapshot.data, rev, epoch)
         if missed is None:
-            self._spawn(self._catch_up, subscriber)
-            return False
+            return None
         subscriber.rev = missed.rev
         return subscriber.send(b"update", missed.data)
 
@@ -127,6 +180,8 @@ class Channel(Topic):
         """Remove the subscriber, if it is there."""
         super().leave(subscriber)
         self.idle_since = trio.current_time()
+        if self.revisions.state is State.UNREAD and not self.in_use:
+            self._unused(self)
 
     def end(self, error: errors.SeatSyncError) -> None:
         """The subject was deleted: end every subscription with that error, and drop all that was known."""
@@ -240,3 +295,12 @@ class Channel(Topic):
         if cached is None or (cached.rev, cached.epoch) != (self.revisions.rev, self.revisions.epoch):
             return None
         return cached
+
+
+def _first_frames(found: Snapshot | Update, subscriber: Subscription) -> list[tuple[bytes, bytes]]:
+    """What was read, as the first frame; or as the next, if anything is new, for one that has had an old snapshot."""
+    if isinstance(found, Snapshot):
+        return [(b"snapshot", found.data)]
+    if subscriber.rev < 0:
+        return [(b"update", mark_resumed(found))]
+    return [(b"update", found.data)] if found.rev > subscriber.rev else []

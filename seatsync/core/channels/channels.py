@@ -11,8 +11,9 @@ from attrs import define, field
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast
 from seatsync.core.channels.channel import MAX_UPDATES, Channel, Source
+from seatsync.core.channels.joining import Spawn
+from seatsync.core.channels.reads import Reads
 from seatsync.core.channels.revisions import State
-from seatsync.core.channels.topic import Spawn
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 
@@ -32,9 +33,13 @@ class Channels:
     _metrics: Metrics
     _timing: Timing = field(default=Timing(), kw_only=True)
     _max_updates: int = field(default=MAX_UPDATES, kw_only=True)
+    _reads: Reads = field(init=False)
     _channels: dict[int, Channel] = field(init=False, factory=dict)
     _live: bool = field(init=False, default=False)
     _stale: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reads = Reads(self._spawn, self._timing)
 
     def open(self, key: int) -> Channel:
         """The channel of that key."""
@@ -42,7 +47,14 @@ class Channels:
         if channel is None:
             broadcast = Broadcast(self._method, self._metrics)
             channel = Channel(
-                key, broadcast, self._source, self._spawn, timing=self._timing, max_updates=self._max_updates
+                key,
+                broadcast,
+                self._source,
+                self._spawn,
+                timing=self._timing,
+                max_updates=self._max_updates,
+                reads=self._reads,
+                unused=self._drop,
             )
             channel.revisions.live, channel.stale = self._live, self._stale
             self._channels[key] = channel
@@ -50,11 +62,11 @@ class Channels:
 
     @contextmanager
     def use(self, key: int) -> Iterator[Channel]:
-        """The channel of that key, for one request; none is kept for a key without a subject."""
+        """The channel of that key, for one request; none is kept of which the request has learned nothing."""
         channel = self.open(key)
         try:
             yield channel
-        except errors.Missing:
+        except errors.SeatSyncError:
             if channel.revisions.state is State.UNREAD and not channel.in_use:
                 self._drop(channel)
             raise

@@ -1,13 +1,14 @@
 """One WebSocket connection: reads messages in order, runs their methods, and owns its subscriptions.
 
-Messages start in the order of their arrival. Each is finished before the next starts, except writes: a write is queued
-at once and answered after its commit, with at most `MAX_WRITES` in flight. At that limit up to `READ_AHEAD` messages
+Messages start in the order of their arrival. Each is finished before the next starts, with two exceptions. A
+subscription that the database does not answer in a moment waits, and the next message is started. A write is queued at
+once and answered after its commit, with at most `MAX_WRITES` in flight. At that limit up to `READ_AHEAD` messages
 are read ahead, since receiving is what answers heartbeats. Beyond that, and while its send buffer is full, the
 connection is not read: TCP applies backpressure to the peer.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import count
 from time import perf_counter
@@ -15,13 +16,14 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client, Reply
+from seatsync.core.protocol.params import structure
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
@@ -49,6 +51,8 @@ class SocketCall(Call):
     """The request's ``type``: the method's name or an alias."""
     started: float
     """When the request was received, by `time.perf_counter`."""
+    admission: Callable[[], Awaitable[object]] | None = None
+    """See `Subscription.admission`."""
 
 
 @define(eq=False)
@@ -69,6 +73,8 @@ class Connection:
     _writes: int = field(default=0, init=False)
     _ahead: list[str] = field(factory=list, init=False)
     _next_written: trio.CancelScope | None = field(default=None, init=False)
+    _first_frame: trio.Event | None = field(default=None, init=False)
+    """Set when the subscription that later messages are held for is answered, or gone."""
     _waiting: bool = field(default=False, init=False)
     _interruptible: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _ending: trio.Event | None = field(default=None, init=False)
@@ -179,6 +185,10 @@ class Connection:
             self._refuse(request.type, request.eid, error, started, name)
 
     async def _run(self, method: Method, call: SocketCall, data: Any) -> None:
+        if method.kind is Kind.SUBSCRIBE:
+            self._begin(method, call, data)
+            await self._hold_for_first_frame()
+            return
         params = await self._registry.admit(method, self.client, data)
         if method.kind is Kind.WRITE:
             pending: Pending = method.run(call, params)
@@ -186,10 +196,27 @@ class Connection:
             pending.on_done(partial(self._written, call))
             return
         outcome = await method.run(call, params)
-        if method.kind is Kind.SUBSCRIBE:
-            self._observe(call)
+        self._answer(call, encode(outcome.data if isinstance(outcome, Reply) else outcome))
+
+    def _begin(self, method: Method, call: SocketCall, data: Any) -> None:
+        """Begin a subscription; where the session has to be checked first, the subscription waits for that."""
+        if self._registry.has_to_identify(method, self.client):
+            call = evolve(call, admission=partial(self._registry.authorise, method, self.client))
         else:
-            self._answer(call, encode(outcome.data if isinstance(outcome, Reply) else outcome))
+            self._registry.check_rights(method, self.client)
+        method.run(call, structure(data, method.params))
+
+    async def _hold_for_first_frame(self) -> None:
+        """Give a subscription a moment to be answered before later messages are; none if one waits already."""
+        if sum(subscription.asked_at is not None for subscription in self._subscriptions.values()) == 1:
+            self._first_frame = trio.Event()
+            with trio.move_on_after(self._timing.first_frame_s):
+                await self._first_frame.wait()
+            self._first_frame = None
+
+    def _hold_no_more(self) -> None:
+        if self._first_frame is not None:
+            self._first_frame.set()
 
     def _written(self, call: SocketCall, pending: Pending) -> None:
         self._writes -= 1
@@ -202,9 +229,6 @@ class Connection:
 
     def _answer(self, call: SocketCall, data: Json) -> None:
         self.outlet.push(text_frame(protocol.envelope(call.asked_as, b"success", call.eid, data)))
-        self._observe(call)
-
-    def _observe(self, call: SocketCall) -> None:
         self._metrics.answered(call.method, "success", perf_counter() - call.started)
 
     def _refuse(self, type_: str, eid: str, error: Exception, started: float, method: str = "") -> None:
@@ -227,16 +251,19 @@ class Connection:
     # Subscriptions
 
     @contextmanager
-    def subscribe(self, method: str, eid: str, topic: Subscribed) -> Iterator[Subscription]:
+    def subscribe(self, call: SocketCall, topic: Subscribed) -> Iterator[Subscription]:
         """A new subscription, for the block to put into its topic; it is dropped if the block raises.
 
         Raises `SubscriptionAlreadyExists` for an eid in use with the same method, and `TooManySubscriptions`.
         """
+        method, eid = call.method, call.eid
         if (method, eid) in self._subscriptions:
             raise errors.SubscriptionAlreadyExists
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise errors.TooManySubscriptions(f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
-        subscription = Subscription(self, method, eid, topic, self._topic_ended)
+        subscription = Subscription(
+            self, method, eid, topic, self._topic_ended, asked_at=call.started, admission=call.admission
+        )
         self._subscriptions[method, eid] = subscription
         self._metrics.subscriptions += 1
         try:
@@ -257,14 +284,25 @@ class Connection:
         """Drop a subscription that is not, or no longer, in its topic."""
         if self._subscriptions.pop((subscription.method, subscription.eid), None) is not None:
             self._metrics.subscriptions -= 1
+            self._hold_no_more()
 
     def subscriptions(self, method: str) -> list[Subscription]:
         """The connection's subscriptions made with that method."""
         return [subscription for subscription in self._subscriptions.values() if subscription.method == method]
 
-    def _topic_ended(self, subscription: Subscription, error: errors.SeatSyncError) -> None:
+    def subscribed(self, subscription: Subscription) -> None:
+        """The subscription is sent its first state, which answers its request."""
+        assert subscription.asked_at is not None  # noqa: S101 - the caller's
+        self._metrics.answered(subscription.method, "success", perf_counter() - subscription.asked_at)
+        subscription.asked_at = None
+        self._hold_no_more()
+
+    def _topic_ended(self, subscription: Subscription, error: Exception) -> None:
         self._forget(subscription)
-        self.outlet.push(text_frame(protocol.error_envelope(subscription.method, subscription.eid, error)))
+        if subscription.asked_at is not None:
+            self._refuse(subscription.method, subscription.eid, error, subscription.asked_at, subscription.method)
+        elif isinstance(error, errors.SeatSyncError):
+            self.outlet.push(text_frame(protocol.error_envelope(subscription.method, subscription.eid, error)))
 
     # Backpressure
 
@@ -306,14 +344,18 @@ def unsubscribing(name: str, subscribe: str) -> Method:
     """The method ``name``, which ends subscriptions of the method ``subscribe``. It needs no rights."""
 
     async def unsubscribe(call: Call, params: SubEid) -> dict[str, bool]:
-        connection_of(call).unsubscribe(subscribe, protocol.normalise_eid(params.sub_eid))
+        _socket_call(call).connection.unsubscribe(subscribe, protocol.normalise_eid(params.sub_eid))
         return {"success": True}
 
     return Method(name, SubEid, unsubscribe, kind=Kind.UNSUBSCRIBE)
 
 
-def connection_of(call: Call) -> Connection:
-    """The WebSocket connection of a call; raises `BadRequest` over HTTP."""
+def subscribing(call: Call, topic: Subscribed) -> AbstractContextManager[Subscription]:
+    """`Connection.subscribe` on the connection of a call; raises `BadRequest` over HTTP."""
+    return _socket_call(call).connection.subscribe(_socket_call(call), topic)
+
+
+def _socket_call(call: Call) -> SocketCall:
     if not isinstance(call, SocketCall):
         raise errors.BadRequest("Subscriptions need a WebSocket.")
-    return call.connection
+    return call

@@ -35,6 +35,11 @@ class Session:
     ended: bool = False
     """It was revoked, or its token expired, while the connection was open."""
 
+    @property
+    def identified(self) -> bool:
+        """The identity has been found, or that there is none."""
+        return self._find is None
+
     async def identify(self) -> Identity | None:
         """The identity, found now unless it was before.
 

@@ -21,6 +21,8 @@ class Access(Enum):
     """The right that a method needs."""
 
     ANYONE = auto()
+    IDENTIFIED = auto()
+    """Anyone, a guest as well, once the session that the client names has been checked."""
     READ = auto()
     """Guests while ``PUBLIC_VIEW`` is on, and users."""
     USER = auto()
@@ -36,7 +38,7 @@ class Kind(Enum):
     WRITE = auto()
     """Queued at once, answered after its commit; several of a connection may be in flight."""
     SUBSCRIBE = auto()
-    """As `CALL`; WebSocket only; sends its own first frame."""
+    """WebSocket only; begun at once, sends its own frames."""
     UNSUBSCRIBE = auto()
 
 
@@ -61,8 +63,8 @@ class Method:
     params: type
     """An attrs class."""
     run: Callable[[Call, Any], Any]
-    """`Kind.WRITE`: a plain function that returns a `Pending`. Else an async function that returns the reply's data or
-    a `Reply`; ``None`` for SUBSCRIBE."""
+    """`Kind.WRITE`: a plain function that returns a `Pending`. `Kind.SUBSCRIBE`: a plain function. Else an async
+    function that returns the reply's data or a `Reply`."""
     access: Access = Access.ANYONE
     kind: Kind = Kind.CALL
     aliases: tuple[str, ...] = ()
@@ -107,18 +109,35 @@ class Registry:
         Raises `Client.refusal`, `Forbidden`, `SessionExpired`, `ServiceUnavailable`, or `structure`'s errors. It
         checkpoints only if the client's token was not verified yet.
         """
-        access = method.access
-        if access is not Access.ANYONE and not (access is Access.READ and self._public_view):
-            if client.session is None:
-                raise client.refusal
-            if client.session.ended:
-                raise errors.SessionExpired
-            identity = await client.session.identify()
-            if identity is None:
-                raise errors.SessionExpired
-            if access is Access.WRITE and not identity.may_write:
-                raise errors.Forbidden
+        await self.authorise(method, client)
         return structure(data, method.params)
+
+    async def authorise(self, method: Method, client: Client) -> None:
+        """Check the client's rights. Raises as `admit` does."""
+        if self.has_to_identify(method, client):
+            assert client.session is not None  # noqa: S101 - or there would be nothing to find out
+            await client.session.identify()
+        self.check_rights(method, client)
+
+    def has_to_identify(self, method: Method, client: Client) -> bool:
+        """The client names a session that has not been checked yet, and has to be for that method."""
+        session = client.session
+        return session is not None and not session.identified and not session.ended and not self._is_open(method)
+
+    def check_rights(self, method: Method, client: Client) -> None:
+        """Raises `Client.refusal`, `Forbidden` or `SessionExpired`, for a client whose session has been checked."""
+        if self._is_open(method) or method.access is Access.IDENTIFIED:
+            return
+        if client.session is None:
+            raise client.refusal
+        if client.session.ended or client.identity is None:
+            raise errors.SessionExpired
+        if method.access is Access.WRITE and not client.identity.may_write:
+            raise errors.Forbidden
+
+    def _is_open(self, method: Method) -> bool:
+        """Whoever the client is, it may use the method."""
+        return method.access is Access.ANYONE or (method.access is Access.READ and self._public_view)
 
     async def run(self, method: Method, call: Call, data: Any) -> Reply:
         """Admit the call, run its method and wait for the outcome.

@@ -71,6 +71,8 @@ class Watcher(FakeOutlet):
     """Status of each frame, or its staleness."""
     cinemas: dict[int, dict[int, int]] = field(factory=dict)
     subscriber: Subscription = field(init=False)
+    answered: trio.Event = field(factory=trio.Event)
+    """It has been sent a list."""
 
     @property
     def has_room(self) -> bool:
@@ -85,6 +87,7 @@ class Watcher(FakeOutlet):
         if "stale" in data:
             self.frames.append(f"stale {data['stale']}")
             return not self.full
+        self.answered.set()
         self.frames.append(message["status"])
         if message["status"] == "snapshot":
             self.cinemas.clear()
@@ -92,10 +95,16 @@ class Watcher(FakeOutlet):
             self.cinemas.setdefault(cinema["id"], {}).update({hall["id"]: hall["free"] for hall in cinema["halls"]})
         return not self.full
 
-    async def join(self, feed: LiveList) -> None:
+    def subscribe(self, feed: LiveList) -> None:
         """Subscribe."""
-        self.subscriber = Subscription(self, SUBSCRIBE, "e1", feed, lambda *_: None)
-        await feed.subscribe(self.subscriber)
+        self.answered = trio.Event()
+        self.subscriber = Subscription(self, SUBSCRIBE, "e1", feed, lambda *_: None, asked_at=0.0)
+        feed.subscribe(self.subscriber)
+
+    async def join(self, feed: LiveList) -> None:
+        """Subscribe, and wait for the list."""
+        self.subscribe(feed)
+        await self.answered.wait()
 
     def drain(self) -> None:
         """Drain the send buffer."""
@@ -188,18 +197,6 @@ async def test_fault_is_survived(store: FakeStore, feed: LiveList, autojump_cloc
     store.fault = None
     await trio.sleep(3)
     assert watcher.cinemas == store.cinemas_
-
-
-async def test_failed_join_leaves_no_subscriber(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
-    """The error reaches the caller."""
-    store.fault = errors.ServiceUnavailable()
-    watcher = Watcher()
-    with pytest.raises(errors.ServiceUnavailable):
-        await watcher.join(feed)
-    store.fault = None
-    feed.hall_changed("11 2")
-    await trio.sleep(1)
-    assert watcher.frames == []
 
 
 # The feed's loss

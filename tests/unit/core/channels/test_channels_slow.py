@@ -221,7 +221,8 @@ async def test_resume_that_cannot_be_whole_is_a_snapshot(
     hall.relay()
     watcher = Watcher(rev=rev, epoch=epoch if epoch != "a" else None)
     watcher.subscriber = watcher.belongs_to(channel)
-    await channel.subscribe(watcher.subscriber, rev, epoch)
+    channel.subscribe(watcher.subscriber, rev, epoch)
+    await watcher.answered.wait()
     assert watcher.revs == ["snapshot 3"]
 
 
@@ -236,7 +237,8 @@ async def test_resume_knows_no_revisions_of_another_epoch(hall: FakeHall, channe
     channel.found(resynced=True)
     watcher = Watcher("e2")
     watcher.subscriber = watcher.belongs_to(channel)
-    await channel.subscribe(watcher.subscriber, 2, hall.epoch)
+    channel.subscribe(watcher.subscriber, 2, hall.epoch)
+    await watcher.answered.wait()
     assert watcher.revs == ["snapshot 3"]
 
 
