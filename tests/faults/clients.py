@@ -111,6 +111,8 @@ class Watcher(Link):
     """When each ``stale`` notification came, and which it was."""
     merged: list[bytes] = field(factory=list)
     """Frames that stand for more than one revision: updates with ``from``, and snapshots."""
+    refusals: list[str] = field(factory=list)
+    """The errors that its subscriptions ended with."""
     first_frame_at: float = float("inf")
     """When the present subscription was answered."""
 
@@ -152,8 +154,9 @@ class Watcher(Link):
     def _first(self, now: float) -> None:
         self.first_frame_at = now
 
-    def _refused(self, _: str, retry_after_s: float | None) -> None:
-        """Try again, for example while the database is away."""
+    def _refused(self, code: str, retry_after_s: float | None) -> None:
+        """Try again."""
+        self.refusals.append(code)
         self.crowd.loop.after(min(retry_after_s or 1.0, 0.5), self._again)
 
     def _again(self) -> None:

@@ -3,12 +3,17 @@
 import signal
 import time
 
+from tests.faults.clients import Watcher
 from tests.faults.drill import Outcome, Stage, drill
 from tests.faults.postgres import Postgres
+from tests.faults.processes import wait_until
 from tests.faults.scene import WATCHERS, Scene, on_own_postgres
 
 #: Limits, in seconds.
 DEAD_DETECTION_S, FROZEN_DETECTION_S, RECOVERY_S, STALE_S, ANSWER_S = 0.2, 2.5, 1.0, 5.0, 2.5
+
+#: Clients that subscribe while the database is away.
+NEWCOMERS = 8
 
 
 @drill
@@ -99,10 +104,12 @@ def postgres_frozen(stage: Stage) -> Outcome:
         postgres.freeze()
         time.sleep(1.5)
         _ask_while_away(scene, outcome)
+        newcomers = _join_while_away(scene, outcome)
         time.sleep(max(0.0, at + stage.choose(10, 6) - time.monotonic()))
         postgres.thaw()
         measure_loss(scene, outcome, at, time.monotonic(), detection_limit_s=FROZEN_DETECTION_S)
         measure_stale(scene, outcome, at)
+        outcome.require(not any(one.refusals for one in newcomers), "subscriptions were refused")
 
     return on_own_postgres(stage, run)
 
@@ -115,9 +122,11 @@ def postgres_gone(stage: Stage) -> Outcome:
         at = time.monotonic()
         postgres.stop(signal.SIGQUIT)
         _ask_while_away(scene, outcome)
+        newcomers = _join_while_away(scene, outcome)
         time.sleep(max(0.0, at + stage.choose(30, 6) - time.monotonic()))
         measure_loss(scene, outcome, at, postgres.start(), detection_limit_s=DEAD_DETECTION_S)
         measure_stale(scene, outcome, at)
+        outcome.require(not any(one.refusals for one in newcomers), "subscriptions were refused")
 
     return on_own_postgres(stage, run)
 
@@ -138,3 +147,14 @@ def _ask_while_away(scene: Scene, outcome: Outcome) -> None:
             f"{method} answered {answer['error']} while the database was away",
         )
     outcome.measure("slowest answer to a read", slowest, ANSWER_S)
+
+
+def _join_while_away(scene: Scene, outcome: Outcome) -> list[Watcher]:
+    """Clients that come while the database is away get the hall from memory, marked as old, and stay."""
+    began = time.monotonic()
+    newcomers = scene.crowd.add_watchers(NEWCOMERS)
+    served_at = wait_until(
+        lambda: all(one.is_live and one.stale for one in newcomers), ANSWER_S, "newcomers have the last snapshot"
+    )
+    outcome.measure("slowest first frame from memory", served_at - began, ANSWER_S)
+    return newcomers
