@@ -24,6 +24,9 @@ from seatsync.core.timing import Timing
 #: Updates that a channel remembers, and notifications that it holds, at most.
 MAX_UPDATES = 256
 
+#: Revisions that a resume may have missed; beyond, a snapshot is cheaper than finding them.
+MAX_MISSED = 1000
+
 
 class Source(Protocol):
     """The database behind channels. Each method raises the domain's not-found error, or `ServiceUnavailable`."""
@@ -76,10 +79,15 @@ class Channel(Topic):
 
         It is sent at once if memory has it, else when the database has answered. Never waits.
         """
-        if since is not None and epoch is not None:
+        if since is not None and epoch is not None and self._may_lead_on(since, epoch):
             subscriber.since = since, epoch
         if subscriber.admission is not None or not self._serve_from_memory(subscriber):
             self._join(subscriber)
+
+    def _may_lead_on(self, since: int, epoch: str) -> bool:
+        """Not, for all that is known, from another epoch or from too long ago."""
+        known = self.revisions
+        return not known.is_current or (epoch == known.epoch and 0 <= known.rev - since <= MAX_MISSED)
 
     def _serve_from_memory(self, subscriber: Subscription) -> bool:
         """Send the first frame if memory has it, and has all that is committed."""

@@ -16,8 +16,8 @@ from attrs import define, field
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.timing import Timing
 
-#: Topics that are read at once.
-MAX_READS = 8
+#: Topics that are read at once: some connections for reads stay free, whoever subscribes.
+MAX_READS = 4
 
 
 class Readable(Protocol):

@@ -6,7 +6,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.core.channels.channel import MAX_UPDATES, Channel
+from seatsync.core.channels.channel import MAX_MISSED, MAX_UPDATES, Channel
 from tests.support.feeds import HALL, FakeHall, Watcher, joined
 
 
@@ -224,6 +224,23 @@ async def test_resume_that_cannot_be_whole_is_a_snapshot(
     channel.subscribe(watcher.subscriber, rev, epoch)
     await watcher.answered.wait()
     assert watcher.revs == ["snapshot 3"]
+
+
+@pytest.mark.parametrize(("since", "epoch"), [(1, "z"), (2000, "a"), (0, "a")], ids=["epoch", "future", "too long ago"])
+async def test_resume_that_cannot_lead_on_takes_no_query(
+    hall: FakeHall, channel: Channel, since: int, epoch: str
+) -> None:
+    """A revision long gone, asked for over and over, costs the database nothing while memory is current."""
+    hall.rev = MAX_MISSED + 1
+    await joined(channel)
+    hall.queries.clear()
+    for number in range(3):
+        watcher = Watcher(f"e{number}", rev=since, epoch="z")
+        watcher.subscriber = watcher.belongs_to(channel)
+        channel.subscribe(watcher.subscriber, since, epoch)
+        await watcher.answered.wait()
+        assert watcher.revs == [f"snapshot {hall.rev}"]
+    assert hall.queries == []
 
 
 async def test_resume_knows_no_revisions_of_another_epoch(hall: FakeHall, channel: Channel) -> None:

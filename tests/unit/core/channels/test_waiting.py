@@ -180,7 +180,7 @@ async def test_waiting_resume_gets_what_a_resume_gets(
     """Without memory a resume waits like any other, and gets the changes since."""
     seen = await joined(channels.open(HALL), "e0")
     channels.open(HALL).leave(seen.subscriber)
-    channels.end(HALL, errors.HallNotFound())  # nothing is in memory
+    channels.open(HALL).end(errors.HallNotFound())  # nothing is in memory
     hall.change(1, "RESERVED")
     go_away(hall, channels)
     watcher = subscribed(channels, resume=seen)
