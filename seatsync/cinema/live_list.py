@@ -3,10 +3,12 @@
 Totals have no revision in the database: an update carries those of now, and a later one replaces it. Here the round
 takes the place of the revision, and the number of lists published that of the epoch. A round reads what has changed and
 publishes it. A subscriber whose list is read meanwhile may have the newer of the two, so it is ahead of that round; or
-the older, so the next round publishes the same once more.
+the older, so the next round publishes the same once more, and a list is read once more for that subscriber alone. One
+that was behind gets the cinemas that have changed since, and the list only where it has missed one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import trio
 
@@ -41,8 +43,10 @@ class LiveList(Topic):
         self._round = 0
         self._reading = False
         self._lists_published = 0
-        self._shape: dict[int, set[int]] = {}
-        """The halls of each cinema as published; a joining subscriber may have a newer list."""
+        self._base: Json = Json(b"[]")
+        """The oldest list that a subscriber may have, apart from what has changed since."""
+        self._changed: dict[int, int] = {}
+        """The round of the last update of each cinema, since the last list."""
 
     # Subscribers
 
@@ -57,21 +61,34 @@ class LiveList(Topic):
         self._join(subscriber)
 
     async def _serve(self, group: Sequence[Subscription]) -> None:
-        """Send everything; as updates unless the subscriber missed a list, for a list moves its user away."""
-        cinemas = await self.cinemas()
-        if all(other.rev < 0 for other in self.subscribers):
-            self._shape = _shape_of(cinemas)
-        old = [subscriber for subscriber in group if _has_old(subscriber)]
-        if old and self._last is not None and _shape_of(self._last) != _shape_of(cinemas):
-            for subscriber in old:
-                subscriber.epoch = ""
-        round_, epoch = self._round + self._reading, str(self._lists_published)
+        """Send the list; to who has one only what it lacks, for a list moves its user away."""
+        published = -1
+        while published != self._lists_published:
+            published, cinemas = self._lists_published, await self.cinemas()
+        if not self._served:
+            self._base = cinemas
+            self._changed.clear()
+        listed = _by_id(cinemas)
+        lacking = _differing(_by_id(self._last), listed) if self._last and any(map(_has_old, group)) else None
+        round_, epoch = self._round + self._reading, str(published)
         for number, subscriber in enumerate(group, 1):
-            frames = _as_updates(cinemas) if subscriber.epoch == epoch else [(b"snapshot", cinemas)]
-            self._deliver(subscriber, round_, epoch, *frames)
+            keys = lacking
+            if subscriber.rev >= 0:
+                keys = [key for key, changed in self._changed.items() if changed >= subscriber.rev]
+            if subscriber.epoch != epoch or keys is None:
+                self._deliver(subscriber, round_, epoch, (b"snapshot", cinemas))
+            else:
+                self._deliver(subscriber, round_, epoch, *_updates(listed, keys))
             if number % BURST == 0:
                 await trio.lowlevel.checkpoint()
+                if published != self._lists_published:
+                    return  # the others wait for that list
         self._remember(cinemas)
+
+    @property
+    def _served(self) -> bool:
+        """A subscriber has a list, apart from an old one."""
+        return any(subscriber.rev >= 0 for subscriber in self.subscribers)
 
     def _remember(self, cinemas: Json) -> None:
         if not any(map(_has_old, self._joining)):
@@ -150,12 +167,13 @@ class LiveList(Topic):
         """The frames that publish the changes: a list where it has changed itself, else an update for each cinema."""
         if _LIST in changes or _ANYTHING in changes:
             everything = await self._store.all()
-            shape, published = _shape_of(everything), self._shape
-            if self._last is not None and all(other.rev < 0 for other in self.subscribers):
-                published = _shape_of(self._last)
-            self._shape = shape
+            listed = _by_id(everything)
+            differing = None if _LIST in changes else _differing(_by_id(self._base), listed)
+            self._base = everything
             self._remember(everything)
-            return [(b"snapshot", everything)] if _LIST in changes or shape != published else _as_updates(everything)
+            if differing is None:
+                return [(b"snapshot", everything)] if self._served else []
+            return _updates(listed, {*differing, *self._changed})
         cinemas, halls = ([id_ for of, id_ in changes if of == kind] for kind in ("cinema", "hall"))
         frames = await self._store.cinemas(cinemas) if cinemas else []
         frames += await self._store.totals(halls) if halls else []
@@ -164,7 +182,11 @@ class LiveList(Topic):
     def _publish(self, changes: set[tuple[str, int]], frames: list[tuple[bytes, Json]]) -> None:
         again = bool(self._joining or self._ahead)
         for status, data in frames:
-            self._lists_published += status == b"snapshot"
+            if status == b"snapshot":
+                self._begin_list()
+                again = False
+            else:
+                self._changed[_key_of(data)] = self._round
             self._send_all(status, data, self._round, str(self._lists_published))
         self._round += 1
         self._settle_ahead()
@@ -173,17 +195,38 @@ class LiveList(Topic):
         if again:
             self._note(*changes)
 
+    def _begin_list(self) -> None:
+        """A list is published: who is ahead may have read an older one, and waits for it."""
+        self._lists_published += 1
+        self._changed.clear()
+        for subscriber in list(self._ahead):
+            self._ahead.discard(subscriber)
+            subscriber.epoch = ""
+            self._join(subscriber)
+
 
 def _has_old(subscriber: Subscription) -> bool:
     """It waits, and has been sent an old list."""
     return subscriber.rev < 0 and bool(subscriber.epoch)
 
 
-def _shape_of(cinemas: Json) -> dict[int, set[int]]:
-    """The halls of each cinema, by id."""
-    return {cinema["id"]: {hall["id"] for hall in cinema["halls"]} for cinema in jsontext.loads(cinemas)}
+def _by_id(cinemas: Json) -> dict[int, Any]:
+    return {cinema["id"]: cinema for cinema in jsontext.loads(cinemas)}
 
 
-def _as_updates(cinemas: Json) -> list[tuple[bytes, Json]]:
-    """The list as an update for each cinema."""
-    return [(b"update", Json(jsontext.dumps(cinema))) for cinema in jsontext.loads(cinemas)]
+def _differing(old: Mapping[int, Any], new: Mapping[int, Any]) -> list[int] | None:
+    """The cinemas in which two lists differ; ``None`` if they have not the same cinemas and halls."""
+    shapes = [
+        {key: {hall["id"] for hall in cinema["halls"]} for key, cinema in listed.items()} for listed in (old, new)
+    ]
+    return None if shapes[0] != shapes[1] else [key for key, cinema in new.items() if cinema != old[key]]
+
+
+def _key_of(update: Json) -> int:
+    """The id of the cinema, with which each update begins."""
+    return int(update[len(b'{"id":') : update.index(b",")])
+
+
+def _updates(listed: Mapping[int, Any], keys: Iterable[int]) -> list[tuple[bytes, Json]]:
+    """An update for each of these cinemas that is listed."""
+    return [(b"update", Json(jsontext.dumps(listed[key]))) for key in keys if key in listed]

@@ -213,8 +213,49 @@ async def test_return_of_the_feed_publishes_what_changed(
     await feed.resync()
     feed.set_stale(stale=False)
     await trio.sleep(1)
-    assert watcher.frames == ["snapshot", "stale True", "update", "update", "stale False"]
+    assert watcher.frames == ["snapshot", "stale True", "update", "stale False"]
     assert watcher.cinemas == store.cinemas_
+
+
+async def test_new_cinema_is_one_frame(store: FakeStore, feed: LiveList, autojump_clock: MockClock) -> None:
+    """Among a thousand cinemas a new one is one list, also for a subscriber whose send buffer that fills.
+
+    What has changed since comes when the buffer has drained, and nothing else.
+    """
+    store.cinemas_ = {key: {key * 10: 5} for key in range(1, 1001)}
+    quick, slow = await joined(feed), await joined(feed)
+    slow.full = True
+    store.cinemas_[1001] = {10010: 5}
+    feed.list_changed("")
+    feed.cinema_changed("1001")
+    await trio.sleep(1)
+    store.cinemas_[7][70] = 4
+    feed.hall_changed("70 e 2 {}")
+    await trio.sleep(1)
+    slow.drain()
+    await trio.sleep(1)
+    assert quick.frames == ["snapshot", "snapshot", "update"]
+    assert slow.frames == ["snapshot", "snapshot", "update"]
+    assert quick.cinemas == slow.cinemas == store.cinemas_
+
+
+async def test_list_read_while_another_is_published_is_read_again(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
+) -> None:
+    """A joiner may be sent an older list than the one just published: it gets that, and the others nothing more."""
+    first, second = await joined(feed), Watcher()
+    store.gate = trio.Event()
+    store.cinemas_[3] = {31: 5}
+    feed.list_changed("")
+    await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(second.join, feed)
+        await wait_all_tasks_blocked()
+        store.gate.set()
+    await trio.sleep(1)
+    assert first.frames == ["snapshot", "snapshot"]
+    assert 1 <= len(second.frames) <= 2
+    assert first.cinemas == second.cinemas == store.cinemas_
 
 
 async def test_list_that_changed_during_the_loss_is_sent(
