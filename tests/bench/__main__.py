@@ -64,7 +64,7 @@ def _set_up(stack: ExitStack, options: argparse.Namespace) -> Bench:
     ours = {SEATS_SYNC: ROOT}
     if options.against is not None:
         ours[f"{SEATS_SYNC} in {options.against}"] = options.against.resolve()
-    return Bench(cores, field, site, take_samples(site), ours, options.quick)
+    return Bench(cores, field, site, take_samples(site), ours, options.quick, stack)
 
 
 def _take(bench: Bench, measure: Measure, options: argparse.Namespace, described: dict[str, str]) -> Outcome:

@@ -7,6 +7,7 @@ from tests.bench.latency import BULK, IDLE
 from tests.bench.measure import Measure
 from tests.bench.memory import MEMORY
 from tests.bench.requests import REQUESTS
+from tests.bench.scale import SCALE
 from tests.bench.workers import WORKERS
 from tests.bench.writes import WRITES
 
@@ -21,4 +22,5 @@ MEASURES: tuple[Measure, ...] = (
     MEMORY,
     WRITES,
     WORKERS,
+    SCALE,
 )

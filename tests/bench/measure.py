@@ -1,10 +1,11 @@
 """A measure, and what it needs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from tests.bench.arithmetic import Values
 from tests.bench.entrants import Field
@@ -12,6 +13,8 @@ from tests.bench.machine import Cores
 from tests.bench.processes import Server
 from tests.bench.samples import Samples
 from tests.bench.site import Site
+
+T = TypeVar("T")
 
 
 @frozen
@@ -26,6 +29,15 @@ class Bench:
     """Our entrants: the project's directory, and another one to compare it with if there is one."""
     quick: bool
     """Short rounds: to see that everything works, not for figures."""
+    _stack: ExitStack
+    _kept: dict[Callable[["Bench"], AbstractContextManager[Any]], Any] = Factory(dict)
+
+    def keep(self, opener: Callable[["Bench"], AbstractContextManager[T]]) -> T:
+        """What a measure opens once for all its rounds; closed at the end of the run."""
+        if opener not in self._kept:
+            self._kept[opener] = self._stack.enter_context(opener(self))
+        kept: T = self._kept[opener]
+        return kept
 
     def scaled(self, full: int, quick: int) -> int:
         """A size of the load: the full one, unless it is to be quick."""

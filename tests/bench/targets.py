@@ -7,6 +7,7 @@ from attrs import frozen
 from tests.bench.arithmetic import TIMES, Bound, verdict
 from tests.bench.entrants import FLOOR, NODE, PICOWS, TRIO, WEBSOCKETS
 from tests.bench.results import Results
+from tests.bench.scale import CHANGES, FIRSTS, LARGE, LIST, OPERATIONS, RATIO, SCALE
 from tests.bench.site import SEATS_SYNC
 from tests.bench.workers import ONE, TWO
 from tests.bench.writes import PGBENCH
@@ -184,6 +185,31 @@ TARGETS: tuple[Target, ...] = (
         _at_least(1.8),
         None,
         _ratio("workers", "rate", ONE, TWO),
+        TIMES,
+    ),
+    Target(
+        "scale-change",
+        "a seat changed by SQL, the slowest hall of 1,060,000 seats",
+        _at_most(0.5),
+        None,
+        _worst((_median(SCALE.name, LARGE, name) for name in CHANGES), max),
+        "ms",
+    ),
+    Target("scale-list", "the list of 10,000 halls", _at_most(100), None, _median(SCALE.name, LARGE, LIST), "ms"),
+    Target(
+        "scale-first",
+        "the slowest first statement of a session there",
+        _at_most(2000),
+        None,
+        _worst((_median(SCALE.name, LARGE, name) for name in FIRSTS), max),
+        "ms",
+    ),
+    Target(
+        "scale-ratio",
+        "the same statement there, to 160,000 seats: the worst",
+        _at_most(RATIO),
+        None,
+        _worst((_median(SCALE.name, "ratio", one.name) for one in OPERATIONS if one.ratio is not None), max),
         TIMES,
     ),
     Target("faults", "missing, repeated, reordered, in every run", _at_most(0), _at_most(0), _faults),

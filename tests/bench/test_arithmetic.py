@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks: all of them that is run by the tests."""
+"""The arithmetic of the benchmarks."""
 
 import pytest
 
