@@ -223,6 +223,24 @@ async def test_full_disk_is_named_until_there_is_room() -> None:
             assert "No space left on device" in it.logs[0]["error"]
 
 
+async def test_detail_of_a_full_disk_is_logged(database_url: str) -> None:
+    """Where the message does not name the disk, as for the files of transactions, PostgreSQL's detail does."""
+    raised = query(
+        """
+        do $$
+        begin
+            raise exception 'could not access status of transaction 0'
+                using errcode = '53100', detail = 'Could not write to file "pg_xact/0000": No space left on device.';
+        end
+        $$
+        """
+    )
+    async with watched(database_url) as it:
+        await fails(it.db.execute(raised), DatabaseFull, "no room")
+        assert it.events == ["database_full"]
+        assert it.logs[0]["error"].endswith('0: Could not write to file "pg_xact/0000": No space left on device.')
+
+
 async def test_full_queue_is_no_bug_of_the_server() -> None:
     """Writes get `ServiceUnavailable` and no traceback, reads are answered, and the server is not ready."""
     with (

@@ -298,7 +298,7 @@ def _check(result: pq.abc.PGresult | None) -> pq.abc.PGresult:
     if sqlstate == _QUERY_CANCELED:
         raise DatabaseTooSlow(message, sqlstate)
     if sqlstate.startswith(_RESOURCES) or (sqlstate == _PROGRAM_LIMIT_EXCEEDED and "NOTIFY" in message):
-        raise DatabaseFull(message, sqlstate)
+        raise DatabaseFull(f"{message}: {detail}" if detail else message, sqlstate)
     if not sqlstate or sqlstate.startswith(_AWAY):
         raise DatabaseGone(message, sqlstate)
     raise DatabaseRejected(sqlstate, message, detail)
