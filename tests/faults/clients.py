@@ -82,6 +82,12 @@ class Link:
         else:
             self.connection.send(HEARTBEAT)
 
+    def drop(self) -> None:
+        """Lose the connection, and come back unless it stays away."""
+        if self.connection is not None:
+            self.connection.close()
+            self.lost(Closing(1006, "dropped"))
+
     def pause(self) -> None:
         """Read no more; heartbeats go on."""
         if self.connection is not None and self.connection.is_open:
@@ -111,10 +117,10 @@ class Watcher(Link):
     """When each ``stale`` notification came, and which it was."""
     merged: list[bytes] = field(factory=list)
     """Frames that stand for more than one revision: updates with ``from``, and snapshots."""
-    refusals: list[str] = field(factory=list)
-    """The errors that its subscriptions ended with."""
     first_frame_at: float = float("inf")
     """When the present subscription was answered."""
+    ended: list[str] = field(factory=list)
+    """The codes of the errors with which a subscription was refused or ended."""
 
     def __attrs_post_init__(self) -> None:
         self.verifier.on_first = self._first
@@ -155,8 +161,8 @@ class Watcher(Link):
         self.first_frame_at = now
 
     def _refused(self, code: str, retry_after_s: float | None) -> None:
-        """Try again."""
-        self.refusals.append(code)
+        """Try again, for example while the database is away."""
+        self.ended.append(code)
         self.crowd.loop.after(min(retry_after_s or 1.0, 0.5), self._again)
 
     def _again(self) -> None:

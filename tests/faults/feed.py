@@ -109,7 +109,7 @@ def postgres_frozen(stage: Stage) -> Outcome:
         postgres.thaw()
         measure_loss(scene, outcome, at, time.monotonic(), detection_limit_s=FROZEN_DETECTION_S)
         measure_stale(scene, outcome, at)
-        outcome.require(not any(one.refusals for one in newcomers), "subscriptions were refused")
+        outcome.require(not any(one.ended for one in newcomers), "subscriptions were refused")
 
     return on_own_postgres(stage, run)
 
@@ -126,7 +126,7 @@ def postgres_gone(stage: Stage) -> Outcome:
         time.sleep(max(0.0, at + stage.choose(30, 6) - time.monotonic()))
         measure_loss(scene, outcome, at, postgres.start(), detection_limit_s=DEAD_DETECTION_S)
         measure_stale(scene, outcome, at)
-        outcome.require(not any(one.refusals for one in newcomers), "subscriptions were refused")
+        outcome.require(not any(one.ended for one in newcomers), "subscriptions were refused")
 
     return on_own_postgres(stage, run)
 

@@ -1,7 +1,7 @@
 """The replies to the writers of a drill, compared with the database."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +36,8 @@ class Ledger:
     """Answers that no request of a writer's should get."""
     unavailable: int = 0
     """Replies with the error ``ServiceUnavailable``."""
+    reasons: Counter[str] = field(factory=Counter)
+    """The messages of those."""
     resent: int = 0
     slowest_s: float = 0.0
     """The longest that an open connection waited for an answer, of whatever kind."""

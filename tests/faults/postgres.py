@@ -38,6 +38,10 @@ class Postgres:
         """Its address, by Unix socket unless it has another."""
         return self.address or f"postgresql://{USER}@/{DATABASE}?host={self.directory}&port={PORT}"
 
+    def dsn_of(self, role: str) -> str:
+        """Its address for another role."""
+        return self.dsn.replace(f"//{USER}@", f"//{role}@")
+
     @property
     def _cluster(self) -> Path:
         return self.directory / "cluster"

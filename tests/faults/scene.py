@@ -2,7 +2,7 @@
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,28 +127,52 @@ def post(server: Server, path: str, data: dict[str, Any]) -> bytes:
 
 @contextmanager
 def scene(
-    server: Server, dsn: str, *, watchers: int = WATCHERS, writers: int = WRITERS, pause_s: float = 0.01
+    server: Server,
+    dsn: str,
+    *,
+    name: str = "Drill",
+    watchers: int = WATCHERS,
+    writers: int = WRITERS,
+    pause_s: float = 0.01,
 ) -> Iterator[Scene]:
-    """The hall and the crowd, once all of it is live; the server runs already."""
-    hall = int(server.run("seed", "hall", "--seats", str(SEATS), "--name", "Drill"))
+    """A new hall of that name and a crowd in it, once all of it is live; the server runs already."""
+    hall = int(server.run("seed", "hall", "--seats", str(SEATS), "--name", name))
+    with scene_in(server, dsn, hall, watchers=watchers, writers=writers, pause_s=pause_s) as the_scene:
+        yield the_scene
+
+
+@contextmanager
+def scene_in(
+    server: Server, dsn: str, hall: int, *, watchers: int = WATCHERS, writers: int = WRITERS, pause_s: float = 0.01
+) -> Iterator[Scene]:
+    """A crowd in a hall that is there; ``dsn`` is of the database in which the hall is changed."""
     seats = [row["id"] for row in rows(dsn, "select id from seat where hall_id = $1 order by id", hall)]
-    tokens = server.run("token", "drill", "--create", "--count", str(max(1, writers))).split()
     with (
         running_crowd(server.url, hall, pause_s=pause_s) as crowd,
         watched_readiness(server.port, server.host) as readiness,
     ):
         crowd.add_watchers(watchers)
         if writers:
+            tokens = server.run("token", "drill", "--create", "--count", str(writers)).split()
             crowd.add_writers(tokens, seats[:-SQL_SEATS])
         wait_until(lambda: crowd.is_live, _SETTLE_S, "all watchers are live")
         yield Scene(server, dsn, hall, seats, crowd, readiness)
 
 
-def on_own_postgres(stage: Stage, run: Callable[[Scene, Postgres, Outcome], None], *, workers: int = 1) -> Outcome:
-    """Run a drill against a server and a PostgreSQL that the drill controls, and judge it."""
+def on_own_postgres(
+    stage: Stage,
+    run: Callable[[Scene, Postgres, Outcome], None],
+    *,
+    workers: int = 1,
+    arguments: Sequence[str] = (),
+) -> Outcome:
+    """Run a drill against a server and a PostgreSQL that the drill controls, and judge it.
+
+    ``arguments`` are further ones of ``postgres``.
+    """
     outcome = Outcome()
     with (
-        running_postgres(stage.directory) as postgres,
+        running_postgres(stage.directory, *arguments) as postgres,
         running_server(stage.directory, postgres.dsn, workers=workers) as server,
         scene(server, postgres.dsn) as the_scene,
     ):

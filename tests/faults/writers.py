@@ -81,6 +81,7 @@ class Writer(Link):
             self.crowd.loop.after(self.crowd.pause_s, self._go_on)
         elif answer["error"] == "ServiceUnavailable":
             ledger.unavailable += 1
+            ledger.reasons[answer["message"]] += 1
             self.crowd.loop.after(min(answer["retry_after"], 0.5), self._resend)
         else:
             ledger.refused.append(f"a write was refused: {answer['error']}: {answer['message']}")
