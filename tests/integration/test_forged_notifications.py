@@ -10,6 +10,7 @@ from psycopg import errors
 
 from seatsync.core.connections.table import alias
 from seatsync.core.postgres.feed_key import FeedKey
+from seatsync.core.postgres.listener import MAX_DOUBTED
 from seatsync.user.feed import ANNOUNCED_S, UserFeed
 from tests.support.database import open_session
 from tests.support.halls import make_hall
@@ -99,6 +100,24 @@ async def test_renewed_key_deafens_nobody(server: RunningServer) -> None:
         await view.reach(3)
         await view.is_true(server)
         await metric_is(server.port, "notifications_refused_total", 0)
+
+
+async def test_renewed_key_among_many_forged_deafens_nobody(server: RunningServer) -> None:
+    """What is tagged with the new key is not lost either where more was refused than is kept until the key is read."""
+    hall = await make_hall(server)
+    async with server.client() as client:
+        await client.data("cinemas.subscribe", eid="c")
+        await server.sql(
+            f"""
+            begin;
+            update feed_key set former = key, key = default;
+            update cinema set name = 'Renamed' where id = {hall.cinema_id};
+            select count(pg_notify('seatsync', 'cinema ' || n)) from generate_series(1, {MAX_DOUBTED}) n;
+            commit
+            """
+        )
+        while (await client.update("c")).get("name") != "Renamed":
+            pass  # the hall may be shown as it was made
 
 
 def test_a_stranger_has_no_key(world: World, stranger: Session) -> None:

@@ -137,7 +137,10 @@ class Listener:
             _dispatch(handlers, body)
 
     async def _beat(self, session: Session, handlers: Handlers) -> None:
-        """Read the usage of the queue, and the key; with another key, look again at the payloads that were refused."""
+        """Read the usage of the queue, and the key; with another key, look again at the payloads that were refused.
+
+        Raises `DatabaseGone` where more were refused than are kept: the feed begins anew, with a resync.
+        """
         row = await session.fetchrow(_BEAT)
         if row is None:
             raise DatabaseGone("the table feed_key has no row; insert into feed_key default values")
@@ -145,11 +148,14 @@ class Listener:
         keys = tuple(key for key in (row["key"], row["former"]) if key is not None)
         doubted = list(self._doubted)
         self._doubted.clear()
-        if keys != self.key.keys:
-            self.key.keys = keys
-            for payload in doubted:
-                self.metrics.notifications_refused -= 1
-                self._take(handlers, payload)
+        if keys == self.key.keys:
+            return
+        self.key.keys = keys
+        for payload in doubted:
+            self.metrics.notifications_refused -= 1
+            self._take(handlers, payload)
+        if len(doubted) == MAX_DOUBTED:
+            raise DatabaseGone("the key was renewed among more foreign notifications than are kept")
 
     async def _go_live(self, returned: trio.Event) -> None:
         """Resync the followers once the probe has returned."""
