@@ -120,6 +120,19 @@ async def test_renewed_key_among_many_forged_deafens_nobody(server: RunningServe
             pass  # the hall may be shown as it was made
 
 
+async def test_own_change_whose_notification_is_refused_is_found(server: RunningServer) -> None:
+    """A server that knows of a revision by its own write looks for it when no notification that it believes comes."""
+    hall = await make_hall(server)
+    async with server.client(await server.token("ada")) as client:
+        view = await open_view(client, hall.id)
+        await server.sql("update feed_key set key = default")
+        write = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "OCCUPIED"}
+        assert (await client.data("hall.update_seat_status", write))["rev"] == 2
+        await server.sql("update feed_key set key = default")
+        await view.reach(2)
+        await view.is_true(server)
+
+
 def test_a_stranger_has_no_key(world: World, stranger: Session) -> None:
     """The key is for the owner and the server: no other role reads it, or has a payload tagged."""
     for statement in ("select key from feed_key", "select announce('cinemas')", "update feed_key set former = key"):

@@ -117,7 +117,7 @@ class Channels:
         known = {
             key: channel.revisions.position
             for key, channel in self._channels.items()
-            if key % PARTS == part and channel.revisions.is_current
+            if key % PARTS == part and channel.revisions.live and channel.revisions.state is State.CURRENT
         }
         revs = await self._source.revs(list(known)) if known else {}
         differing = [key for key, position in known.items() if revs.get(key) != position]
