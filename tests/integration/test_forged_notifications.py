@@ -19,6 +19,8 @@ from tests.support.sql import Session, World
 from tests.support.views import open_view
 from tests.support.waiting import metric_is
 
+STATUSES = ("OCCUPIED", "RESERVED")
+
 
 @pytest.fixture
 def stranger(database_url: str) -> Iterator[Session]:
@@ -85,6 +87,30 @@ async def test_copies_of_notifications_change_nothing(server: RunningServer, str
             stranger.rows("select pg_notify('seatsync', $1)", copy)
         await server.sql(f"update seat set status = 'RESERVED' where id = {hall.seats[1]}")
         await view.reach(5)
+        await view.is_true(server)
+
+
+async def test_copies_of_an_old_epoch_cost_one_look(server: RunningServer, stranger: Session) -> None:
+    """However often an old epoch is sent again, the hall is read once for it, and updates stay updates."""
+    hall = await make_hall(server)
+    stranger.listen()
+    async with server.client() as client:
+        view = await open_view(client, hall.id)
+        await server.sql(
+            f"""
+            update seat set status = 'OCCUPIED' where id = {hall.seats[0]};
+            update hall set epoch = default where id = {hall.id};
+            notify seatsync, 'end'
+            """
+        )
+        (copy, *_) = stranger.received_until("end")
+        await view.reach(3)
+        for rev in range(4, 24):
+            stranger.rows("select pg_notify('seatsync', $1)", copy)
+            await server.sql(f"update seat set status = '{STATUSES[rev % 2]}' where id = {hall.seats[1]}")
+            frame = await client.of("h")
+            assert frame["status"] == "update" or rev == 4
+            view.take(frame)
         await view.is_true(server)
 
 

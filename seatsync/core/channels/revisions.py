@@ -14,7 +14,7 @@ BEHIND    Revisions are missing.      notified: hold it
                                       resynced with the changes: publish them, CURRENT, then replay what was held
 OUTDATED  Only a snapshot leads on.   notified: hold it
                                       resynced with a snapshot: publish it if it is new, CURRENT, then replay
-any but   UNREAD                      read, or notified, of another epoch: OUTDATED
+any but   UNREAD                      read, or notified, of another epoch that may be new: OUTDATED
 any                                   end: UNREAD
 ========  ==========================  ==================================================================================
 
@@ -52,6 +52,8 @@ class Resync:
     epoch: str
     needs_snapshot: bool
     committed: int
+    foreign: frozenset[str] = frozenset()
+    """Other epochs that were notified before."""
 
 
 class Revisions:
@@ -72,7 +74,15 @@ class Revisions:
         self._committed = -1
         self._doubted = False
         self._other_epoch = ""
+        self._foreign: set[str] = set()
+        """Epochs that were notified and may be new."""
+        self._past: set[str] = set()
+        """Epochs that were notified, and were over when the database was read: of these there are only copies."""
+        self._drop_held()
+
+    def _drop_held(self) -> None:
         self._held.clear()
+        self._overflowed = False
 
     @property
     def position(self) -> tuple[int, str]:
@@ -100,11 +110,16 @@ class Revisions:
 
     def notified(self, rev: int, epoch: str, data: bytes | None, *, layout: bool = False) -> Update | None:
         """A notification of a revision; without data it is a hint that there is one."""
+        if epoch in self._past:
+            return None
+        if epoch != self.epoch:
+            self._foreign.add(epoch)
         if epoch == self.epoch or self.state is UNREAD:
             self._committed = max(self._committed, rev)
         if self.state is CURRENT:
             return self._next(rev, epoch, data, layout)
         if self.state is not UNREAD:
+            self._overflowed |= len(self._held) == self._held.maxlen
             self._held.append((rev, epoch, data, layout))
         return None
 
@@ -114,8 +129,12 @@ class Revisions:
             update = self._next(*self._held.popleft())
             if update is not None:
                 yield update
+        if self._overflowed and self.state is CURRENT:
+            self.state = BEHIND
 
     def _next(self, rev: int, epoch: str, data: bytes | None, layout: bool) -> Update | None:
+        if epoch in self._past:
+            return None
         if epoch != self.epoch:
             self.state = OUTDATED
             return None
@@ -143,8 +162,8 @@ class Revisions:
         if self.state is CURRENT:
             self.state = BEHIND
         self._other_epoch = ""
-        self._held.clear()  # the database is read later than they were notified
-        return Resync(self.rev, self.epoch, self.state is OUTDATED, self._committed)
+        self._drop_held()  # the database is read later than they were notified
+        return Resync(self.rev, self.epoch, self.state is OUTDATED, self._committed, frozenset(self._foreign))
 
     def resynced(self, resync: Resync, found: Update | Snapshot) -> Update | Snapshot | None:
         """The resync has read all changes, or a snapshot; returns that if it is to be published."""
@@ -152,6 +171,8 @@ class Revisions:
             return None
         self.rev = found.rev
         self.epoch = found.epoch if isinstance(found, Snapshot) else self.epoch
+        self._foreign -= resync.foreign
+        self._past = self._past.union(resync.foreign, [resync.epoch]) - {self.epoch}
         self.state = CURRENT if self._other_epoch in {"", self.epoch} else OUTDATED
         if self._committed == resync.committed:  # one of another epoch is forgotten
             self._committed = self.rev
@@ -160,7 +181,9 @@ class Revisions:
     def lost(self) -> None:
         """The feed is lost."""
         self.live = False
-        self._held.clear()
+        self._foreign.clear()
+        self._past.clear()
+        self._drop_held()
 
     def doubt(self) -> None:
         """What is known may not be all that is committed, whatever was notified."""

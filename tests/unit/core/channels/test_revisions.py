@@ -64,6 +64,17 @@ CASES = {
         changes 3 -> publish 2-3
         replay -> resync
         BEHIND 3 a""",
+    "copies that leave no room for a revision are a gap": """
+        read 1 a -> nothing
+        notified 3 -> resync
+        begin -> changes since 1 a
+        notified 4 -> nothing
+        notified 3 -> nothing
+        notified 3 -> nothing
+        notified 3 -> nothing
+        changes 3 -> publish 2-3
+        replay -> resync
+        BEHIND 3 a""",
     "a resync that fails is still due": """
         read 1 a -> nothing
         layout 2 -> resync
@@ -88,9 +99,8 @@ CASES = {
         begin -> snapshot
         old 9 -> nothing
         snapshot 1 b -> nothing
-        replay -> resync
-        begin -> snapshot
-        snapshot 1 b -> nothing
+        replay -> nothing
+        old 3 -> nothing
         CURRENT 1 b""",
     "a new layout needs a snapshot": """
         read 1 a -> nothing
