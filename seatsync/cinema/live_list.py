@@ -76,9 +76,10 @@ class LiveList(Topic):
             if subscriber.rev >= 0:
                 keys = [key for key, changed in self._changed.items() if changed >= subscriber.rev]
             if subscriber.epoch != epoch or keys is None:
-                self._deliver(subscriber, round_, epoch, (b"snapshot", cinemas))
-            else:
-                self._deliver(subscriber, round_, epoch, *_updates(listed, keys))
+                frames = [(b"snapshot", cinemas)]
+            elif not (frames := _updates(listed, keys)):
+                subscriber.rev = round_  # it has this list
+            self._deliver(subscriber, round_, epoch, *frames)
             if number % BURST == 0:
                 await trio.lowlevel.checkpoint()
                 if published != self._lists_published:

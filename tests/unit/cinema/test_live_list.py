@@ -34,6 +34,7 @@ class FakeStore:
 
     async def _answer(self, query: str, answer: Any) -> Any:
         self.queries.append(query)
+        assert len(self.queries) < 500, "the database is queried in a loop"
         if self.gate is not None:
             await self.gate.wait()
         await trio.lowlevel.checkpoint()
@@ -348,3 +349,31 @@ async def test_slow_client_that_leaves_is_forgotten(
     queries = len(store.queries)
     await trio.sleep(5)
     assert len(store.queries) <= queries + 1
+
+
+@pytest.mark.parametrize("late", ["joiner", "slow"])
+async def test_list_that_lacks_nothing_is_read_once(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock, late: str
+) -> None:
+    """Who has all of the list that is read at last is current: it gets nothing more, and no other list is read."""
+    await joined(feed)
+    watcher = Watcher()
+    if late == "joiner":
+        store.gate = trio.Event()
+        watcher.subscribe(feed)
+        await trio.sleep(1)
+        assert watcher.frames == ["snapshot", "stale True"]
+        store.gate.set()
+    else:
+        await watcher.join(feed)
+        watcher.full = True
+        store.cinemas_[3] = {}
+        feed.list_changed("")
+        await trio.sleep(1)
+        watcher.drain()
+    with trio.fail_after(5):
+        await wait_all_tasks_blocked(0.01)
+    queries = list(store.queries)
+    assert watcher.frames[1:] == (["stale True", "stale False"] if late == "joiner" else ["snapshot"])
+    await trio.sleep(5)
+    assert store.queries == queries
