@@ -45,6 +45,8 @@ class LiveList(Topic):
         self._lists_published = 0
         self._base: Json = Json(b"[]")
         """The oldest list that a subscriber may have, apart from what has changed since."""
+        self._shape: dict[int, set[int]] | None = {}
+        """The halls of each cinema as all who have a list know them; ``None`` where some may know others."""
         self._changed: dict[int, int] = {}
         """The round of the last update of each cinema, since the last list."""
 
@@ -65,10 +67,12 @@ class LiveList(Topic):
         published = -1
         while published != self._lists_published:
             published, cinemas = self._lists_published, await self.cinemas()
-        if not self._served:
-            self._base = cinemas
-            self._changed.clear()
         listed = _by_id(cinemas)
+        if not self._served:
+            self._base, self._shape = cinemas, _shape_of(listed)
+            self._changed.clear()
+        elif self._shape != _shape_of(listed):
+            self._shape = None
         lacking = _differing(_by_id(self._last), listed) if self._last and any(map(_has_old, group)) else None
         round_, epoch = self._round + self._reading, str(published)
         for number, subscriber in enumerate(group, 1):
@@ -165,15 +169,16 @@ class LiveList(Topic):
             await trio.sleep(self._timing.gather_s)
 
     async def _read(self, changes: set[tuple[str, int]]) -> list[tuple[bytes, Json]]:
-        """The frames that publish the changes: a list where it has changed itself, else an update for each cinema."""
+        """The frames that publish the changes: a list where others are listed, else an update for each cinema."""
         if _LIST in changes or _ANYTHING in changes:
             everything = await self._store.all()
-            listed = _by_id(everything)
-            differing = None if _LIST in changes else _differing(_by_id(self._base), listed)
+            listed, old = _by_id(everything), _by_id(self._base)
+            known, self._shape = self._shape, _shape_of(listed)
             self._base = everything
             self._remember(everything)
-            if differing is None:
+            if known != self._shape:
                 return [(b"snapshot", everything)] if self._served else []
+            differing = [key for key, cinema in listed.items() if cinema != old.get(key)]
             return _updates(listed, {*differing, *self._changed})
         cinemas, halls = ([id_ for of, id_ in changes if of == kind] for kind in ("cinema", "hall"))
         frames = await self._store.cinemas(cinemas) if cinemas else []
@@ -188,6 +193,7 @@ class LiveList(Topic):
                 again = False
             else:
                 self._changed[_key_of(data)] = self._round
+                self._learn(data)
             self._send_all(status, data, self._round, str(self._lists_published))
         self._round += 1
         self._settle_ahead()
@@ -195,6 +201,14 @@ class LiveList(Topic):
             super().set_stale(stale=self.stale)
         if again:
             self._note(*changes)
+
+    def _learn(self, update: Json) -> None:
+        """The subscribers know the halls of an update, besides those that they knew."""
+        cinema = jsontext.loads(update)
+        if self._shape is not None and cinema["id"] in self._shape:
+            self._shape[cinema["id"]].update(hall["id"] for hall in cinema["halls"])
+        else:
+            self._shape = None
 
     def _begin_list(self) -> None:
         """A list is published: who is ahead may have read an older one, and waits for it."""
@@ -217,10 +231,13 @@ def _by_id(cinemas: Json) -> dict[int, Any]:
 
 def _differing(old: Mapping[int, Any], new: Mapping[int, Any]) -> list[int] | None:
     """The cinemas in which two lists differ; ``None`` if they have not the same cinemas and halls."""
-    shapes = [
-        {key: {hall["id"] for hall in cinema["halls"]} for key, cinema in listed.items()} for listed in (old, new)
-    ]
-    return None if shapes[0] != shapes[1] else [key for key, cinema in new.items() if cinema != old[key]]
+    if _shape_of(old) != _shape_of(new):
+        return None
+    return [key for key, cinema in new.items() if cinema != old[key]]
+
+
+def _shape_of(listed: Mapping[int, Any]) -> dict[int, set[int]]:
+    return {key: {hall["id"] for hall in cinema["halls"]} for key, cinema in listed.items()}
 
 
 def _key_of(update: Json) -> int:

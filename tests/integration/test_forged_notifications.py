@@ -114,6 +114,21 @@ async def test_copies_of_an_old_epoch_cost_one_look(server: RunningServer, stran
         await view.is_true(server)
 
 
+async def test_copy_of_a_new_cinema_sends_no_list(server: RunningServer, stranger: Session) -> None:
+    """A list moves its users away: one that others made is not sent again."""
+    hall = await make_hall(server)
+    stranger.listen()
+    async with server.client() as client:
+        await client.data("cinemas.subscribe", eid="c")
+        await server.sql("insert into cinema (name) values ('Second'); notify seatsync, 'end'")
+        (copy,) = stranger.received_until("end")
+        assert len((await client.of("c"))["data"]) == 2
+        stranger.rows("select pg_notify('seatsync', $1)", copy)
+        await server.sql(f"update hall set name = 'Renamed' where id = {hall.id}")
+        while (frame := await client.of("c"))["data"]["halls"][0].get("name") != "Renamed":
+            assert frame["status"] == "update"
+
+
 async def test_renewed_key_deafens_nobody(server: RunningServer) -> None:
     """Revisions tagged with the new key are delivered as soon as the server has read it, and the former key counts."""
     hall = await make_hall(server)

@@ -377,3 +377,54 @@ async def test_list_that_lacks_nothing_is_read_once(
     assert watcher.frames[1:] == (["stale True", "stale False"] if late == "joiner" else ["snapshot"])
     await trio.sleep(5)
     assert store.queries == queries
+
+
+async def test_hall_that_went_during_the_loss_is_gone(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
+) -> None:
+    """A hall that came as an update and went while the feed was lost is not in the first list, nor in the last."""
+    watcher = await joined(feed)
+    store.cinemas_[1][13] = 7
+    feed.cinema_changed("1")
+    await trio.sleep(1)
+    feed.lost()
+    del store.cinemas_[1][13]
+    await feed.resync()
+    await trio.sleep(1)
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_copy_of_a_notification_sends_no_list(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
+) -> None:
+    """A list moves its users away: it is sent where others are listed, and not for a notification sent again."""
+    watcher = await joined(feed)
+    store.cinemas_[1][13] = 7
+    feed.cinema_changed("1")
+    await trio.sleep(1)
+    for _ in range(3):
+        feed.list_changed("")
+        await trio.sleep(1)
+    assert "snapshot" not in watcher.frames[1:]
+    for halls in ({}, {31: 5}):
+        store.cinemas_[3] = halls
+        feed.list_changed("")
+        await trio.sleep(1)
+        del store.cinemas_[3]
+        feed.list_changed("")
+        await trio.sleep(1)
+    assert watcher.frames.count("snapshot") == 5
+    assert watcher.cinemas == store.cinemas_
+
+
+async def test_hall_that_comes_and_goes_around_a_joiner(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
+) -> None:
+    """A list that one subscriber alone has is followed by the next, though that is as the others know it."""
+    first = await joined(feed)
+    store.cinemas_[3] = {}
+    second = await joined(feed)
+    del store.cinemas_[3]
+    feed.list_changed("")
+    await trio.sleep(1)
+    assert first.cinemas == second.cinemas == store.cinemas_
