@@ -110,7 +110,7 @@ class LiveList(Topic):
         return subscriber.rev > self._round
 
     def _bring_up(self, subscriber: Subscription) -> bool | None:
-        return True if subscriber.rev == self._round else None
+        return True if (subscriber.rev, subscriber.epoch) == (self._round, str(self._lists_published)) else None
 
     # Notifications
 

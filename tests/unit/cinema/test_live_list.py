@@ -428,3 +428,26 @@ async def test_hall_that_comes_and_goes_around_a_joiner(
     feed.list_changed("")
     await trio.sleep(1)
     assert first.cinemas == second.cinemas == store.cinemas_
+
+
+async def test_slow_joiner_gets_the_list_that_was_published_meanwhile(
+    store: FakeStore, feed: LiveList, autojump_clock: MockClock
+) -> None:
+    """Who was sent the list before the one just published, and is full, gets the other when the buffer has drained."""
+    await joined(feed)
+    second = Watcher(full=True)
+    store.gate = before = trio.Event()
+    second.subscribe(feed)
+    await wait_all_tasks_blocked()
+    store.gate = after = trio.Event()
+    store.cinemas_[3] = {31: 5}
+    feed.list_changed("")
+    await wait_all_tasks_blocked()
+    before.set()
+    await wait_all_tasks_blocked()
+    after.set()
+    await trio.sleep(1)
+    assert second.frames == ["snapshot"]
+    second.drain()
+    await trio.sleep(1)
+    assert second.cinemas == store.cinemas_
