@@ -472,6 +472,7 @@ COMMENT ON FUNCTION public.hall_counts(hall_id bigint) IS 'How many seats of a h
 
 CREATE FUNCTION public.hall_keep_rev() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     if new.rev <> old.rev then
@@ -681,6 +682,7 @@ COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions o
 
 CREATE FUNCTION public.keep_id() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     raise exception 'the id of a % never changes', tg_table_name using errcode = 'restrict_violation';
@@ -955,6 +957,7 @@ COMMENT ON FUNCTION public.seat_announce_updated() IS 'Trigger function: the nex
 
 CREATE FUNCTION public.seat_keep_state() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     if (new.status, new.note) is distinct from (old.status, old.note) then
@@ -1003,6 +1006,7 @@ COMMENT ON FUNCTION public.seat_refusal_message(code text, seat_id bigint, statu
 
 CREATE FUNCTION public.seat_stand_on_grid() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     new.x := coalesce(new.x, 40 * (new.place - 1));

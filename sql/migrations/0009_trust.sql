@@ -176,6 +176,12 @@ create trigger seat_keep_state before update of status, note, updated_at, update
 
 comment on trigger seat_keep_state on seat is 'Keeps note, updated_at and updated_by, for whoever is not write_seats.';
 
+-- Triggers with the rights of the caller do not search where the caller may have functions and operators.
+alter function keep_id set search_path = public, pg_temp;
+alter function seat_stand_on_grid set search_path = public, pg_temp;
+alter function seat_keep_state set search_path = public, pg_temp;
+alter function hall_keep_rev set search_path = public, pg_temp;
+
 -- Functions are for their owner, and those that only read, with the rights of the caller, for everybody.
 do $$
 declare

@@ -116,3 +116,36 @@ def test_a_trigger_of_the_site_keeps_the_guards(world: World, hall: int, alice: 
         seat: (alice.id, True),
         neighbour: (None, True),
     }
+
+
+def test_functions_and_operators_of_the_usher_are_not_used(world: World, hall: int, usher: Session) -> None:
+    """A role with a schema of its own cannot say by it what time it is, or whether a status is another."""
+    world.do(f"create schema site; grant create, usage on schema site to {usher.value('select current_user')}")
+    usher.do(
+        """
+        create function site.clock_timestamp() returns timestamptz
+            language sql as $$ select timestamptz '1999-01-01' $$;
+        create function site.same(public.seat_status, public.seat_status) returns boolean language sql as 'select true';
+        create operator site.= (leftarg = public.seat_status, rightarg = public.seat_status, function = site.same);
+        set search_path = site, pg_catalog, public;
+        """
+    )
+    seat = world.seats(hall)[0]
+    world.do(
+        f"set seatsync.writing = 'on'; update seat set updated_by = 7, updated_at = '2020-01-01' where id = {seat}; "
+        "reset seatsync.writing"
+    )
+    usher.do("update public.seat set status = 'OCCUPIED' where id = $1", seat)
+    row = world.row("select by, at > now() - interval '1 minute' as fresh from seat_event where kind = 'status'")
+    assert (row["by"], row["fresh"]) == (None, True)
+
+
+def test_triggers_do_not_use_the_search_path_of_the_caller(world: World) -> None:
+    """Each function of a trigger has its own."""
+    assert (
+        world.values(
+            "select proname from pg_proc where pronamespace = 'public'::regnamespace "
+            "and prorettype = 'trigger'::regtype and not coalesce(array_to_string(proconfig, ' ') like '%search_path=public, pg_temp%', false)"
+        )
+        == []
+    )
