@@ -637,11 +637,20 @@ declare
     today date := clock_timestamp() at time zone 'UTC';
     day date;
     part name;
+    begins text;  -- of a day, for any time zone and format of dates of the caller
+    ends text;
     dropped integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('keep_history')) then
-        return 0;
+    if days < 1 then
+        raise exception 'the history of a day is kept at least' using errcode = 'invalid_parameter_value';
     end if;
+    -- No advisory lock, which any role may take.
+    begin
+        lock table seat_event_default in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
     for day in
         select today + n from generate_series(0, 7) n
         union
@@ -649,17 +658,19 @@ begin
         order by 1
     loop
         part := to_char(day, '"seat_event_"YYYYMMDD');
-        continue when to_regclass(part) is not null;
+        continue when to_regclass('public.' || part) is not null;
+        begins := to_char(day, 'YYYY-MM-DD"T00:00Z"');
+        ends := to_char(day + 1, 'YYYY-MM-DD"T00:00Z"');
         execute format('create table %I (like seat_event including defaults including constraints)', part);
         execute format(
             'with moved as (delete from seat_event_default where at >= %1$L and at < %2$L returning *) '
             'insert into %3$I select * from moved',
-            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+            begins, ends, part
         );
         -- In two steps: a table created as a partition would lock out every reader of the history.
         execute format(
             'alter table seat_event attach partition %3$I for values from (%1$L) to (%2$L)',
-            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+            begins, ends, part
         );
     end loop;
     for part in
@@ -678,7 +689,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions of the history for a week ahead and drops those of more than so many days ago; returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
+COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least; returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
 
 CREATE FUNCTION public.keep_id() RETURNS trigger
     LANGUAGE plpgsql

@@ -40,6 +40,22 @@ create table seat_event_default partition of seat_event default;
 
 comment on table seat_event_default is 'Events of days that have no partition yet; keep_history moves them.';
 
+-- Of all that there is: a server could not move it later, for it has two seconds for a statement.
+do $$
+declare
+    day date;
+begin
+    for day in select distinct (at at time zone 'UTC')::date from seat_event_before loop
+        execute format(
+            'create table %I partition of seat_event for values from (%L) to (%L)',
+            to_char(day, '"seat_event_"YYYYMMDD'),
+            to_char(day, 'YYYY-MM-DD"T00:00Z"'),
+            to_char(day + 1, 'YYYY-MM-DD"T00:00Z"')
+        );
+    end loop;
+end
+$$;
+
 insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, by, at)
 select hall_id, rev, seat_id, kind, old_status, new_status, by, at from seat_event_before;
 
@@ -61,11 +77,20 @@ declare
     today date := clock_timestamp() at time zone 'UTC';
     day date;
     part name;
+    begins text;  -- of a day, for any time zone and format of dates of the caller
+    ends text;
     dropped integer := 0;
 begin
-    if not pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('keep_history')) then
-        return 0;
+    if days < 1 then
+        raise exception 'the history of a day is kept at least' using errcode = 'invalid_parameter_value';
     end if;
+    -- No advisory lock, which any role may take.
+    begin
+        lock table seat_event_default in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
     for day in
         select today + n from generate_series(0, 7) n
         union
@@ -73,17 +98,19 @@ begin
         order by 1
     loop
         part := to_char(day, '"seat_event_"YYYYMMDD');
-        continue when to_regclass(part) is not null;
+        continue when to_regclass('public.' || part) is not null;
+        begins := to_char(day, 'YYYY-MM-DD"T00:00Z"');
+        ends := to_char(day + 1, 'YYYY-MM-DD"T00:00Z"');
         execute format('create table %I (like seat_event including defaults including constraints)', part);
         execute format(
             'with moved as (delete from seat_event_default where at >= %1$L and at < %2$L returning *) '
             'insert into %3$I select * from moved',
-            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+            begins, ends, part
         );
         -- In two steps: a table created as a partition would lock out every reader of the history.
         execute format(
             'alter table seat_event attach partition %3$I for values from (%1$L) to (%2$L)',
-            day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC', part
+            begins, ends, part
         );
     end loop;
     for part in
@@ -103,8 +130,8 @@ end
 $$;
 
 comment on function keep_history is
-    'Makes the partitions of the history for a week ahead and drops those of more than so many days ago; returns how '
-    'many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
+    'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least; '
+    'returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
 
 -- A resume across more revisions than this is dearer than the snapshot that takes its place.
 create or replace function hall_changes(hall_id bigint, since bigint, seen_epoch text)

@@ -33,15 +33,15 @@ from write_seats(
 select id from unlocked_halls($1, $2) as id;
 
 -- name: prune_keys
--- Removes at most $1 expired idempotency keys; the number removed, 0 while another server prunes.
+-- Removes at most $1 expired idempotency keys, but those that another server is removing; the number removed.
 with gone as (
     delete from write_key
     where ctid = any(array(
         select ctid
         from write_key
         where created_at < now() - interval '10 minutes'
-          and (select pg_try_advisory_xact_lock(hashtext('seatsync'), hashtext('prune_keys')))
         limit $1
+        for update skip locked
     ))
     returning 1
 )

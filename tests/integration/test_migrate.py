@@ -77,3 +77,19 @@ async def test_the_schema_is_made_in_public(empty_database_url: str) -> None:
     await run(dsn)
     assert await trio.to_thread.run_sync(fetchval, empty_database_url, "select to_regclass('public.seat') is not null")
     assert await run(dsn) == []
+
+
+async def test_the_history_is_parted_when_it_is_migrated(empty_database_url: str) -> None:
+    """Nothing of it is left for a server to move, which has two seconds for a statement."""
+    old = [migration for migration in migrations() if migration.name < "0010"]
+    await run(empty_database_url, *old)
+    await trio.to_thread.run_sync(
+        execute,
+        empty_database_url,
+        "insert into seat_event (hall_id, rev, kind, at) "
+        "select 1, n, 'layout', now() - n * interval '7 hours' from generate_series(1, 50) n",
+    )
+    await run(empty_database_url)
+    counts = "select (select count(*) from seat_event) || ' ' || (select count(*) from seat_event_default)"
+    assert await trio.to_thread.run_sync(fetchval, empty_database_url, counts) == "50 0"
+    assert await trio.to_thread.run_sync(fetchval, empty_database_url, "select keep_history(10)") in {4, 5}

@@ -158,3 +158,27 @@ def test_seats_of_the_demo_do_not_overlap(world: World) -> None:
         )
         == 0
     )
+
+
+def test_days_are_those_of_utc(world: World, hall: int) -> None:
+    """Whatever the session's time zone and format of dates: POSIX zones have the sign of the offset reversed."""
+    world.do("set timezone = '<+05>5'; set datestyle = 'SQL, DMY'")
+    world.value(KEEP, 30)
+    world.do("set timezone = 'UTC'; set datestyle = 'ISO'")
+    bounds = world.values(
+        "select pg_get_expr(relpartbound, oid) from pg_class where relispartition and relname ~ '[0-9]{8}$'"
+    )
+    assert bounds
+    assert all(bound.count(" 00:00:00+00'") == 2 for bound in bounds)
+
+
+def test_a_stranger_holds_nothing_up(world: World, hall: int) -> None:
+    """Any role may take any advisory lock: none is needed to prune."""
+    world.do(LONG_AGO)
+    alice = world.user("alice")
+    write(world, Request(alice, hall, [Item(world.seats(hall)[0], "VACANT")], uuid4()))
+    world.do("update write_key set created_at = now() - interval '11 minutes'")
+    stranger = world.session()
+    for name in ("keep_history", "prune_keys"):
+        stranger.value("select pg_advisory_lock(hashtext('seatsync'), hashtext($1))", name)
+    assert (world.value(KEEP, 30), world.value(KEYS, 1000)) == (1, 1)

@@ -161,3 +161,12 @@ def test_a_reporter_reads(world: World, hall: int) -> None:
     finally:
         session.do("reset role")
         world.do(f"drop owned by {role}; drop role {role}")
+
+
+@pytest.mark.parametrize("days", [0, -9])
+def test_the_server_cannot_drop_what_is_new(world: World, hall: int, server_session: Session, days: int) -> None:
+    """A server that is taken over does not remove its traces: the history of a day stays."""
+    with pytest.raises(errors.InvalidParameterValue):
+        server_session.value("select keep_history($1::int)", days)
+    assert server_session.value("select keep_history(1)") == 0
+    assert world.value("select count(*) from seat_event where hall_id = $1", hall) == 6

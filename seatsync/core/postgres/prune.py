@@ -23,7 +23,7 @@ async def prune_forever(database: Database, prunes: Sequence[tuple[Query, tuple[
         await trio.sleep(timing.prune_s)
         for query, args in prunes:
             try:
-                while await database.fetchval(query, *args):  # noqa: ASYNC110 - a pause, not a poll
+                while await database.fetchval(query, *args, timeout=timing.prune_s):  # noqa: ASYNC110 - a pause, not a poll
                     await trio.sleep(timing.prune_batch_s)
             except (errors.ServiceUnavailable, DatabaseRejected) as error:
                 logger.warning("prune_failed", query=query.name, error=str(error))
