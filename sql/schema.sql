@@ -441,13 +441,19 @@ CREATE FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch tex
         select
             count(distinct e.rev) as revs,
             coalesce(bool_or(e.kind = 'layout'), false) as relaid,
-            array_agg(distinct e.seat_id) as seats
-        from seat_event e
-        where e.hall_id = h.id and e.rev > since and e.rev <= h.rev
-          and h.epoch = seen_epoch and h.rev - since <= 1000
+            array_agg(distinct e.seat_id) as seats,
+            count(*) as events
+        from (
+            select *
+            from seat_event e
+            where e.hall_id = h.id and e.rev > since and e.rev <= h.rev
+              and h.epoch = seen_epoch and h.rev - since <= 1000
+            limit 10001
+        ) e
     ) missed
     cross join lateral (
-        select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid as whole
+        select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid
+            and missed.events <= 10000 as whole
     ) w
 $$;
 

@@ -133,7 +133,7 @@ comment on function keep_history is
     'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least; '
     'returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
 
--- A resume across more revisions than this is dearer than the snapshot that takes its place.
+-- A resume across more revisions or events than this is dearer than the snapshot that takes its place.
 create or replace function hall_changes(hall_id bigint, since bigint, seen_epoch text)
 returns table (rev bigint, epoch text, whole boolean, data text)
 language sql stable as $$
@@ -149,12 +149,18 @@ language sql stable as $$
         select
             count(distinct e.rev) as revs,
             coalesce(bool_or(e.kind = 'layout'), false) as relaid,
-            array_agg(distinct e.seat_id) as seats
-        from seat_event e
-        where e.hall_id = h.id and e.rev > since and e.rev <= h.rev
-          and h.epoch = seen_epoch and h.rev - since <= 1000
+            array_agg(distinct e.seat_id) as seats,
+            count(*) as events
+        from (
+            select *
+            from seat_event e
+            where e.hall_id = h.id and e.rev > since and e.rev <= h.rev
+              and h.epoch = seen_epoch and h.rev - since <= 1000
+            limit 10001
+        ) e
     ) missed
     cross join lateral (
-        select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid as whole
+        select h.epoch = seen_epoch and since <= h.rev and missed.revs = h.rev - since and not missed.relaid
+            and missed.events <= 10000 as whole
     ) w
 $$;

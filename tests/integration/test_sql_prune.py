@@ -182,3 +182,11 @@ def test_a_stranger_holds_nothing_up(world: World, hall: int) -> None:
     for name in ("keep_history", "prune_keys"):
         stranger.value("select pg_advisory_lock(hashtext('seatsync'), hashtext($1))", name)
     assert (world.value(KEEP, 30), world.value(KEYS, 1000)) == (1, 1)
+
+
+def test_a_resume_from_far_behind_gets_a_snapshot(world: World) -> None:
+    """Reading more than 10,000 events is dearer than the snapshot that takes their place."""
+    hall = world.hall(25, 41)
+    for status in ("OCCUPIED", "VACANT") * 5:
+        world.do("update seat set status = $1::text::seat_status", status)
+    assert [resumable(world, hall, since) for since in (1, 2, 10)] == [False, True, True]
