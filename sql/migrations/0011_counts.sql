@@ -353,23 +353,27 @@ language sql stable as $$
     join (
         select distinct on (hall_id, seat_id) hall_id, seat_id, new_status, note
         from seat_event
-        where new_status is not null and (of_hall is null or hall_id = of_hall)
+        where (new_status is not null or kind = 'layout' and before is null) and (of_hall is null or hall_id = of_hall)
         order by hall_id, seat_id, rev desc
     ) e on e.hall_id = s.hall_id and e.seat_id = s.id
-    where (s.status, s.note) is distinct from (e.new_status, e.note)
+    where e.new_status is not null and (s.status, s.note) is distinct from (e.new_status, e.note)
     order by s.hall_id, s.id
 $$;
 
 comment on function unannounced is
     'The seats whose status or note is not that of their latest event, of one hall or of all; a seat without an event in '
-    'the history is not compared.';
+    'the history since it came to the hall is not compared.';
 
 create function announce_unannounced(of_hall bigint default null) returns integer
 language plpgsql as $$
 declare
+    halls bigint[];
     announced integer;
 begin
-    update hall set epoch = default where id in (select u.hall_id from unannounced(of_hall) u);
+    halls := array(
+        select id from hall where id in (select u.hall_id from unannounced(of_hall) u) order by id for no key update
+    );
+    update hall set epoch = default where id = any(halls);
 
     insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note)
     select
@@ -377,7 +381,8 @@ begin
         case when u.status = u.known_status then 'note' else 'status' end::seat_event_kind,
         u.known_status, u.status, u.note
     from unannounced(of_hall) u
-    join hall h on h.id = u.hall_id;
+    join hall h on h.id = u.hall_id
+    where h.id = any(halls);
     get diagnostics announced = row_count;
     return announced;
 end

@@ -143,3 +143,40 @@ def test_unannounced_changes_are_shown_and_announced(world: World, hall: int) ->
     assert world.value("select count(*) from unannounced()") == 0
     assert world.value("select announce_unannounced()") == 0
     assert world.rev(hall) == 3
+
+
+def test_a_seat_that_moved_away_and_back_is_not_unannounced(world: World, hall: int) -> None:
+    """What happened to it in another hall is in the history of that."""
+    other = world.hall()
+    seat = world.seats(hall)[0]
+    world.do(
+        f"""
+        update seat set status = 'RESERVED' where id = {seat};
+        update seat set hall_id = {other}, row = 9 where id = {seat};
+        update seat set status = 'OCCUPIED' where id = {seat};
+        update seat set hall_id = {hall}, row = 9 where id = {seat};
+        """
+    )
+    assert world.value("select count(*) from unannounced()") == 0
+    changed_unseen(world, f"update seat set status = 'VACANT' where id = {seat}")
+    assert world.value("select count(*) from unannounced()") == 0
+    world.do(f"update seat set status = 'RESERVED' where id = {seat}")
+    changed_unseen(world, f"update seat set status = 'VACANT' where id = {seat}")
+    assert world.values("select seat_id from unannounced()") == [seat]
+
+
+def test_what_changes_while_it_is_announced_is_not_taken_for_announced(world: World, hall: int) -> None:
+    """A hall that the announcement has not renewed gets no events either: it is for the next."""
+    later = world.hall()
+    world.do("update seat set status = 'RESERVED'")
+    changed_unseen(world, f"update seat set status = 'VACANT' where hall_id = {hall}")
+    lock, other = world.session(), world.session()
+    lock.do("begin")
+    lock.value("select 1 from hall where id = $1 for update", hall)
+    announcing = other.start("select announce_unannounced()")
+    world.wait_for_lock(other)
+    changed_unseen(world, f"update seat set status = 'VACANT' where hall_id = {later}")
+    lock.do("commit")
+    assert announcing.result()[0][0] == 6
+    assert world.value("select announce_unannounced()") == 6
+    assert world.rev(later) == 3
