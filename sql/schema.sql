@@ -273,7 +273,7 @@ begin
         return;
     end if;
     if p_local and not exists (select from app_user) then
-        perform pg_advisory_xact_lock(hashtext('seatsync'), hashtext('first_user'));
+        lock table recovery in share row exclusive mode;
         if not exists (select from app_user) then
             v_role := 'admin';
         end if;

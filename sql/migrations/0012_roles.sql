@@ -21,7 +21,8 @@ $$;
 comment on function unlocked_halls is
     'Those of these halls that no session has locked, nor any of their seats among these; never waits.';
 
--- The first user becomes admin if p_local; an advisory lock lets no other be first meanwhile.
+-- The first user becomes admin if p_local; a lock lets no other be first meanwhile. Of a table that nobody uses before
+-- there is a user: an advisory lock any role may take, and one of app_user is not the server's to take.
 create or replace function create_account(
     p_registration bigint, p_secret text, p_step bigint, p_role user_role, p_local boolean,
     p_replaces uuid, p_seen bytea, p_known bytea
@@ -39,7 +40,7 @@ begin
         return;
     end if;
     if p_local and not exists (select from app_user) then
-        perform pg_advisory_xact_lock(hashtext('seatsync'), hashtext('first_user'));
+        lock table recovery in share row exclusive mode;
         if not exists (select from app_user) then
             v_role := 'admin';
         end if;

@@ -6,6 +6,7 @@ import pytest
 
 from seatsync import errors
 from tests.support.people import LOCAL, REMOTE, Phone, Users, outcome, outcomes
+from tests.support.sql import World
 
 START, RESET, REGISTER, STATUS = "user.auth_start", "user.auth_reset", "user.register", "user.status"
 
@@ -319,3 +320,10 @@ async def test_an_ipv6_subscriber_is_one_address(users: Users) -> None:
     """The addresses of an IPv6 /64 count as one."""
     attempts = [partial(users.browser(f"2001:db8::{number}"), START, username=f"user{number}") for number in range(7)]
     assert await outcomes(attempts) == ["TooManyRequests"] * 2 + ["success"] * 5
+
+
+async def test_a_stranger_does_not_hold_up_the_first_user(users: Users, world: World) -> None:
+    """Any role may take any advisory lock: none is needed to be the first."""
+    world.value("select pg_advisory_lock(hashtext('seatsync'), hashtext('first_user'))")
+    await users.register("ada", users.browser(LOCAL))
+    assert await users.value("select role::text from app_user") == "admin"
