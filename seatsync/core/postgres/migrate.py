@@ -83,6 +83,9 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
     """
     known = migrations() if known is None else known
     applied: list[str] = []
+    async with Session.open(db.dsn, application_name="seatsync migrate") as session:
+        if await _next(session, known) is None:  # any role may hold the lock
+            return applied
     async with _locked_session(db.dsn, timing) as session:
         while (migration := await _next(session, known)) is not None:
             if not await session.fetchval(_QUERIES["may_migrate"]):
