@@ -253,6 +253,12 @@ class Settings:
         "Sustained rate of HTTP requests and handshakes from one address; loopback is exempt.",
         number(1, 1_000_000),
     )
+    lookups_per_minute: int = _setting(
+        "LOOKUPS_PER_MINUTE",
+        "120",
+        "Names that one address may ask for in a minute, to sign in, register or recover; enough for thirty people.",
+        number(1, 1_000_000),
+    )
     max_connections_per_address: int = _setting(
         "MAX_CONNECTIONS_PER_ADDRESS",
         "1000",

@@ -4,6 +4,13 @@
 -- Functions stand before the tables that they use.
 SET check_function_bodies = off;
 
+CREATE TYPE public.admission AS (
+	wait integer,
+	is_known boolean
+);
+
+COMMENT ON TYPE public.admission IS 'Whether a code may be looked at: after that many seconds, 0 for now and null for not at all; and whether it comes from a known device or network.';
+
 CREATE TYPE public.enrolment AS (
 	code text,
 	wait integer,
@@ -67,6 +74,56 @@ CREATE TYPE public.wire_seat_state AS (
 );
 
 COMMENT ON TYPE public.wire_seat_state IS 'What changes of a seat without its layout.';
+
+CREATE FUNCTION public.admit_code(p_user bigint, p_visitor bytea, p_network text) RETURNS public.admission
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_network bytea := sha256(convert_to(p_network, 'UTF8'));
+    v_may_guess boolean;
+    r admission;
+begin
+    r.is_known := true;
+    perform from known_visitor k
+    where k.user_id = p_user and k.visitor = p_visitor and k.expires_at > now() and may_guess(k.failures)
+    for update;
+    if found then
+        r.wait := throttle_attempt('code', p_user || ':' || encode(p_visitor, 'hex'));
+        if r.wait = 0 then
+            update known_visitor k set failures = k.failures + 1 where k.user_id = p_user and k.visitor = p_visitor;
+        end if;
+        return r;
+    end if;
+
+    perform from known_network k
+    where k.user_id = p_user and k.network = v_network and k.expires_at > now() and may_guess(k.failures)
+    for update;
+    if found then
+        r.wait := throttle_attempt('code', p_user || ':' || p_network);
+        if r.wait = 0 then
+            update known_network k set failures = k.failures + 1 where k.user_id = p_user and k.network = v_network;
+        end if;
+        return r;
+    end if;
+
+    r.is_known := false;
+    if exists (select from lockout l where l.user_id = p_user and not may_guess(l.failures)) then
+        return r;
+    end if;
+    insert into lockout as l (user_id) values (p_user)
+    on conflict (user_id) do update set failures = l.failures
+    returning may_guess(l.failures) into v_may_guess;
+    if v_may_guess then
+        r.wait := throttle_attempt('code', p_user || ':' || p_network);
+        if r.wait = 0 then
+            update lockout l set failures = l.failures + 1 where l.user_id = p_user;
+        end if;
+    end if;
+    return r;
+end
+$$;
+
+COMMENT ON FUNCTION public.admit_code(p_user bigint, p_visitor bytea, p_network text) IS 'Counts a code for a user as wrong before it is looked at; forgive_codes takes that back.';
 
 CREATE FUNCTION public.announce(body text) RETURNS void
     LANGUAGE plpgsql
@@ -190,6 +247,22 @@ end
 $$;
 
 COMMENT ON FUNCTION public.cinema_announce_updated() IS 'Trigger function: notifies the servers of the cinema whose name or colour has changed.';
+
+CREATE FUNCTION public.count_lookup(p_username text, p_visitor bytea, p_network text, p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (
+        select from app_user u
+        where lower(u.username collate "C") = lower(p_username collate "C") and is_known_device(u.id, p_visitor)
+    ) then
+        return 0;
+    end if;
+    return throttle_window('lookup', p_network, p_limit);
+end
+$$;
+
+COMMENT ON FUNCTION public.count_lookup(p_username text, p_visitor bytea, p_network text, p_limit integer) IS 'Counts a question about a name, so many a minute from a network, and returns the seconds to wait; a device is free to ask for the user whom it has signed in as.';
 
 
 SET default_tablespace = '';
@@ -339,12 +412,31 @@ begin
     delete from recovery r where r.user_id = v_user;
     delete from session s where s.user_id = v_user;
     delete from known_visitor k where k.user_id = v_user;
+    delete from known_network k where k.user_id = v_user;
     delete from throttle t where t.scope = 'register' and t.subject = p_registration::text;
     return query select * from open_session(v_user, p_replaces, p_seen, p_known);
 end
 $$;
 
-COMMENT ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Replaces the old authenticator: phrase, sessions, known visitors and other recoveries go; no row when it is gone.';
+COMMENT ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Replaces the old authenticator: phrase, sessions, known devices and networks and other recoveries go; no row when it is gone.';
+
+CREATE FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_network text, p_known boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update known_visitor k set failures = 0
+    where k.user_id = p_user and k.visitor = p_visitor and k.failures > 0;
+    update known_network k set failures = 0
+    where k.user_id = p_user and k.network = sha256(convert_to(p_network, 'UTF8')) and k.failures > 0;
+    if not p_known then
+        delete from lockout l where l.user_id = p_user;
+    end if;
+    delete from throttle t
+    where t.scope = 'code' and t.subject in (p_user || ':' || encode(p_visitor, 'hex'), p_user || ':' || p_network);
+end
+$$;
+
+COMMENT ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_network text, p_known boolean) IS 'A right code: the wrong ones before it of that device and network are forgiven, and if it came from neither a known device nor a known network, those of all unknown clients.';
 
 CREATE FUNCTION public.grant_server(server regrole) RETURNS void
     LANGUAGE plpgsql
@@ -355,9 +447,11 @@ begin
         'grant update (status, note, updated_at, updated_by) on seat to %1$s;'
         'grant insert, update (totp_secret, totp_last_step) on app_user to %1$s;'
         'grant insert, update, delete on session, registration, recovery, known_visitor, throttle, write_key to %1$s;'
+        'grant insert, update, delete on known_network, lockout to %1$s;'
         'grant execute on function'
         ' write_seats, unlocked_halls, keep_history, throttle_attempt, throttle_window, throttle_subject, open_session,'
-        ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase'
+        ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase,'
+        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client'
         ' to %1$s',
         server
     );
@@ -365,6 +459,15 @@ end
 $_$;
 
 COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
+
+CREATE FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select p_user || ':'
+        || case when is_known_device(p_user, p_visitor) then encode(p_visitor, 'hex') else p_network end
+$$;
+
+COMMENT ON FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) IS 'Whose guesses at a user''s secrets are counted together: a known device''s own, or a network''s.';
 
 CREATE FUNCTION public.hall_announce_deleted() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -639,6 +742,17 @@ $$;
 
 COMMENT ON FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint) IS 'An update of clients: the present state of these seats of a hall, with the counts of their types. It covers the revisions after `since`, the last one alone without.';
 
+CREATE FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    select exists (
+        select from known_visitor k
+        where k.user_id = p_user and k.visitor = p_visitor and k.expires_at > now() and may_guess(k.failures)
+    )
+$$;
+
+COMMENT ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) IS 'The visitor has signed in as that user.';
+
 CREATE FUNCTION public.keep_history(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -727,6 +841,14 @@ $$;
 
 COMMENT ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Takes a code of that step; no row when the step was used before or the secret is no longer the user''s.';
 
+CREATE FUNCTION public.may_guess(p_failures bigint) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    select p_failures < 100
+$$;
+
+COMMENT ON FUNCTION public.may_guess(p_failures bigint) IS 'After so many failures in a row another attempt is let through.';
+
 CREATE FUNCTION public.next_revision(halls bigint[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -779,6 +901,26 @@ end
 $$;
 
 COMMENT ON FUNCTION public.recount_seats(halls bigint[]) IS 'For triggers: counts the seats of these halls anew.';
+
+CREATE FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into known_network as k (user_id, network) values (p_user, sha256(convert_to(p_network, 'UTF8')))
+    on conflict (user_id, network) do update set failures = 0, expires_at = excluded.expires_at;
+    perform forgive_codes(p_user, p_visitor, p_network, p_known);
+    delete from known_visitor k
+    where k.user_id = p_user and k.visitor in (
+        select o.visitor from known_visitor o where o.user_id = p_user order by o.expires_at desc offset 100
+    );
+    delete from known_network k
+    where k.user_id = p_user and k.network in (
+        select o.network from known_network o where o.user_id = p_user order by o.expires_at desc offset 20
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) IS 'A sign-in, after open_session: forgives wrong codes, remembers the network, and forgets the oldest of many.';
 
 CREATE FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1148,10 +1290,8 @@ declare
     r enrolment;
     v registration;
 begin
-    r.wait := throttle_window('auth_start', p_address, 30);
-    if r.wait = 0 then
-        r.wait := throttle_window('auth_start', encode(p_visitor, 'hex'), 30);
-    end if;
+    perform pg_advisory_xact_lock(hashtext('seatsync registration'), hashtext(p_address));
+    r.wait := throttle_window('auth_start', encode(p_visitor, 'hex'), 30);
     if r.wait > 0 then
         r.code := 'TooManyRequests';
         return r;
@@ -1175,7 +1315,7 @@ begin
     where g.user_id is null and g.expires_at > now()
         and lower(g.username collate "C") <> lower(p_username collate "C")
         and (g.visitor = p_visitor or g.address = p_address)
-    having count(*) filter (where g.visitor = p_visitor) >= 5 or count(*) filter (where g.address = p_address) >= 5;
+    having count(*) filter (where g.visitor = p_visitor) >= 5 or count(*) filter (where g.address = p_address) >= 50;
     if r.wait is not null then
         r.code := 'TooManyRequests';
         return r;
@@ -1197,7 +1337,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) IS 'Finds or begins the registration of a name.';
+COMMENT ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) IS 'Finds or begins the registration of a name: five at a time by a visitor, fifty from a network.';
 
 CREATE FUNCTION public.throttle_attempt(p_scope text, p_subject text) RETURNS integer
     LANGUAGE plpgsql
@@ -1239,7 +1379,7 @@ CREATE FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) RETURNS 
     end
 $$;
 
-COMMENT ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) IS 'Whose wrong codes are counted together: a known visitor''s own, or all strangers'' at that user.';
+COMMENT ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) IS 'For open_session and start_recovery: the counter of a known device''s attempts at a user''s secrets.';
 
 CREATE FUNCTION public.throttle_window(p_scope text, p_subject text, p_limit integer) RETURNS integer
     LANGUAGE plpgsql
@@ -1568,20 +1708,52 @@ ALTER TABLE public.hall ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.known_network (
+    user_id bigint NOT NULL,
+    network bytea NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '90 days'::interval) NOT NULL,
+    CONSTRAINT known_network_sha256 CHECK ((octet_length(network) = 32))
+);
+
+COMMENT ON TABLE public.known_network IS 'The twenty networks from which a user has signed in last: their wrong codes do not count as those of strangers.';
+
+COMMENT ON COLUMN public.known_network.user_id IS 'The user who has signed in from there.';
+
+COMMENT ON COLUMN public.known_network.network IS 'SHA-256 of the address as text; of IPv6 of the /64 network.';
+
+COMMENT ON COLUMN public.known_network.failures IS 'Codes in a row that were not right; at a hundred the network is unknown.';
+
+COMMENT ON COLUMN public.known_network.expires_at IS 'From then on the network is unknown; each sign-in sets it anew.';
+
 CREATE TABLE public.known_visitor (
     user_id bigint NOT NULL,
     visitor bytea NOT NULL,
     expires_at timestamp with time zone DEFAULT (now() + '400 days'::interval) NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
     CONSTRAINT known_visitor_sha256 CHECK ((octet_length(visitor) = 32))
 );
 
-COMMENT ON TABLE public.known_visitor IS 'Visitors that have signed in as a user: their wrong codes count apart, so strangers cannot lock them out.';
+COMMENT ON TABLE public.known_visitor IS 'Devices, by their visitor cookie, that have signed in as a user, the last hundred: their wrong codes count apart.';
 
 COMMENT ON COLUMN public.known_visitor.user_id IS 'The user whom the visitor has signed in as.';
 
 COMMENT ON COLUMN public.known_visitor.visitor IS 'SHA-256 of the id in the visitor cookie.';
 
 COMMENT ON COLUMN public.known_visitor.expires_at IS 'From then on the visitor is a stranger; each sign-in sets it anew.';
+
+COMMENT ON COLUMN public.known_visitor.failures IS 'Codes in a row that were not right; at a hundred the device is unknown.';
+
+CREATE TABLE public.lockout (
+    user_id bigint NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL
+);
+
+COMMENT ON TABLE public.lockout IS 'Wrong codes of unknown clients. At a hundred in a row none of them is let through (NIST SP 800-63B, 5.2.2), until the user recovers with the phrase or an administrator deletes the row.';
+
+COMMENT ON COLUMN public.lockout.user_id IS 'The user whose code is guessed at.';
+
+COMMENT ON COLUMN public.lockout.failures IS 'Codes in a row, of all unknown clients together, that were not right.';
 
 CREATE TABLE public.recovery (
     user_id bigint NOT NULL,
@@ -1849,9 +2021,9 @@ CREATE TABLE public.throttle (
 
 COMMENT ON TABLE public.throttle IS 'Attempts counted before they are looked at; deleting a row forgives them.';
 
-COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `auth_start`, and `recovery` of an address, are the attempts of a minute.';
+COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `lookup`, `auth_start`, and `recovery` of an address, are the attempts of a minute.';
 
-COMMENT ON COLUMN public.throttle.subject IS 'Whose attempts: a user''s id, with the visitor''s hash if the visitor is known; the id of a registration; an address; or a visitor''s hash.';
+COMMENT ON COLUMN public.throttle.subject IS 'Whose attempts: a user''s id with the hash of a known device''s visitor or with a network; the id of a registration; a network (an IPv4 address or the /64 of an IPv6 address); or a visitor''s hash.';
 
 COMMENT ON COLUMN public.throttle.attempts IS 'How many have been let through or, where those of a minute are counted, made.';
 
@@ -1902,8 +2074,14 @@ ALTER TABLE ONLY public.hall_count
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.known_network
+    ADD CONSTRAINT known_network_pkey PRIMARY KEY (user_id, network);
+
 ALTER TABLE ONLY public.known_visitor
     ADD CONSTRAINT known_visitor_pkey PRIMARY KEY (user_id, visitor);
+
+ALTER TABLE ONLY public.lockout
+    ADD CONSTRAINT lockout_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY public.recovery
     ADD CONSTRAINT recovery_pkey PRIMARY KEY (user_id);
@@ -1944,6 +2122,8 @@ ALTER TABLE ONLY public.write_key
 CREATE UNIQUE INDEX app_user_username_key ON public.app_user USING btree (lower((username COLLATE "C")));
 
 CREATE INDEX hall_cinema_id_idx ON public.hall USING btree (cinema_id);
+
+CREATE INDEX known_network_expires_at_idx ON public.known_network USING btree (expires_at);
 
 CREATE INDEX known_visitor_expires_at_idx ON public.known_visitor USING btree (expires_at);
 
@@ -2059,8 +2239,14 @@ ALTER TABLE ONLY public.hall
 ALTER TABLE ONLY public.hall_count
     ADD CONSTRAINT hall_count_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.known_network
+    ADD CONSTRAINT known_network_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.known_visitor
     ADD CONSTRAINT known_visitor_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.lockout
+    ADD CONSTRAINT lockout_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.recovery
     ADD CONSTRAINT recovery_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
@@ -2077,6 +2263,8 @@ ALTER TABLE ONLY public.seat
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
 
+REVOKE ALL ON FUNCTION public.admit_code(p_user bigint, p_visitor bytea, p_network text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.announce(body text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.announce_layout(halls bigint[]) FROM PUBLIC;
@@ -2091,6 +2279,8 @@ REVOKE ALL ON FUNCTION public.cinema_announce_list() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cinema_announce_updated() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.count_lookup(p_username text, p_visitor bytea, p_network text, p_limit integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.count_seats(deltas public.hall_count[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
@@ -2099,7 +2289,11 @@ REVOKE ALL ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p
 
 REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hall_announce_deleted() FROM PUBLIC;
 
@@ -2113,17 +2307,23 @@ REVOKE ALL ON FUNCTION public.hall_keep_rev() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hall_notice(h public.hall, data text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.keep_history(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.may_guess(p_failures bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.next_revision(halls bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.recount_seats(halls bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) FROM PUBLIC;
 

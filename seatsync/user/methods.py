@@ -38,6 +38,7 @@ class UserMethods:
         self._clock = clock
         self._allowed = settings.registration == "open"
         self._role = settings.default_role
+        self._lookups_per_minute = settings.lookups_per_minute
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
@@ -67,8 +68,8 @@ class UserMethods:
 
         Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`.
         """
-        visitor, network = digest(call.client.visitor), client_network(call.client.address)
-        args = (params.username, visitor, network, totp.new_secret(), self._allowed)
+        await self._count_lookup(call, params.username)
+        args = (params.username, *_device(call), totp.new_secret(), self._allowed)
         enrolment = await find_enrolment(self._db, "start_registration", *args)
         if enrolment["id"] is None:
             return {"status": "user", "username": enrolment["username"]}
@@ -83,10 +84,14 @@ class UserMethods:
         """Complete a registration or a recovery, and open a session.
 
         Raises `UserAlreadyExists`, `RegistrationClosed`, `RegistrationNotInProgress`, `RegistrationExpired`,
-        `TooManyValidationAttempts`, `InvalidCode`.
+        `TooManyValidationAttempts`, `InvalidCode`; `TooManyRequests` to who would find out whether the user exists.
         """
         visitor = digest(call.client.visitor)
-        enrolment = await find_enrolment(self._db, "find_enrolment", params.username, visitor, self._allowed)
+        try:
+            enrolment = await find_enrolment(self._db, "find_enrolment", params.username, visitor, self._allowed)
+        except (errors.UserAlreadyExists, errors.RegistrationNotInProgress, errors.RegistrationClosed):
+            await self._count_lookup(call, params.username)
+            raise
         confirmed = enrolment["id"], enrolment["secret"], self._step(enrolment, params.code)
         gone = errors.RegistrationNotInProgress
         if enrolment["user_id"] is None:
@@ -97,17 +102,25 @@ class UserMethods:
     # Sign-in
 
     async def log_in(self, call: Call, params: NamedCode) -> Reply:
-        """Open a session with a code. Raises `UserNotFound`, `TooManyLoginAttempts`, `InvalidCode`."""
-        user = await begin_attempt(
-            self._db,
-            "begin_login",
-            params.username,
-            digest(call.client.visitor),
-            missing=errors.UserNotFound,
-            throttled=errors.TooManyLoginAttempts,
-        )
-        step = self._step(user, params.code)
-        return await self._open_session(call, errors.InvalidCode, "log_in", user["user_id"], user["secret"], step)
+        """Open a session with a code.
+
+        Raises `TooManyRequests`, `UserNotFound`, `TooManyLoginAttempts`, `InvalidCode`.
+        """
+        await self._count_lookup(call, params.username)
+        try:
+            user = await begin_attempt(
+                self._db,
+                "begin_login",
+                params.username,
+                *_device(call),
+                missing=errors.UserNotFound,
+                throttled=errors.TooManyLoginAttempts,
+            )
+        except errors.UserNotFound:
+            totp.matching_step(totp.new_secret(), params.code, self._clock())  # takes the time that a user's code takes
+            raise
+        proof = user["user_id"], user["secret"], self._step(user, params.code), user["is_known"]
+        return await self._open_session(call, errors.InvalidCode, "log_in", *proof)
 
     async def log_out(self, call: Call, _: NoParams) -> Reply:
         """End the call's session; a guest, who has none, receives the same reply."""
@@ -126,7 +139,8 @@ class UserMethods:
         client, identity = call.client, await call.client.identify()
         replaces = None if identity is None else identity.session_id
         visitor = new_visitor() if call.transport == "http" else client.visitor
-        opened = await open_session(self._db, query, *args, replaces, digest(client.visitor), digest(visitor))
+        seen, network = _device(call)
+        opened = await open_session(self._db, query, *args, replaces, seen, digest(visitor), network)
         if opened is None:
             raise gone
         username = opened["username"]
@@ -145,10 +159,11 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidCode`.
         """
-        session_id, visitor = (await _identity(call)).session_id, digest(call.client.visitor)
-        user = await begin_attempt(self._db, "begin_code", session_id, visitor, missing=errors.SessionExpired)
+        session_id, device = (await _identity(call)).session_id, _device(call)
+        user = await begin_attempt(self._db, "begin_code", session_id, *device, missing=errors.SessionExpired)
         step, phrase = self._step(user, params.code), phrases.new_phrase()
-        args = (user["user_id"], user["secret"], step, await phrases.hash_phrase(phrase), visitor)
+        phrase_hash = await phrases.hash_phrase(phrase)
+        args = (user["user_id"], user["secret"], step, phrase_hash, *device, user["is_known"])
         if await self._db.fetchrow(QUERIES["offer_phrase"], *args) is None:
             raise errors.InvalidCode
         return {"phrase": phrase}
@@ -169,19 +184,25 @@ class UserMethods:
     async def recover(self, call: Call, params: NamedPhrase) -> dict[str, str]:
         """Enrol a new authenticator in exchange for the phrase, which is used up once a code confirms the enrolment.
 
-        Raises `UserNotFound`, `TooManyValidationAttempts` (before the phrase is compared), `InvalidRecoveryPhrase`.
+        Raises `TooManyRequests`, `UserNotFound`, `TooManyValidationAttempts` (before the phrase is compared),
+        `InvalidRecoveryPhrase`.
         """
-        visitor, network = digest(call.client.visitor), client_network(call.client.address)
-        user = await begin_attempt(
-            self._db, "begin_recovery", params.username, visitor, network, missing=errors.UserNotFound
-        )
+        await self._count_lookup(call, params.username)
+        device = _device(call)
+        user = await begin_attempt(self._db, "begin_recovery", params.username, *device, missing=errors.UserNotFound)
         await _check_phrase(user, params.phrase)
-        args = (user["user_id"], user["phrase_hash"], visitor, network, secret := totp.new_secret())
+        args = (user["user_id"], user["phrase_hash"], *device, secret := totp.new_secret())
         username = await self._db.fetchval(QUERIES["start_recovery"], *args)
         if username is None:
             raise errors.InvalidRecoveryPhrase
         logger.info("recovery_begun", user=username, address=call.client.address)
         return await _candidate(username, secret)
+
+    async def _count_lookup(self, call: Call, username: str) -> None:
+        """Count a question about a name before it is answered; raises `TooManyRequests`."""
+        args = (username, *_device(call), self._lookups_per_minute)
+        if (wait := await self._db.fetchval(QUERIES["count_lookup"], *args)) > 0:
+            raise errors.TooManyRequests(retry_after=wait)
 
     def _step(self, row: Row, code: str) -> int:
         """The time step of a code for the row's ``secret``; raises `InvalidCode`."""
@@ -195,6 +216,11 @@ async def status(call: Call, _: NoParams) -> dict[str, str]:
     """The login state of the caller."""
     await call.client.identify()
     return state_of(call.client)
+
+
+def _device(call: Call) -> tuple[bytes, str]:
+    """What a caller without a session is recognised by: the hash of its visitor id, and its network."""
+    return digest(call.client.visitor), client_network(call.client.address)
 
 
 async def _identity(call: Call) -> Identity:
@@ -211,6 +237,7 @@ async def _candidate(username: str, secret: str) -> dict[str, str]:
 
 
 async def _check_phrase(row: Row, phrase: str) -> None:
-    """Raises `InvalidRecoveryPhrase`, also for a user without a phrase."""
-    if row["phrase_hash"] is None or not await phrases.matches(phrase, row["phrase_hash"]):
+    """Raises `InvalidRecoveryPhrase`, for a user without a phrase too, and no sooner."""
+    stored = row["phrase_hash"]
+    if not await phrases.matches(phrase, stored or phrases.NOBODYS) or stored is None:
         raise errors.InvalidRecoveryPhrase

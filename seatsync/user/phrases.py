@@ -32,7 +32,7 @@ async def hash_phrase(phrase: str) -> str:
     """``scrypt$log2(N)$r$p$salt$hash``. A cancellation waits for the hash and discards it."""
     salt = secrets.token_bytes(_SALT_BYTES)
     digest = await trio.to_thread.run_sync(_scrypt, phrase, salt, _LOG_N, _R, _P, limiter=_hashing)
-    return "$".join(("scrypt", str(_LOG_N), str(_R), str(_P), _base64(salt), _base64(digest)))
+    return _format(salt, digest)
 
 
 async def matches(phrase: str, phrase_hash: str) -> bool:
@@ -57,3 +57,11 @@ def _scrypt(phrase: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _format(salt: bytes, digest: bytes) -> str:
+    return "$".join(("scrypt", str(_LOG_N), str(_R), str(_P), _base64(salt), _base64(digest)))
+
+
+#: The hash of no phrase, to compare with where there is none: that takes as long.
+NOBODYS: Final = _format(bytes(_SALT_BYTES), bytes(64))

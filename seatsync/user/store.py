@@ -15,6 +15,11 @@ from seatsync.core.postgres.session import Row
 
 QUERIES = load("user")
 
+LOCKED_OUT = (
+    "Too many wrong codes from unknown devices: use a device or a network that has signed in before, or the recovery"
+    " phrase, or ask an administrator."
+)
+
 _UNIQUE_VIOLATION = "23505"
 
 
@@ -32,11 +37,13 @@ async def begin_attempt(
 ) -> Row:
     """Count an attempt; returns the row with the secret or the hash to match.
 
-    Raises ``missing`` without a row, and ``throttled`` while attempts have to wait.
+    Raises ``missing`` without a row, and ``throttled`` while attempts have to wait, or where waiting does not help.
     """
     row = await db.fetchrow(QUERIES[query], *args)
     if row is None:
         raise missing
+    if row["wait"] is None:
+        raise throttled(LOCKED_OUT)
     if row["wait"] > 0:
         raise throttled(retry_after=row["wait"])
     return row

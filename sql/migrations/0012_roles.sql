@@ -61,9 +61,11 @@ begin
         'grant update (status, note, updated_at, updated_by) on seat to %1$s;'
         'grant insert, update (totp_secret, totp_last_step) on app_user to %1$s;'
         'grant insert, update, delete on session, registration, recovery, known_visitor, throttle, write_key to %1$s;'
+        'grant insert, update, delete on known_network, lockout to %1$s;'
         'grant execute on function'
         ' write_seats, unlocked_halls, keep_history, throttle_attempt, throttle_window, throttle_subject, open_session,'
-        ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase'
+        ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase,'
+        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client'
         ' to %1$s',
         server
     );

@@ -12,16 +12,21 @@ where s.id = any($1::uuid[]) and s.expires_at > now();
 delete from session where id = $1;
 
 -- name: begin_login
--- The secret for a code of this username, the attempt counted; wait is 0 for an admitted attempt.
-select u.id as user_id, u.totp_secret as secret, a.wait
+-- The secret for a code of this username, the attempt counted; wait is 0 for an admitted attempt, null in a lockout.
+select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
 from app_user u
-cross join lateral throttle_attempt('code', throttle_subject(u.id, $2)) as a (wait)
+cross join lateral admit_code(u.id, $2, $3) a
 where lower(u.username collate "C") = lower($1 collate "C");
 
 -- name: log_in
 -- Opens a session for the user, unless the step of the code was used before.
-select user_id, username, role::text as role, session_id, expires_at
-from log_in($1, $2, $3, $4, $5, $6);
+select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
+from log_in($1, $2, $3, $5, $6, $7) o
+cross join lateral remember_client(o.user_id, $7, $8, $4);
+
+-- name: count_lookup
+-- Counts a question about this username; 0, or the seconds to wait.
+select count_lookup($1, $2, $3, $4);
 
 -- name: start_registration
 -- The user of this name, or the secret of this visitor's registration of it, or the code of the error.
@@ -40,36 +45,47 @@ from find_enrolment($1, $2, $3);
 
 -- name: create_account
 -- Adds the user of a confirmed registration and opens a session; no row if the registration is gone.
-select user_id, username, role::text as role, session_id, expires_at
-from create_account($1, $2, $3, $4::text::user_role, $5, $6, $7, $8);
+select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
+from create_account($1, $2, $3, $4::text::user_role, $5, $6, $7, $8) o
+cross join lateral remember_client(o.user_id, $8, $9, false);
 
 -- name: begin_recovery
 -- The hash for a phrase of this username, the attempt counted; wait is 0 for an admitted attempt.
 select u.id as user_id, r.phrase_hash,
     case
         when w.wait > 0 then w.wait
-        else throttle_attempt('recovery', throttle_subject(u.id, $2))
+        else throttle_attempt('recovery', guess_subject(u.id, $2, $3))
     end as wait
 from app_user u
-cross join throttle_window('recovery', $3, 30) as w (wait)
+cross join lateral (
+    select case when is_known_device(u.id, $2) then 0 else throttle_window('recovery', $3, 30) end
+) as w (wait)
 left join recovery r on r.user_id = u.id
 where lower(u.username collate "C") = lower($1 collate "C");
 
 -- name: start_recovery
 -- Begins the enrolment of a new authenticator; the username, null if the phrase is no longer in force.
-select start_recovery($1, $2, $3, $4, $5);
+with begun as (
+    select start_recovery($1, $2, $3, $4, $5) as username
+), forgiven as (
+    delete from throttle t
+    using begun
+    where begun.username is not null and t.scope = 'recovery' and t.subject = $1::bigint || ':' || $4
+)
+select username from begun;
 
 -- name: finish_recovery
 -- Replaces the authenticator and opens a session; no row if the recovery is gone.
-select user_id, username, role::text as role, session_id, expires_at
-from finish_recovery($1, $2, $3, $4, $5, $6);
+select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
+from finish_recovery($1, $2, $3, $4, $5, $6) o
+cross join lateral remember_client(o.user_id, $6, $7, false);
 
 -- name: begin_code
 -- The secret for a code of this live session's user, the attempt counted; no row if the session has ended.
-select u.id as user_id, u.totp_secret as secret, a.wait
+select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
 from session s
 join app_user u on u.id = s.user_id
-cross join lateral throttle_attempt('code', throttle_subject(u.id, $2)) as a (wait)
+cross join lateral admit_code(u.id, $2, $3) a
 where s.id = $1 and s.expires_at > now();
 
 -- name: offer_phrase
@@ -79,13 +95,11 @@ with used as (
     set totp_last_step = $3
     where id = $1 and totp_secret = $2 and totp_last_step < $3
     returning id
-), forgiven as (
-    delete from throttle t
-    using used
-    where t.scope = 'code' and t.subject = throttle_subject(used.id, $5)
 )
 insert into recovery (user_id, offered_hash, offered_until)
-select id, $4, now() + interval '15 minutes' from used
+select u.id, $4, now() + interval '15 minutes'
+from used u
+cross join lateral forgive_codes(u.id, $5, $6, $7)
 on conflict (user_id) do update set
     offered_hash = excluded.offered_hash,
     offered_until = excluded.offered_until
@@ -147,13 +161,17 @@ with sessions as (
     delete from known_visitor
     where ctid in (select ctid from known_visitor where expires_at <= now() limit $1 for update skip locked)
     returning 1
+), networks as (
+    delete from known_network
+    where ctid in (select ctid from known_network where expires_at <= now() limit $1 for update skip locked)
+    returning 1
 ), throttles as (
     delete from throttle
     where ctid in (select ctid from throttle where expires_at <= now() limit $1 for update skip locked)
     returning 1
 )
 select (select count(*) from sessions) + (select count(*) from registrations)
-    + (select count(*) from visitors) + (select count(*) from throttles);
+    + (select count(*) from visitors) + (select count(*) from networks) + (select count(*) from throttles);
 
 -- name: live_sessions
 -- Those of these sessions ($1) that have not ended.

@@ -104,5 +104,5 @@ async def test_the_site_is_served_through_nginx(database_url: str, example: str,
         forwarded = {**site, "X-Forwarded-For": "203.0.113.7"}
         started = await http(port, "POST", "/api/user/auth_start", {"username": "eve"}, forwarded)
         assert started.json()["error"] == "RegistrationClosed"
-        counted = await server.rows("select subject from throttle where scope = 'auth_start'")
+        counted = await server.rows("select subject from throttle where scope = 'lookup'")
         assert "203.0.113.7" in {row["subject"] for row in counted}

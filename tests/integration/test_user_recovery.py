@@ -180,7 +180,7 @@ async def test_guesses_from_one_address_are_throttled(users: Users) -> None:
         await users.sql("insert into app_user (username, totp_secret) values ($1, 'JBSWY3DPEHPK3PXP')", f"user{number}")
     for attempt in range(30):
         await outcome(partial(users.browser(), RECOVER, username=f"user{attempt % 4}", phrase=WRONG))
-    await users.sql("delete from throttle where subject !~ '[.]'")
+    await users.sql("delete from throttle where subject ~ ':'")
     assert await outcome(partial(users.browser(), RECOVER, username="user0", phrase=WRONG)) == (
         "TooManyValidationAttempts"
     )

@@ -110,13 +110,15 @@ def test_plain_sql_makes_a_viewer(database_url: str) -> None:
 
 
 def test_a_deleted_user_leaves_nothing(database_url: str) -> None:
-    """Sessions, recoveries, known visitors and phrases go with the user."""
+    """Sessions, recoveries, known devices and networks, lockouts and phrases go with the user."""
     left = value(
         database_url,
         USERS,
         """
         insert into recovery (user_id, phrase_hash) select id, 'x' from app_user;
         insert into known_visitor (user_id, visitor) select id, sha256('x') from app_user;
+        insert into known_network (user_id, network) select id, sha256('x') from app_user;
+        insert into lockout (user_id) select id from app_user;
         insert into registration (username, user_id, visitor, address, totp_secret)
         select username, id, sha256('x'), '192.0.2.1', totp_secret from app_user;
         delete from app_user
@@ -124,6 +126,7 @@ def test_a_deleted_user_leaves_nothing(database_url: str) -> None:
         """
         select (select count(*) from session) + (select count(*) from recovery)
             + (select count(*) from known_visitor) + (select count(*) from registration)
+            + (select count(*) from known_network) + (select count(*) from lockout)
         """,
     )
     assert left == 0
@@ -139,12 +142,14 @@ def test_pruning_takes_what_has_expired(database_url: str) -> None:
         insert into session (user_id) values (1);
         insert into known_visitor (user_id, visitor, expires_at)
         values (1, sha256('x'), now()), (2, sha256('x'), 'infinity');
+        insert into known_network (user_id, network, expires_at)
+        values (1, sha256('x'), now()), (2, sha256('x'), 'infinity');
         insert into throttle values ('x', 'past', 1, now(), now()), ('x', 'present', 1, now(), 'infinity');
         insert into registration (username, visitor, address, totp_secret, expires_at) values
             ('long_ago', sha256('x'), '192.0.2.1', 'JBSWY3DPEHPK3PXP', now() - interval '1 hour'),
             ('just_now', sha256('x'), '192.0.2.1', 'JBSWY3DPEHPK3PXP', now());
     """
-    assert value(database_url, USERS, rows, prune, args=(1,)) == 4
+    assert value(database_url, USERS, rows, prune, args=(1,)) == 5
     assert value(database_url, prune, args=(1,)) == 1
     assert value(database_url, prune, args=(1,)) == 0
     assert value(database_url, "select count(*) from session") == 1

@@ -11,12 +11,13 @@ from tests.support.people import Users
 
 SECRET = "JBSWY3DPEHPK3PXP"
 VISITOR, NETWORK = digest("visitor"), "192.0.2.1"
-VISIT = (None, VISITOR, VISITOR)
+DEVICE = (VISITOR, NETWORK)
+VISIT = (None, VISITOR, *DEVICE)
 
 
 async def begun(users: Users, username: str) -> Row:
     """A pending registration."""
-    return await find_enrolment(users.db, "start_registration", username, VISITOR, NETWORK, SECRET, True)
+    return await find_enrolment(users.db, "start_registration", username, *DEVICE, SECRET, True)
 
 
 async def create_account(users: Users, enrolment: Row) -> Row | None:
@@ -28,7 +29,7 @@ async def create_account(users: Users, enrolment: Row) -> Row | None:
 async def user(users: Users) -> Row:
     """A user, and what a code has to match."""
     await create_user(users.db, "ada", "viewer")
-    return await begin_attempt(users.db, "begin_login", "ada", VISITOR, missing=errors.UserNotFound)
+    return await begin_attempt(users.db, "begin_login", "ada", *DEVICE, missing=errors.UserNotFound)
 
 
 async def test_a_name_taken_since_is_taken(users: Users) -> None:
@@ -59,13 +60,13 @@ async def test_a_secret_replaced_since_fails_the_login(users: Users) -> None:
     """A secret replaced since the check fails the login."""
     proof = await user(users)
     await users.sql("update app_user set totp_secret = $1", SECRET)
-    assert await open_session(users.db, "log_in", proof["user_id"], proof["secret"], 1, *VISIT) is None
+    assert await open_session(users.db, "log_in", proof["user_id"], proof["secret"], 1, False, *VISIT) is None
     assert await users.value("select count(*) from session") == 0
 
 
 async def test_a_phrase_replaced_since_fails_the_recovery(users: Users) -> None:
     """A phrase replaced since the check fails the recovery."""
-    args = ((await user(users))["user_id"], await hash_phrase("babab"), VISITOR, NETWORK, SECRET)
+    args = ((await user(users))["user_id"], await hash_phrase("babab"), *DEVICE, SECRET)
     assert await users.db.fetchval(QUERIES["start_recovery"], *args) is None
     assert await users.value("select count(*) from registration") == 0
 
@@ -73,7 +74,7 @@ async def test_a_phrase_replaced_since_fails_the_recovery(users: Users) -> None:
 async def test_an_offer_replaced_since_is_not_saved(users: Users) -> None:
     """An offered phrase replaced since the check is not saved."""
     proof = await user(users)
-    offer = (proof["user_id"], proof["secret"], 1, await hash_phrase("dadad"), VISITOR)
+    offer = (proof["user_id"], proof["secret"], 1, await hash_phrase("dadad"), *DEVICE, False)
     assert await users.db.fetchrow(QUERIES["offer_phrase"], *offer) is not None
     before = await users.value("select phrase_hash from recovery")
     assert not await users.db.fetchval(QUERIES["save_phrase"], proof["user_id"], await hash_phrase("babab"))

@@ -68,6 +68,7 @@ LIMITS = [
     ("frames a second of a connection", "`MESSAGES_PER_SECOND`", f"closed with {CloseCode.POLICY}"),
     ("frames a second of an address", f"as many as {BUSY_CONNECTIONS} connections", ""),
     ("HTTP requests and handshakes a second of an address", "`REQUESTS_PER_SECOND`", ""),
+    ("names an address asks for in a minute", "`LOOKUPS_PER_MINUTE`", ""),
     ("connections", "`MAX_CONNECTIONS`", f"closed with {CloseCode.TRY_LATER}"),
     ("connections of an address", "`MAX_CONNECTIONS_PER_ADDRESS`", ""),
     ("from connecting to the first request", f"{Timing().head_s:g} s", ""),
