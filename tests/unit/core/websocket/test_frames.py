@@ -3,14 +3,24 @@
 The last tests hold the behaviour of wsproto that the reader relies on: they break first when a new release differs.
 """
 
+import time
+
 import pytest
 from wsproto.connection import Connection as Protocol
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 from wsproto.frame_protocol import CloseReason
 
-from seatsync.core.websocket.frames import TOO_BIG, FrameReader, read_plain_text, text_frame
-from tests.support.raw_socket import CONTINUATION, TEXT, frame
+from seatsync.core.websocket.frames import (
+    TOO_BIG,
+    Closed,
+    FrameReader,
+    close_frame,
+    fault,
+    read_plain_text,
+    text_frame,
+)
+from tests.support.raw_socket import CLOSE, CONTINUATION, TEXT, frame
 
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
@@ -44,6 +54,43 @@ def test_fragments_are_one_message() -> None:
         assert [reader.next(), reader.next()] == [b"", "abcd"]
     reader.feed(frame(TEXT, b"ab", last=False) + frame(CONTINUATION, b"cde"))
     assert [reader.next(), reader.next()] == [b"", TOO_BIG]
+
+
+def test_a_message_in_small_pieces_takes_time_in_proportion_to_its_size() -> None:
+    """16 MiB, 128 bytes at a time; in quadratic time they take minutes."""
+    size, piece_bytes = 1 << 24, 128
+    reader, sent, started = FrameReader(max_message_bytes=size), frame(TEXT, b"x" * size), time.process_time()
+    for start in range(0, len(sent), piece_bytes):
+        assert reader.next() is None
+        reader.feed(sent[start : start + piece_bytes])
+    assert reader.next() == "x" * size
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1012, 1014, 3000, 4999])
+def test_every_registered_code_is_a_clean_close(code: int) -> None:
+    """It is echoed with its reason (RFC 6455, 5.5.1), also where it was registered after the RFC."""
+    reader = FrameReader(max_message_bytes=4)
+    reader.feed(frame(CLOSE, code.to_bytes(2) + b"bye"))
+    assert reader.next() == Closed(code, close_frame(code, "bye"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(CLOSE, (1014).to_bytes(2) + b"\xff"), 1007),
+        (frame(CLOSE, (1014).to_bytes(2), masked=False), 1002),
+        (frame(CLOSE, (1014).to_bytes(2), last=False), 1002),
+        (frame(CLOSE, (1014).to_bytes(2), reserved=4), 1002),
+        (frame(CLOSE, (1014).to_bytes(2) + b"x" * 124), 1002),
+        *((frame(CLOSE, code.to_bytes(2)), 1002) for code in (999, 1004, 1005, 1006, 1015, 1016, 2999, 5000)),
+    ],
+)
+def test_a_malformed_close_is_a_fault(sent: bytes, code: int) -> None:
+    """A code that is not for the wire, a reason that is not UTF-8, and a frame that breaks a rule."""
+    reader = FrameReader(max_message_bytes=1000)
+    reader.feed(sent)
+    assert reader.next() == fault(code, "protocol fault")
 
 
 @pytest.mark.parametrize(
