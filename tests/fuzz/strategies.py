@@ -160,6 +160,27 @@ def frames(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def chunked(draw: st.DrawFn, body: bytes) -> bytes:
+    """A body in the chunked transfer coding, with extensions and trailers."""
+    random, sent = Random(draw(st.integers(0, 2**32))), b""  # noqa: S311 - no secret
+    for chunk in cut(body, random.getrandbits(32)):
+        size = random.choice((b"%x", b"%X", b"00%x")) % len(chunk)
+        sent += size + random.choice((b"", b"", *_EXTENSIONS)) + b"\r\n" + chunk + b"\r\n"
+    trailers = random.choices((b"", *_TRAILERS), k=random.randint(0, 2))
+    return sent + b"0" + random.choice((b"", *_EXTENSIONS)) + b"\r\n" + b"".join(trailers) + b"\r\n"
+
+
+_EXTENSIONS = (b";a", b';a=b;c="d e"', b" ;a = b", b"\t", b";a\rb", b";a\0", b";\x7f", b";" + b"x" * 600)
+_TRAILERS = (b"X: a\r\n", b"X:\r\n", b"X: a\r\n b\r\n", b"X: a\n", b"\n", b"X : a\r\n", b"X\r\n")
+
+
+@st.composite
+def chunked_bodies(draw: st.DrawFn) -> bytes:
+    """A chunked body and the beginning of the next request."""
+    return draw(chunked(draw(st.binary(max_size=60)))) + b"GET / HTTP/1.1\r\n"
+
+
+@st.composite
 def requests(draw: st.DrawFn) -> bytes:
     """HTTP requests, one after the other, and sometimes a handshake and frames; most are good."""
     sent = b""
@@ -171,7 +192,7 @@ def requests(draw: st.DrawFn) -> bytes:
         head = [f"{method} {path} HTTP/1.1", "Host: localhost", *draw(st.lists(st.sampled_from(_HEADERS), max_size=3))]
         if draw(st.booleans()):
             head.append("Transfer-Encoding: chunked")
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+            body = draw(chunked(body))
         else:
             head.append(f"Content-Length: {len(body)}")
         sent += "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -1,7 +1,8 @@
 """h11 over a stream: one request in, one response out, and the next, each part with a limit and a deadline.
 
 h11 implements the grammar and the framing. Heads are cut out of the stream and checked first: h11's expressions are
-quadratic on a long run of blanks before a control character.
+quadratic on a long run of blanks before a control character. Chunked bodies are decoded here, for h11 takes more than
+the RFC allows for the end of a line and the end of a body.
 """
 
 from contextlib import suppress
@@ -12,6 +13,7 @@ import h11
 import trio
 from attrs import define, field
 
+from seatsync.core.http.chunks import ChunkedBody
 from seatsync.core.http.faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
 from seatsync.core.http.request import Request, read_handshake, read_request
 from seatsync.core.http.response import Response
@@ -22,9 +24,11 @@ from seatsync.errors import MessageTooLarge
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 16 * 1024
 
-#: Bodies go to h11 in pieces of this size; no line between two chunks may be longer.
-_PIECE_BYTES = 512
 _END = b"\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+#: Of all control characters a head has its line ends and tabs alone (RFC 9110, 5.5).
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 
 
 @define(eq=False)
@@ -47,6 +51,7 @@ class Exchange:
     _is_idle: bool = False
     _deadline: trio.CancelScope | None = None
     _declared_bytes: int = 0
+    _is_chunked: bool = False
     rest: bytes = b""
     """Received and not used: the next request of a pipeline, or the first frames after a handshake."""
     _unparsed: bytes = b""
@@ -78,13 +83,14 @@ class Exchange:
         else:
             self._unparsed = head
         self._declared_bytes = int(request.headers.get(b"content-length", b"0"))
+        self._is_chunked = b"transfer-encoding" in request.headers
         return request
 
     @property
     def _h11(self) -> h11.Connection:
         """h11's state of the current request, made on demand: an accepted handshake does not need it."""
         if self._parser is None:
-            self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_PIECE_BYTES)
+            self._parser = h11.Connection(h11.SERVER)
             if self._unparsed:
                 self._parse(self._unparsed)
         return self._parser
@@ -120,17 +126,20 @@ class Exchange:
         self.rest = data[end:]
         return data[:end]
 
-    async def read_body(self) -> bytes:
+    async def read_body(self, *, is_wanted: bool = True) -> bytes:
         """Return the body of the request whose head came last, after the 100 that the client may wait for.
 
-        Raises `MessageTooLarge`, `RequestTimeout`, or a fault of its framing, an early end included.
+        One that waits and ``is_wanted`` no more is not asked for: `respond` ends the connection. Raises
+        `MessageTooLarge`, `RequestTimeout`, or a fault of its framing, an early end included.
         """
         if self._declared_bytes > self._max_body_bytes:
             raise MessageTooLarge
         with trio.move_on_after(self._timing.body_s):
             if self._h11.they_are_waiting_for_100_continue:
+                if not is_wanted:
+                    return b""
                 await self._send(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
-            return await self._receive_body()
+            return await (self._receive_chunks() if self._is_chunked else self._receive_body())
         raise RequestTimeout
 
     async def _receive_body(self) -> bytes:
@@ -138,14 +147,22 @@ class Exchange:
         while type(event := self._next_event()) is not h11.EndOfMessage:
             if type(event) is h11.Data:
                 body += event.data
-                if len(body) > self._max_body_bytes:
-                    raise MessageTooLarge
             else:
-                self.rest = self.rest or await self._receive_some()
-                piece, self.rest = self.rest[:_PIECE_BYTES], self.rest[_PIECE_BYTES:]
-                self._h11.receive_data(piece)
+                self._h11.receive_data(self.rest or await self._receive_some())
+                self.rest = b""
         self.rest = self._h11.trailing_data[0] + self.rest
         return bytes(body)
+
+    async def _receive_chunks(self) -> bytes:
+        chunks = ChunkedBody(self._max_body_bytes)
+        while (rest := chunks.feed(self.rest)) is None:
+            self.rest = await self._receive_some()
+            if not self.rest:
+                raise MalformedRequest
+        self.rest = rest
+        self._h11.receive_data(_LAST_CHUNK)
+        self._next_event()  # the end of the message, for h11's state
+        return bytes(chunks.body)
 
     async def _receive_some(self) -> bytes:
         """Return the next bytes, ``b""`` also when the connection is lost."""
@@ -194,7 +211,10 @@ def _check_beginning(data: bytes) -> None:
 
 
 def _check_head(head: bytes) -> None:
-    """Check a head's limits and line ends: at a lone CR or LF, parsers see different lines (RFC 9112, 2.2)."""
+    """Check a head's limits, line ends and characters.
+
+    At a lone CR or LF, or a folded line, parsers see different lines (RFC 9112, 2.2 and 5.2).
+    """
     line_end = head.find(b"\r\n")
     if line_end > MAX_TARGET_BYTES or (line_end < 0 and len(head) > MAX_TARGET_BYTES):
         raise TargetTooLong
@@ -203,5 +223,5 @@ def _check_head(head: bytes) -> None:
     lines = head.count(b"\r\n")
     if head.count(b"\n") != lines or head.count(b"\r") != lines:
         raise MalformedRequest
-    if b"\0" in head or b"\v" in head or b"\f" in head:
+    if b"\r\n " in head or b"\r\n\t" in head or len(head.translate(None, _CONTROLS)) != len(head):
         raise MalformedRequest

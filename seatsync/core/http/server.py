@@ -24,6 +24,9 @@ from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 
+#: The methods of the server as a whole: the answer to ``OPTIONS *`` (RFC 9110, 9.3.7).
+_ALLOW = b"GET, HEAD, POST, OPTIONS"
+
 logger = structlog.get_logger(__name__)
 
 
@@ -122,12 +125,13 @@ class HttpServer:
             raise errors.TooManyConnections(retry_after=5.0)
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
             self._origins.check_origin(request)
-        body = await exchange.read_body()
         is_api = path.startswith(api.PREFIX)
-        if not is_api and path not in pages.PATHS:
+        body = await exchange.read_body(is_wanted=is_api and request.method == "POST" and bool(self._type_of(path)))
+        is_of_server = path == "*" and request.method == "OPTIONS"
+        if not (is_api or is_of_server or path in pages.PATHS):
             raise errors.NotFound
         if request.method == "OPTIONS":
-            return Response(204, headers=preflight(api.ALLOW if is_api else pages.ALLOW))
+            return Response(204, headers=preflight(_ALLOW if is_of_server else api.ALLOW if is_api else pages.ALLOW))
         answering = self._api.answer(request, body, address) if is_api else self._pages.answer(request, address)
         return await answering
 

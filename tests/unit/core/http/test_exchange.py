@@ -85,6 +85,35 @@ async def test_client_that_expects_100_is_invited() -> None:
         assert (await client.request("POST", "/api/user/status", b"")).status == 200
 
 
+async def test_client_that_expects_100_may_send_chunks() -> None:
+    """The connection is kept for the next request."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(CHUNKED_HEAD + b"Expect: 100-continue\r\n\r\n")
+        assert (await client.reply()).status == 100
+        await client.send(b'8\r\n{"id":7}\r\n0\r\n\r\n' + STATUS)
+        assert [(await client.reply()).status for _ in range(2)] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/nowhere", 404),
+        ("POST", "/api/hall/nothing", 404),
+        ("POST", "/api/hall/subscribe", 404),
+        ("PUT", "/api/hall/get", 405),
+        ("POST", "/healthz", 405),
+    ],
+)
+async def test_a_body_that_nothing_reads_is_not_invited(method: str, path: str, status: int) -> None:
+    """The client learns its fault instead of sending the body, and the connection ends."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(request_bytes(method, path, None, Expect="100-continue", Content_Length="8"))
+        assert (await client.reply()).status == status
+        assert await client.is_closed()
+
+
 async def test_client_that_expects_100_is_refused_at_once() -> None:
     """A declared body over the limit is refused without a 100."""
     async with open_world(MAX_MESSAGE_BYTES="1024") as world:
@@ -161,6 +190,10 @@ async def test_large_head_is_431(end: bytes) -> None:
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\x01b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\x7fb\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tb\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\nX: a\r\n\r\n",
         b"GET /healthz HTTP/1.1\nHost: localhost\n\n",
         b"POST /api/user/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
@@ -210,16 +243,43 @@ async def test_ambiguous_framing_is_400(framing: bytes) -> None:
         b"5\r\n{}\r\n0\r\n\r\n123",
         b"2;" + b"x" * 2000 + b"\r\n{}\r\n0\r\n\r\n",
         b"2\r\n{}\r\n0\r\nX: " + b"x" * 2000 + b"\r\n\r\n",
+        b"2\r\n{}\r\n0\r\n\n" + STATUS,
+        b"2\r\n{}\r\n0\r\nX: a\n\n" + STATUS,
+        b"2\r\n{}\r\n0\r\nX: a\r\n b\r\n\r\n",
+        b"2;a\rb\r\n{}\r\n0\r\n\r\n",
+        b"2;a\0b\r\n{}\r\n0\r\n\r\n",
     ],
-    ids=["size", "length", "extension", "trailer"],
+    ids=["size", "length", "extension", "trailer", "bare LF", "bare LF after a trailer", "folded", "CR", "NUL"],
 )
 async def test_malformed_chunks_are_400(body: bytes) -> None:
-    """Malformed chunks, and overlong lines between chunks or trailers, are answered with 400."""
+    """Malformed chunks, and overlong lines between chunks or trailers, are answered with 400; nothing is run."""
     async with open_world() as world:
         client = await world.connect()
         await client.send(CHUNKED_HEAD + b"\r\n" + body)
-        assert (await client.reply()).status == 400
+        reply = await client.reply()
+        assert (reply.status, reply.error) == (400, "BadRequest")
         assert await client.is_closed()
+        assert not world.calls
+
+
+async def test_a_chunk_that_announces_too_much_is_413_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Before any of it has come."""
+    async with open_world() as world:
+        client, started = await world.connect(), trio.current_time()
+        await client.send(CHUNKED_HEAD + b"\r\nffffffffffffffff\r\n")
+        assert (await client.reply()).status == 413
+        assert trio.current_time() == started
+        assert await client.is_closed()
+
+
+async def test_chunked_body_that_ends_early_is_400() -> None:
+    """It is answered with 400 to a client that still reads."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(CHUNKED_HEAD + b"\r\n2\r\n{}\r\n0\r\n")
+        await client.finish()
+        assert (await client.reply()).status == 400
+        assert not world.calls
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,15 @@ async def test_preflight_is_204() -> None:
         assert (await client.request("OPTIONS", "/nowhere")).status == 404
 
 
+async def test_the_server_as_a_whole_has_options() -> None:
+    """``OPTIONS *`` (RFC 9110, 9.3.7) names the methods; the asterisk is no path for others."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("OPTIONS", "*")
+        assert (reply.status, reply.header("Allow")) == (204, "GET, HEAD, POST, OPTIONS")
+        assert (await client.request("GET", "*")).status == 404
+
+
 async def test_preflight_of_a_foreign_page_allows_nothing() -> None:
     """A preflight of a foreign origin is answered without CORS fields."""
     async with open_world() as world:
