@@ -33,21 +33,30 @@ class BindError(Failure):
 def bind(hosts: Iterable[str], port: int) -> list[socket.socket]:
     """Bind one non-blocking listening socket to each address that this machine has; port 0 picks one free on all.
 
-    Raises `BindError` if the port is taken or not permitted, or none of the addresses exists here.
+    ``::`` alone takes IPv4, too; beside an IPv4 address it does not. An address that ``0.0.0.0`` or ``::`` covers needs
+    no socket of its own. Raises `BindError` if the port is taken or not permitted, or no address exists here.
     """
-    hosts = tuple(hosts)
+    hosts = _uncovered(hosts)
     for _ in range(0 if port else 5):  # a port that is free on the first address may be taken on the next
         with suppress(BindError):
             return _bind_all(hosts, port)
     return _bind_all(hosts, port)
 
 
+def _uncovered(hosts: Iterable[str]) -> tuple[str, ...]:
+    """The addresses without those that a wildcard among them covers."""
+    hosts = tuple(hosts)
+    wildcards = {one for one in ("0.0.0.0", "::") if one in hosts}  # noqa: S104 - the operator's choice
+    return tuple(one for one in hosts if one in wildcards or ("::" if ":" in one else "0.0.0.0") not in wildcards)  # noqa: S104
+
+
 def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
+    v6_only = hosts != ("::",)
     with ExitStack() as opened:
         for host in hosts:
             try:
-                bound.append(opened.enter_context(_bind_one(host, port)))
+                bound.append(opened.enter_context(_bind_one(host, port, v6_only=v6_only)))
                 port = bound[-1].getsockname()[1]
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
@@ -58,13 +67,13 @@ def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     return bound
 
 
-def _bind_one(host: str, port: int) -> socket.socket:
+def _bind_one(host: str, port: int, *, v6_only: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as opened:
         listening = opened.enter_context(socket.socket(family))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and host != "::":
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6_only)
         # Accepted sockets inherit both.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)

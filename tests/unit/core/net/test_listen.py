@@ -29,6 +29,30 @@ def test_both_loopback_addresses_share_a_port() -> None:
                 client.connect((host, port))
 
 
+@pytest.mark.parametrize(
+    ("hosts", "own"),
+    [
+        (("0.0.0.0", "::"), ["0.0.0.0", "::"]),
+        (("::", "0.0.0.0"), ["::", "0.0.0.0"]),
+        (("127.0.0.1", "::"), ["127.0.0.1", "::"]),
+        (("::1", "0.0.0.0", "127.0.0.1"), ["::1", "0.0.0.0"]),
+        (("::", "::1"), ["::"]),
+    ],
+)
+def test_wildcards_do_not_take_their_own_port(hosts: tuple[str, ...], own: list[str]) -> None:
+    """``::`` leaves IPv4 to an address of IPv4 beside it, and an address that a wildcard covers has no other socket."""
+    with ExitStack() as stack:
+        assert [one.getsockname()[0] for one in bound(stack, hosts)] == own
+
+
+def test_the_wildcard_of_ipv6_alone_takes_ipv4() -> None:
+    """As it does by itself on Linux, whatever the machine's default."""
+    with ExitStack() as stack:
+        (one,) = bound(stack, ("::",))
+        with socket.socket() as client:
+            client.connect(("127.0.0.1", one.getsockname()[1]))
+
+
 def test_addresses_that_this_machine_has_not_are_left_out() -> None:
     """Missing addresses, as on a machine without IPv6, are skipped unless none is left."""
     with ExitStack() as stack:
@@ -52,10 +76,10 @@ def test_free_port_is_free_on_every_address(monkeypatch: pytest.MonkeyPatch) -> 
     """A free port is free on every address, not only on the first."""
     bind_one, failures = module._bind_one, [OSError(98, "Address already in use")]
 
-    def unlucky(host: str, port: int) -> socket.socket:
+    def unlucky(host: str, port: int, *, v6_only: bool) -> socket.socket:
         if host == "::1" and failures:
             raise failures.pop()
-        return bind_one(host, port)
+        return bind_one(host, port, v6_only=v6_only)
 
     monkeypatch.setattr(module, "_bind_one", unlucky)
     with ExitStack() as stack:
