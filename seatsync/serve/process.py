@@ -24,7 +24,7 @@ from seatsync.core.postgres.faults import DatabaseTooSlow
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, pools_transactions
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import address_fault
+from seatsync.core.postgres.session import address_fault, is_readable_on_the_way
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.sampling import Reminders
 from seatsync.core.timing import Timing
@@ -192,5 +192,15 @@ async def _welcome(settings: Settings, listening: list[socket]) -> None:
         f"  SQL         {program} psql\n"
     )
     sys.stdout.flush()
-    for sentence in settings.warnings():
+    for sentence in [*settings.warnings(), *address_warnings(settings)]:
         logger.warning("settings", message=sentence)
+
+
+def address_warnings(settings: Settings) -> list[str]:
+    """Return the sentences about addresses of databases that passwords and seats go to without TLS."""
+    return [
+        f"{name} leads to another machine and does not insist on TLS, so everything sent may be read and changed on the"
+        " way: add sslmode=verify-full to it, or at least sslmode=require."
+        for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url))
+        if dsn is not None and is_readable_on_the_way(dsn)
+    ]

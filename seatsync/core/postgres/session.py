@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import ip_address
 from itertools import count
 from operator import itemgetter
 from typing import Any, NoReturn, Self, TypeVar
@@ -54,6 +55,9 @@ _COPYING = frozenset({pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStat
 #: Between two requests to cancel a statement.
 _CANCEL_AGAIN_S = 0.25
 
+#: The values of sslmode that refuse a connection without TLS (PostgreSQL, section 32.19.1).
+_WITH_TLS = frozenset({"require", "verify-ca", "verify-full"})
+
 # `public` alone: no other schema can put its tables in the place of ours (PostgreSQL, section 5.10.6).
 _SETTINGS = "set search_path = public, pg_temp"
 
@@ -72,6 +76,24 @@ def address_fault(dsn: str) -> str | None:
     except psycopg.Error as error:
         return str(error).strip()
     return None
+
+
+def is_readable_on_the_way(dsn: str) -> bool:
+    """The address may lead to another machine, and libpq would connect without TLS; the environment counts, too."""
+    defaults = {one.keyword.decode(): one.val.decode() for one in pq.Conninfo.get_defaults() if one.val}
+    parameters = defaults | {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    hosts = parameters.get("hostaddr") or parameters.get("host", "")
+    return parameters.get("sslmode") not in _WITH_TLS and not all(map(_is_on_this_machine, hosts.split(",")))
+
+
+def _is_on_this_machine(host: str) -> bool:
+    """A host of libpq is this machine: a socket, which is the default, or loopback."""
+    if host in {"", "localhost"} or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Session:
