@@ -211,7 +211,7 @@ class _Server:
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
             Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
-            OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only),
+            OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only, hosts=settings.allowed_hosts),
             limits,
             trusted_proxies=settings.trusted_proxies,
             has_room=lambda: self._connections.has_room,

@@ -9,7 +9,8 @@ A parser raises ValueError with the rest of the sentence that begins with the se
 import os
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -26,6 +27,14 @@ T = TypeVar("T")
 
 #: HS256 wants a key at least as long as its hash (RFC 7518 §3.2).
 MIN_SECRET_BYTES = 32
+
+#: 128 bits in hexadecimal digits are 32; fewer than half of that can be guessed.
+MIN_TOKEN_BYTES = 16
+
+_LABELS = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)"
+_ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://(\*\.{_LABELS}+|{_LABELS}*|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?")
+_HOST_NAME = re.compile(rf"{_LABELS}*")
+_DEFAULT_PORTS = {("http", 80), ("https", 443)}
 
 
 class ConfigError(Failure):
@@ -102,12 +111,16 @@ def postgres_url(text: str) -> str:
     return text
 
 
-def signing_key(text: str) -> str:
-    """A secret that is long enough as a key."""
-    size = len(text.encode())
-    if size < MIN_SECRET_BYTES:
-        raise ValueError(f"is {size} bytes long, at least {MIN_SECRET_BYTES} are needed (openssl rand -hex 32)")
-    return text
+def secret(least: int) -> Callable[[str], str]:
+    """A parser of secrets with at least so many bytes."""
+
+    def parse(text: str) -> str:
+        size = len(text.encode())
+        if size < least:
+            raise ValueError(f"is {size} bytes long, at least {least} are needed (openssl rand -hex 32)")
+        return text
+
+    return parse
 
 
 def address(text: str) -> str:
@@ -127,11 +140,26 @@ def network(text: str) -> Network:
 
 
 def origin(text: str) -> str:
-    """An origin as browsers serialise it: scheme, host and port, nothing else (RFC 6454 §6.2)."""
-    host = r"([a-z0-9._-]+|\[[0-9a-f:.]+\])"
-    if not re.fullmatch(rf"https?://{host}(:[0-9]{{1,5}})?", text.lower()):
-        raise ValueError(f"must be origins such as https://seats.example.org; {text!r} is not one")
-    return text.lower()
+    """An origin as browsers serialise it: scheme, host and port, but no default port (RFC 6454 §6.2).
+
+    ``*.`` before at least two labels stands for every host below them.
+    """
+    if (match := _ORIGIN.fullmatch(text.lower())) is None:
+        raise ValueError(f"must be origins such as https://seats.example.org or https://*.example.org, not {text!r}")
+    scheme, host, port = match.groups()
+    has_port = port is not None and (scheme, int(port)) not in _DEFAULT_PORTS
+    return f"{scheme}://{host}:{int(port)}" if has_port else f"{scheme}://{host}"
+
+
+def host_name(text: str) -> str:
+    """A host name or an IP address as it stands in ``Host``, without a port and a final dot."""
+    name = text.lower().removesuffix(".")
+    with suppress(ValueError):
+        address = ip_address(name.removeprefix("[").removesuffix("]"))
+        return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(f"must be host names such as seats.example.org, without a port, not {text!r}")
+    return name
 
 
 def directory(text: str) -> Path:
@@ -162,7 +190,7 @@ class Settings:
     jwt_secret: str | None = _secret(
         "JWT_SECRET",
         "Key that signs session tokens, at least 32 bytes; required with DATABASE_URL, else generated and kept.",
-        signing_key,
+        secret(MIN_SECRET_BYTES),
     )
     port: int = _setting("PORT", "3000", "Port for HTTP and WebSockets; 0 takes any free one.", number(0, 65_535))
     ws_port: int = _setting(
@@ -187,11 +215,20 @@ class Settings:
     allowed_origins: tuple[str, ...] = _setting(
         "ALLOWED_ORIGINS",
         "",
-        "Additional web origins that may connect, separated by commas; the server's own host always may.",
+        "Additional web origins, such as https://*.example.org, separated by commas; the server's own host always may.",
         list_of(origin, required=False),
     )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "ALLOWED_HOSTS",
+        "",
+        "Host names that a server beyond loopback serves, separated by commas; any without it.",
+        list_of(host_name, required=False),
+    )
     cookie_secure: bool = _setting(
-        "COOKIE_SECURE", "false", "Set to true behind HTTPS: cookies are then sent over HTTPS only.", flag
+        "COOKIE_SECURE",
+        "false",
+        "Set to true behind HTTPS: cookies and later visits are then over HTTPS only.",
+        flag,
     )
     max_message_bytes: int = _setting(
         "MAX_MESSAGE_BYTES", "262144", "Largest message a client may send, in bytes.", number(1024, 16_777_216)
@@ -200,7 +237,9 @@ class Settings:
         "MAX_CONNECTIONS", "20000", "Maximum number of connected clients.", number(1, 1_000_000)
     )
     metrics_token: str | None = _secret(
-        "METRICS_TOKEN", "Bearer token for /metrics; without one only loopback peers may read it.", str
+        "METRICS_TOKEN",
+        "Bearer token for /metrics, at least 16 bytes; without one only programs on this machine may read it.",
+        secret(MIN_TOKEN_BYTES),
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "TRUSTED_PROXIES",
@@ -244,13 +283,13 @@ class Settings:
     messages_per_s: int = _setting(
         "MESSAGES_PER_SECOND",
         "1000",
-        "Sustained rate of WebSocket frames from one connection; loopback is exempt.",
+        "Sustained rate of WebSocket frames from one connection; programs on this machine are exempt.",
         number(1, 1_000_000),
     )
     requests_per_s: int = _setting(
         "REQUESTS_PER_SECOND",
         "200",
-        "Sustained rate of HTTP requests and handshakes from one address; loopback is exempt.",
+        "Sustained rate of HTTP requests and handshakes from one address; programs on this machine are exempt.",
         number(1, 1_000_000),
     )
     lookups_per_minute: int = _setting(
@@ -262,7 +301,7 @@ class Settings:
     max_connections_per_address: int = _setting(
         "MAX_CONNECTIONS_PER_ADDRESS",
         "1000",
-        "Maximum number of connections from one address; loopback is exempt.",
+        "Maximum number of connections from one address; programs on this machine are exempt.",
         number(1, 1_000_000),
     )
 
@@ -271,14 +310,27 @@ class Settings:
         """Only this machine can connect."""
         return all(ip_address(host).is_loopback for host in self.hosts)
 
+    @property
+    def is_published(self) -> bool:
+        """It is for others than this machine: something is set that only a server behind a proxy or HTTPS needs."""
+        return bool(self.trusted_proxies or self.allowed_origins or self.allowed_hosts or self.cookie_secure)
+
     def warnings(self) -> list[str]:
         """Return what is allowed but unwise, a sentence each, for the person who starts the server."""
-        if self.loopback_only or self.registration == "closed" or self.default_role == "viewer":
-            return []
-        return [
-            "Anybody who reaches this server can register and change seats: set REGISTRATION=closed"
-            " or DEFAULT_ROLE=viewer unless that is meant."
-        ]
+        sentences = []
+        if not (self.loopback_only or self.registration == "closed" or self.default_role == "viewer"):
+            sentences.append(
+                "Anybody who reaches this server can register and change seats: set REGISTRATION=closed"
+                " or DEFAULT_ROLE=viewer unless that is meant."
+            )
+        if not (self.loopback_only or self.allowed_hosts):
+            sentences.append(
+                "This server answers to any host name, so a page of another site can reach it by a name of its own (DNS"
+                " rebinding): set ALLOWED_HOSTS to the names that it has."
+            )
+        if self.loopback_only and self.allowed_hosts:
+            sentences.append("ALLOWED_HOSTS is of no use while HOST is loopback: only loopback names are served.")
+        return sentences
 
 
 SETTINGS: tuple[Setting, ...] = tuple(field.metadata["setting"] for field in fields(Settings))

@@ -207,7 +207,11 @@ class World:
         self.server = HttpServer(
             Api(methods, COOKIES, self._authenticate),
             Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
-            OriginPolicy(self.settings.allowed_origins, loopback_only=self.settings.loopback_only),
+            OriginPolicy(
+                self.settings.allowed_origins,
+                loopback_only=self.settings.loopback_only,
+                hosts=self.settings.allowed_hosts,
+            ),
             self.limits,
             trusted_proxies=self.settings.trusted_proxies,
             has_room=lambda: self.has_room,

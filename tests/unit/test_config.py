@@ -81,8 +81,10 @@ def test_all_bad_settings_are_named_at_once() -> None:
         "REGISTRATION": "ajar",
         "DEFAULT_ROLE": "root",
         "ALLOWED_ORIGINS": "https://seats.example.org/path",
+        "ALLOWED_HOSTS": "seats.example.org:3000",
         "MAX_MESSAGE_BYTES": "1e6",
         "MAX_CONNECTIONS": "-1",
+        "METRICS_TOKEN": "short",
         "TRUSTED_PROXIES": "10.0.0.1/8",
         "LOG_LEVEL": "loud",
         "DB_POOL_SIZE": "0",
@@ -90,10 +92,57 @@ def test_all_bad_settings_are_named_at_once() -> None:
     assert [line.split()[0] for line in problems(**bad)] == list(bad)
 
 
-@pytest.mark.parametrize("origin", ["*", "null", "seats.example.org", "ftp://seats.example.org", "https://a,b c"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("*", "null", "seats.example.org", "https://a,b c", "https://seats.example.org/", "file://", "https://"),
+        *("https://*", "https://*.org", "https://a.*.example.org", "https://*seats.example.org", "*://a.example.org"),
+    ],
+)
 def test_an_origin_is_scheme_host_and_port(origin: str) -> None:
     """A wildcard or half an origin would never match what a browser sends, or match too much."""
     assert problems(ALLOWED_ORIGINS=origin)
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://seats.example.org:443", "https://seats.example.org"),
+        ("http://seats.example.org:80", "http://seats.example.org"),
+        ("http://seats.example.org:443", "http://seats.example.org:443"),
+        ("https://[2001:db8::7]:443", "https://[2001:db8::7]"),
+        ("https://*.Example.org:443", "https://*.example.org"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("chrome-extension://abc", "chrome-extension://abc"),
+    ],
+)
+def test_an_origin_is_read_as_a_browser_writes_it(text: str, origin: str) -> None:
+    """Default ports are left out, as in the browsers' own field."""
+    assert load(ALLOWED_ORIGINS=text).allowed_origins == (origin,)
+
+
+def test_hosts_are_names_without_a_port() -> None:
+    """As they are compared: in lower case, without a final dot, IPv6 in brackets."""
+    settings = load(ALLOWED_HOSTS="Seats.example.org., 10.0.0.11, 2001:db8::7,[::1]")
+    assert settings.allowed_hosts == ("seats.example.org", "10.0.0.11", "[2001:db8::7]", "[::1]")
+    for bad in ("seats.example.org:3000", "https://seats.example.org", "*.example.org", "a b", "."):
+        assert [line.split()[0] for line in problems(ALLOWED_HOSTS=bad)] == ["ALLOWED_HOSTS"]
+
+
+def test_the_token_of_the_metrics_has_a_least_length() -> None:
+    """One that can be guessed is refused, and not repeated."""
+    assert load(METRICS_TOKEN="x" * 16).metrics_token == "x" * 16
+    assert problems(METRICS_TOKEN="hush") == [
+        "METRICS_TOKEN is 4 bytes long, at least 16 are needed (openssl rand -hex 32)."
+    ]
+
+
+def test_a_published_server_is_known_by_its_settings() -> None:
+    """Each of the four says that there are clients beyond this machine."""
+    assert not load(HOST="0.0.0.0", REGISTRATION="closed").is_published
+    for setting in ("TRUSTED_PROXIES=10.0.0.1", "ALLOWED_ORIGINS=https://a.b", "ALLOWED_HOSTS=a.b", "COOKIE_SECURE=1"):
+        name, _, value = setting.partition("=")
+        assert load(**{name: value}).is_published
 
 
 def test_a_list_of_nothing_is_refused() -> None:
@@ -119,7 +168,7 @@ def test_listen_url_goes_with_database_url() -> None:
 
 def test_secrets_are_not_shown() -> None:
     """Settings in a log, and errors about them, show no password or key."""
-    shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, JWT_SECRET=SECRET, METRICS_TOKEN="metrics-word"))
+    shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, JWT_SECRET=SECRET, METRICS_TOKEN="metrics-word-hidden"))
     shown += str(problems(DATABASE_URL="db://seats:hidden-word@db", JWT_SECRET="hidden-word"))
     assert "hidden-word" not in shown
     assert SECRET not in shown
@@ -129,9 +178,9 @@ def test_secrets_are_not_shown() -> None:
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     """A variable typed before the command overrides the file in the directory."""
     file = tmp_path / ".env"
-    file.write_text("PORT=4000\nWS_PORT=4001\nMETRICS_TOKEN='a$b#c'  # a comment\n")
+    file.write_text("PORT=4000\nWS_PORT=4001\nMETRICS_TOKEN='a$b#c-0123456789'  # a comment\n")
     settings = load_settings({"PORT": "5000", "WS_PORT": ""}, file)
-    assert (settings.port, settings.ws_port, settings.metrics_token) == (5000, 4001, "a$b#c")
+    assert (settings.port, settings.ws_port, settings.metrics_token) == (5000, 4001, "a$b#c-0123456789")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -152,7 +201,18 @@ def test_the_example_shows_every_setting_with_its_default() -> None:
 
 def test_open_registration_with_a_writing_role_is_warned_of() -> None:
     """Open registration with a writing role beyond loopback logs a warning; changing one of them ends it."""
-    assert load(HOST="0.0.0.0").warnings()
+    named = {"HOST": "0.0.0.0", "ALLOWED_HOSTS": "seats.example.org"}
+    assert load(**named).warnings()
     assert not load().warnings()
-    assert not load(HOST="0.0.0.0", REGISTRATION="closed").warnings()
-    assert not load(HOST="0.0.0.0", DEFAULT_ROLE="viewer").warnings()
+    assert not load(**named, REGISTRATION="closed").warnings()
+    assert not load(**named, DEFAULT_ROLE="viewer").warnings()
+
+
+def test_hosts_that_are_not_named_are_warned_of() -> None:
+    """Beyond loopback any name is served until some are named; bound to loopback they would be ignored."""
+    closed = {"REGISTRATION": "closed"}
+    (sentence,) = load(HOST="0.0.0.0", **closed).warnings()
+    assert "ALLOWED_HOSTS" in sentence
+    assert not load(HOST="0.0.0.0", ALLOWED_HOSTS="seats.example.org", **closed).warnings()
+    (sentence,) = load(ALLOWED_HOSTS="seats.example.org", **closed).warnings()
+    assert "ALLOWED_HOSTS is of no use" in sentence

@@ -2,8 +2,9 @@
 
 A browser lets any page on the web send requests to any address, this machine's own included. Three rules follow:
 
-- Bound to loopback, only loopback names are served: else a page whose name resolves to 127.0.0.1 (DNS rebinding) would
-  have the same origin.
+- Bound to loopback, only loopback names are served, and elsewhere those of ALLOWED_HOSTS: else a page whose name
+  resolves to this server's address (DNS rebinding) would have the same origin. HTTP/1.0 may do without a name, for no
+  browser speaks it.
 - A handshake, and a request that may change something, is refused from a page of a foreign origin. ``SameSite=Strict``
   cookies do not suffice: all ports and subdomains of a site are the same site, and a form on a foreign page could sign
   its victim in with another account. So JSON bodies need no content type, which small programs often leave out.
@@ -14,7 +15,7 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import field, frozen
 
 from seatsync import errors
 from seatsync.core.http.request import Request
@@ -22,6 +23,7 @@ from seatsync.core.http.response import HeaderList
 from seatsync.core.net.networks import is_loopback
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
+_FIELD_NAMES = re.compile(r"[a-zA-Z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 _VARY = (b"Vary", b"Origin")
 
 #: Characters of a refused name that are shown: host names have at most 253.
@@ -32,18 +34,30 @@ _SHOWN = 280
 class OriginPolicy:
     """The rules for one set of listeners.
 
-    Allowed are the origin of the request's own host and those in ``allowed``, as browsers write them; without any, a
-    server bound to loopback allows every loopback origin.
+    Allowed are the origin of the request's own host and those in ``allowed``, as browsers write them, ``*.`` for any
+    host below; without any, a server bound to loopback allows every loopback origin. One that is not serves ``hosts``,
+    or any host if there are none.
     """
 
     _allowed: Collection[str]
     _loopback_only: bool
+    _hosts: Collection[str] = ()
+    _below: re.Pattern[str] = field(init=False)
+    """The origins that wildcards allow."""
+
+    @_below.default
+    def _compile_wildcards(self) -> re.Pattern[str]:
+        wildcards = (re.escape(one).replace(r"\*\.", r"(?:[a-z0-9_-]+\.)+") for one in self._allowed if "*" in one)
+        return re.compile("|".join(wildcards) or "(?!)")
 
     def check_host(self, request: Request) -> None:
         """Raises `Forbidden` for a host that is not served."""
-        if self._loopback_only and not _is_loopback_name(request.host):
-            seen = f"not {_shown(request.host)}" if request.host else "and the request names none"
-            raise errors.Forbidden(f"Only loopback host names are served here, {seen}.")
+        host = request.host
+        if self._serves(host) or (not host and request.version == b"1.0"):
+            return
+        served = "Only loopback host names" if self._loopback_only else "Only the host names in ALLOWED_HOSTS"
+        seen = f"not {_shown(host)}" if host else "and the request names none"
+        raise errors.Forbidden(f"{served} are served here, {seen}.")
 
     def check_origin(self, request: Request) -> None:
         """Raises `Forbidden` for a page of a foreign origin; programs other than browsers send no ``Origin``."""
@@ -66,12 +80,15 @@ class OriginPolicy:
             (b"Access-Control-Expose-Headers", b"Retry-After"),
         ]
 
+    def _serves(self, host: str) -> bool:
+        return _is_loopback_name(host) if self._loopback_only else not self._hosts or host in self._hosts
+
     def _allows(self, origin: str, host: str) -> bool:
-        if origin in self._allowed:
+        if origin in self._allowed or self._below.fullmatch(origin):
             return True
         if (match := _ORIGIN.fullmatch(origin)) is None:
             return False
-        name = match[1]
+        name = match[1].removesuffix(".")
         return name == host or (self._loopback_only and not self._allowed and _is_loopback_name(name))
 
 
@@ -80,12 +97,13 @@ def _shown(name: str) -> str:
     return ascii(name[:_SHOWN])
 
 
-def preflight(allow: bytes) -> HeaderList:
-    """The header fields of the answer to a preflight, besides `OriginPolicy.cors`."""
+def preflight(allow: bytes, requested: str | None = None) -> HeaderList:
+    """The header fields of the answer to a preflight, besides `OriginPolicy.cors`: pages may send any field."""
+    names = requested if requested and _FIELD_NAMES.fullmatch(requested) else "content-type, authorization"
     return [
         (b"Allow", allow),
         (b"Access-Control-Allow-Methods", allow),
-        (b"Access-Control-Allow-Headers", b"content-type, authorization"),
+        (b"Access-Control-Allow-Headers", names.encode("ascii")),
         (b"Access-Control-Max-Age", b"600"),
     ]
 

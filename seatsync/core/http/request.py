@@ -26,7 +26,10 @@ class Request:
     path: str
     """Without the query; repeated slashes count as one."""
     host: str
-    """The name in an absolute target, or in ``Host``: in lower case, without the port; ``""`` if there is none."""
+    """The name in an absolute target, or in ``Host``: in lower case, without the port and a final dot.
+
+    ``""`` if there is none.
+    """
     version: bytes
     headers: Headers
     """Values by name in lower case. Repeated fields are joined: cookies with ``; ``, others with ``, ``."""
@@ -106,4 +109,4 @@ def _host_name(authority: str) -> str:
         return ""
     if (match := _AUTHORITY.fullmatch(authority)) is None:
         raise MalformedRequest("The Host of the request is not a host name.")
-    return match[1].lower()
+    return match[1].lower().removesuffix(".")

@@ -95,7 +95,8 @@ class HttpServer:
             if request is None:
                 return None
             address = client_address(peer, request.header(b"x-forwarded-for"), self._trusted_proxies)
-            self._origins.check_host(request)
+            if request.path not in pages.HEALTH:
+                self._origins.check_host(request)
             if is_upgrade(request):
                 return await self._handshake(request, address)
             response = await self._answer(exchange, request, address)
@@ -131,7 +132,8 @@ class HttpServer:
         if not (is_api or is_of_server or path in pages.PATHS):
             raise errors.NotFound
         if request.method == "OPTIONS":
-            return Response(204, headers=preflight(_ALLOW if is_of_server else api.ALLOW if is_api else pages.ALLOW))
+            allow = _ALLOW if is_of_server else api.ALLOW if is_api else pages.ALLOW
+            return Response(204, headers=preflight(allow, request.header(b"access-control-request-headers")))
         answering = self._api.answer(request, body, address) if is_api else self._pages.answer(request, address)
         return await answering
 

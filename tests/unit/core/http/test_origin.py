@@ -30,6 +30,45 @@ def test_other_hosts_are_not(host: str) -> None:
     PUBLIC.check_host(request(host=host))
 
 
+def test_only_the_named_hosts_are_served() -> None:
+    """Beyond loopback, where some are named; this machine's names have to be named, too."""
+    named = OriginPolicy((), loopback_only=False, hosts=("seats.example", "[2001:db8::7]"))
+    for host in ("seats.example", "[2001:db8::7]"):
+        named.check_host(request(host=host))
+    for host in ("", "localhost", "evil.example", "sub.seats.example", "[2001:db8::8]"):
+        with pytest.raises(errors.Forbidden, match="Only the host names in ALLOWED_HOSTS are served here"):
+            named.check_host(request(host=host))
+
+
+WILD = OriginPolicy(("https://*.app.example", "capacitor://localhost", "https://*.x.example:444"), loopback_only=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("https://a.app.example", True),
+        ("https://a.b.app.example", True),
+        ("https://b.x.example:444", True),
+        ("capacitor://localhost", True),
+        ("https://app.example", False),
+        ("https://.app.example", False),
+        ("https://aapp.example", False),
+        ("https://a.appxexample", False),
+        ("https://a.app.example:444", False),
+        ("https://b.x.example", False),
+        ("http://a.app.example", False),
+        ("https://a.app.example.evil.example", False),
+        ("https://evil.example/.app.example", False),
+        ("https://evil.example#.app.example", False),
+        ("capacitor://localhost:80", False),
+        ("ionic://localhost", False),
+    ],
+)
+def test_wildcards_and_other_schemes(origin: str, is_allowed: bool) -> None:
+    """A wildcard stands for one or more labels; scheme and port stay exact."""
+    assert (len(WILD.cors(request(origin, "api.example"))) > 1) is is_allowed
+
+
 @pytest.mark.parametrize(
     ("host", "seen"),
     [

@@ -5,6 +5,7 @@ import pytest
 from tests.support.http_front import open_world
 
 ABROAD = {"HOST": "0.0.0.0"}
+TOKEN = "let-me-in-please"
 
 
 async def test_index_lists_the_endpoints() -> None:
@@ -70,7 +71,7 @@ async def test_unknown_path_is_404(path: str) -> None:
 
 async def test_metrics_for_loopback() -> None:
     """Metrics need no token over loopback."""
-    async with open_world(METRICS_TOKEN="letmein") as world:
+    async with open_world(METRICS_TOKEN=TOKEN) as world:
         client = await world.connect("::1")
         reply = await client.request("GET", "/metrics")
         assert (reply.status, reply.body) == (200, b"seatsync_connections 0\n")
@@ -80,12 +81,12 @@ async def test_metrics_for_loopback() -> None:
 @pytest.mark.parametrize(
     ("token", "authorization", "status"),
     [
-        ("letmein", "Bearer letmein", 200),
-        ("letmein", "bearer  letmein", 200),
-        ("letmein", "Bearer wrong", 403),
-        ("letmein", "Bearer", 403),
-        ("letmein", "Basic letmein", 403),
-        ("letmein", "", 403),
+        (TOKEN, f"Bearer {TOKEN}", 200),
+        (TOKEN, f"bearer  {TOKEN}", 200),
+        (TOKEN, "Bearer wrong", 403),
+        (TOKEN, "Bearer", 403),
+        (TOKEN, f"Basic {TOKEN}", 403),
+        (TOKEN, "", 403),
         ("", "Bearer ", 403),
         ("", "Bearer None", 403),
     ],

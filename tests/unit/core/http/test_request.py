@@ -36,6 +36,8 @@ def test_path(target: str, path: str) -> None:
     ("host", "name"),
     [
         ("Example.ORG:3000", "example.org"),
+        ("example.org.", "example.org"),
+        ("localhost.:3000", "localhost"),
         ("127.0.0.1", "127.0.0.1"),
         ("[::1]:3001", "[::1]"),
         ("under_score", "under_score"),

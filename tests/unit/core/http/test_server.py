@@ -11,6 +11,7 @@ from seatsync.core.postgres.faults import DatabaseRejected
 from tests.support.http_front import MemoryStream, World, handshake_bytes, open_world, request_bytes, settings
 
 ABROAD = {"HOST": "0.0.0.0"}
+TOKEN = "let-me-in-please"
 
 
 async def test_preflight_is_204() -> None:
@@ -25,6 +26,9 @@ async def test_preflight_is_204() -> None:
         assert reply.header("Access-Control-Allow-Origin") == "http://localhost:5173"
         assert reply.header("Access-Control-Allow-Credentials") == "true"
         assert reply.header("Access-Control-Allow-Methods") == "POST, OPTIONS"
+        fields = "x-trace, content-type"
+        asked = await client.request("OPTIONS", "/api/user/login", Access_Control_Request_Headers=fields)
+        assert asked.header("Access-Control-Allow-Headers") == fields
         assert (await client.request("OPTIONS", "/healthz")).header("Allow") == "GET, HEAD, OPTIONS"
         assert (await client.request("OPTIONS", "/nowhere")).status == 404
 
@@ -78,15 +82,37 @@ async def test_foreign_page_may_send_a_get() -> None:
         assert reply.header("Access-Control-Allow-Origin") is None
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/api/user/status"])
+@pytest.mark.parametrize("path", ["/", "/ws", "/nowhere", "/api/user/status"])
 async def test_foreign_host_is_403(path: str) -> None:
-    """Bound to loopback, a name that is not loopback's is refused for everything."""
-    async with open_world() as world:
-        client = await world.connect()
-        assert (await client.request("POST", path, b"", Host="rebound.example")).status == 403
+    """Bound to loopback, a name that is not loopback's is refused; elsewhere one that is not in ALLOWED_HOSTS."""
+    for environ in ({}, {**ABROAD, "ALLOWED_HOSTS": "seats.example"}):
+        async with open_world(**environ) as world:
+            client = await world.connect()
+            assert (await client.request("POST", path, b"", Host="rebound.example")).status == 403
     async with open_world(**ABROAD) as world:
         client = await world.connect()
         assert (await client.request("POST", path, b"", Host="seats.example")).status != 403
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("environ", [{}, {**ABROAD, "ALLOWED_HOSTS": "seats.example"}])
+async def test_health_is_reported_under_any_name(environ: dict[str, str], path: str) -> None:
+    """Balancers probe by address, and HAProxy by HTTP/1.0 without a name."""
+    async with open_world(METRICS_TOKEN=TOKEN, **environ) as world:
+        client = await world.connect()
+        assert (await client.request("GET", path, Host="10.0.0.11:3000")).status == 200
+        await client.send(f"GET {path} HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        assert (await client.reply()).status == 200
+
+
+@pytest.mark.parametrize("environ", [{}, {**ABROAD, "ALLOWED_HOSTS": "seats.example"}])
+async def test_http_1_0_needs_no_host(environ: dict[str, str]) -> None:
+    """No browser speaks it; a foreign name is refused there, too."""
+    async with open_world(**environ) as world:
+        for host, status in ((b"", 200), (b"Host: rebound.example\r\n", 403)):
+            client = await world.connect()
+            await client.send(b"GET / HTTP/1.0\r\n" + host + b"\r\n")
+            assert (await client.reply()).status == status
 
 
 async def test_full_server_still_reports_its_health() -> None:
