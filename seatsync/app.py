@@ -23,6 +23,7 @@ from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
+from seatsync.core.http.source import Sources
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.accept import BURST, SHARED_BURST, accept_forever
 from seatsync.core.net.limits import ClientLimits, SocketLimits
@@ -213,7 +214,7 @@ class _Server:
             Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
             OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only, hosts=settings.allowed_hosts),
             limits,
-            trusted_proxies=settings.trusted_proxies,
+            sources=Sources(settings.trusted_proxies, always_tls=settings.cookie_secure),
             has_room=lambda: self._connections.has_room,
             upgrade=self._upgrade,
             announce=self._users.announce,

@@ -9,7 +9,7 @@ from seatsync import errors
 from seatsync.config import Settings
 from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.http.cookies import new_visitor
-from seatsync.core.net.networks import client_network, is_loopback
+from seatsync.core.net.networks import client_network
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Identity, Login, Reply
@@ -39,6 +39,7 @@ class UserMethods:
         self._allowed = settings.registration == "open"
         self._role = settings.default_role
         self._lookups_per_minute = settings.lookups_per_minute
+        self._first_is_admin = not settings.is_published
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
@@ -95,7 +96,7 @@ class UserMethods:
         confirmed = enrolment["id"], enrolment["secret"], self._step(enrolment, params.code)
         gone = errors.RegistrationNotInProgress
         if enrolment["user_id"] is None:
-            account = self._role, is_loopback(call.client.address)
+            account = self._role, call.client.is_local and self._first_is_admin
             return await self._open_session(call, gone, "create_account", *confirmed, *account)
         return await self._open_session(call, gone, "finish_recovery", *confirmed)
 

@@ -10,6 +10,7 @@ from attrs import evolve
 from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
 from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.http.source import Source
 from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol.call import Client, Identity, Session
 from seatsync.errors import NotAllowed, ServiceUnavailable, SessionExpired
@@ -29,8 +30,8 @@ class Authenticator:
         self._tokens = tokens
         self._cookies = cookies
 
-    async def client(self, address: str, token: str | None, cookies: Mapping[str, str]) -> Client:
-        """The client at that address, with a bearer token or the session cookie.
+    async def client(self, source: Source, token: str | None, cookies: Mapping[str, str]) -> Client:
+        """The client behind that source, with a bearer token or the session cookie.
 
         A token that is bad or expired, or whose session has ended, makes a guest, with that as the `Client.refusal`.
         While the database is unreachable its session is left unidentified: `Session.identify` tries again.
@@ -38,7 +39,9 @@ class Authenticator:
         visitor = self._cookies.visitor(cookies)
         if token is None:
             token = self._cookies.session_token(cookies)
-        client = Client(address, visitor or new_visitor(), visitor_is_new=visitor is None)
+        client = Client(
+            source.address, visitor or new_visitor(), visitor_is_new=visitor is None, is_local=source.is_local
+        )
         if not token:
             return client
         try:

@@ -19,6 +19,7 @@ from seatsync.core.http.cookies import Cookies, new_visitor
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
+from seatsync.core.http.source import Source, Sources
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
@@ -213,7 +214,7 @@ class World:
                 hosts=self.settings.allowed_hosts,
             ),
             self.limits,
-            trusted_proxies=self.settings.trusted_proxies,
+            sources=Sources(self.settings.trusted_proxies, always_tls=self.settings.cookie_secure),
             has_room=lambda: self.has_room,
             upgrade=self._upgrade,
             announce=self._announce,
@@ -235,12 +236,12 @@ class World:
         await self.server.serve(stream)
         self.ended.append(stream)
 
-    async def _authenticate(self, address: str, token: str | None, cookies: Mapping[str, str]) -> Client:
+    async def _authenticate(self, source: Source, token: str | None, cookies: Mapping[str, str]) -> Client:
         if token == "bug":
             raise RuntimeError("the authenticator is broken")
-        self.addresses.append(address)
+        self.addresses.append(source.address)
         visitor = COOKIES.visitor(cookies)
-        return Client(address, visitor or new_visitor(), visitor_is_new=visitor is None)
+        return Client(source.address, visitor or new_visitor(), visitor_is_new=visitor is None)
 
     async def _announce(self, visitor: str, data: dict[str, Any]) -> None:
         self.announced.append((trio.current_time(), visitor, data))

@@ -18,6 +18,7 @@ from seatsync import jsontext
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
+from seatsync.core.http.source import Source
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Row
@@ -123,7 +124,7 @@ class Browser:
         """The client that the server finds for it."""
         headers = {} if authorization is None else {b"authorization": authorization.encode()}
         token = Request("POST", "/", "", b"1.1", headers).bearer()
-        return await self.users.authenticator.client(self.address, token, self.cookies)
+        return await self.users.authenticator.client(Source(self.address, self.address == LOCAL), token, self.cookies)
 
     async def __call__(self, name: str, /, **data: Any) -> Any:
         """The answer of a method."""

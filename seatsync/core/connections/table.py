@@ -73,7 +73,7 @@ class Connections:
     def _add(self, connection: Connection) -> None:
         client = connection.client
         self._all[connection.id] = connection
-        connection.socket.budget = self._addresses.opened(client.address)
+        connection.socket.budget = self._addresses.opened(client.address, is_local=client.is_local)
         self._metrics.connections = len(self._all)
         for key in _keys(client):
             self._of.setdefault(key, set()).add(connection)
@@ -86,7 +86,7 @@ class Connections:
     def _remove(self, connection: Connection) -> None:
         client = connection.client
         del self._all[connection.id]
-        self._addresses.closed(client.address)
+        self._addresses.closed(client.address, is_local=client.is_local)
         self._leaving.discard(connection)
         self._metrics.connections = len(self._all)
         for key in _keys(client):

@@ -9,12 +9,13 @@ from seatsync import errors, jsontext
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure, success
+from seatsync.core.http.source import Source
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.envelope import make_eid
 from seatsync.core.protocol.registry import Method, Registry, encode
 
-#: Finds the client behind an address, a bearer token and cookies; a bad token makes a guest.
-Authenticate = Callable[[str, str | None, Mapping[str, str]], Awaitable[Client]]
+#: Finds the client behind a source, a bearer token and cookies; a bad token makes a guest.
+Authenticate = Callable[[Source, str | None, Mapping[str, str]], Awaitable[Client]]
 
 PREFIX = "/api/"
 ALLOW = b"POST, OPTIONS"
@@ -39,20 +40,20 @@ class Api:
             raise errors.RouteNotFound
         return method
 
-    async def client(self, request: Request, address: str) -> Client:
+    async def client(self, request: Request, source: Source) -> Client:
         """The client that sent a request."""
-        return await self._authenticate(address, request.bearer(), request.cookies())
+        return await self._authenticate(source, request.bearer(), request.cookies())
 
     def visitor_cookie(self, client: Client) -> HeaderList:
         """The visitor cookie for a client that came without one."""
         return _set(self._cookies.visitor_cookie(client.visitor)) if client.visitor_is_new else []
 
-    async def answer(self, request: Request, body: bytes, address: str) -> Response:
+    async def answer(self, request: Request, body: bytes, source: Source) -> Response:
         """Run the request's method and wait for its outcome. A cancellation leaves a write queued.
 
         Raises `InternalServerError` and bugs; other errors are responses.
         """
-        client = await self.client(request, address)
+        client = await self.client(request, source)
         try:
             method = self.find(request.path)
             if request.method != "POST":

@@ -11,7 +11,7 @@ from seatsync import errors, jsontext
 from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
-from seatsync.core.net.networks import is_loopback
+from seatsync.core.http.source import Source
 from seatsync.core.protocol.registry import Registry
 
 ALLOW = b"GET, HEAD, OPTIONS"
@@ -31,7 +31,7 @@ class Pages:
     _metrics: Callable[[], Awaitable[bytes]]
     _metrics_token: str | None
 
-    async def answer(self, request: Request, address: str) -> Response:
+    async def answer(self, request: Request, source: Source) -> Response:
         """Return the page at the request's path, one of `PATHS`; raises `Forbidden` for ``/metrics``."""
         if request.method not in {"GET", "HEAD"}:
             return failure(errors.MethodNotAllowed(), (b"Allow", ALLOW))
@@ -44,7 +44,7 @@ class Pages:
                 return Response(200, b'{"alive":true}')
             case "/readyz":
                 return self._readiness()
-        return await self._exposition(request, address)
+        return await self._exposition(request, source)
 
     def _readiness(self) -> Response:
         health = self._health()
@@ -52,11 +52,11 @@ class Pages:
             return Response(200, jsontext.dumps(health))
         return Response(503, jsontext.dumps(health), outcome=errors.ServiceUnavailable.code)
 
-    async def _exposition(self, request: Request, address: str) -> Response:
+    async def _exposition(self, request: Request, source: Source) -> Response:
         token, given = self._metrics_token, request.bearer()
         is_given = token and given and hmac.compare_digest(given.encode("latin-1"), token.encode())
-        if not is_given and not is_loopback(address):
-            raise errors.Forbidden("Metrics are for loopback peers, or with METRICS_TOKEN as a bearer token.")
+        if not is_given and not source.is_local:
+            raise errors.Forbidden("Metrics are for programs on this machine, or with METRICS_TOKEN as a bearer token.")
         return Response(200, await self._metrics(), CONTENT_TYPE_PLAIN_0_0_4.encode())
 
     def _index(self) -> bytes:

@@ -1,6 +1,6 @@
 """The HTTP server: serves a connection from its first byte on, until a handshake makes it a WebSocket."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -8,7 +8,6 @@ import trio
 from attrs import define, evolve, field
 
 from seatsync import errors
-from seatsync.config import Network
 from seatsync.core.http import api, pages
 from seatsync.core.http.api import Api
 from seatsync.core.http.exchange import Exchange
@@ -16,9 +15,9 @@ from seatsync.core.http.origin import OriginPolicy, preflight
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import Response, failure
+from seatsync.core.http.source import Source, Sources
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
 from seatsync.core.net.limits import ClientLimits
-from seatsync.core.net.networks import client_address
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol.call import Client
 from seatsync.core.telemetry.sampling import FailureLog
@@ -42,7 +41,7 @@ class HttpServer:
     _pages: Pages
     _origins: OriginPolicy
     _limits: ClientLimits
-    _trusted_proxies: Sequence[Network]
+    _sources: Sources
     _has_room: Callable[[], bool]
     """Another connection may be accepted."""
     _upgrade: Callable[[Stream, Handshake], Awaitable[None]]
@@ -89,39 +88,39 @@ class HttpServer:
         return None
 
     async def _serve_next(self, exchange: Exchange, peer: str) -> Handshake | None:
-        request, address = None, peer
+        request, source = None, self._sources.of_unread(peer)
         try:
             request = await exchange.receive()
             if request is None:
                 return None
-            address = client_address(peer, request.header(b"x-forwarded-for"), self._trusted_proxies)
+            source = self._sources.of(request, peer)
             if request.path not in pages.HEALTH:
                 self._origins.check_host(request)
             if is_upgrade(request):
-                return await self._handshake(request, address)
-            response = await self._answer(exchange, request, address)
+                return await self._handshake(request, source)
+            response = await self._answer(exchange, request, source)
         except Exception as error:
             if not errors.is_for_clients(error):
                 logger.exception("method_fault", type=self._type_of(request.path if request else ""), exc_info=error)
                 error = errors.InternalServerError()
             response = failure(error)
-        await self._finish(exchange, request, response, address)
+        await self._finish(exchange, request, response, source)
         return None
 
-    async def _handshake(self, request: Request, address: str) -> Handshake:
+    async def _handshake(self, request: Request, source: Source) -> Handshake:
         key = check_upgrade(request)
         self._origins.check_origin(request)
-        self._limits.request(address)
-        self._limits.check_connections(address)
+        self._limits.request(source.address, is_local=source.is_local)
+        self._limits.check_connections(source.address, is_local=source.is_local)
         if not self._has_room():  # the WebSocket is closed with advice; nothing is looked up for it
-            return Handshake(Client(address, ""), key, request.path, [])
-        client = await self._api.client(request, address)
+            return Handshake(Client(source.address, ""), key, request.path, [])
+        client = await self._api.client(request, source)
         return Handshake(client, key, request.path, self._api.visitor_cookie(client))
 
-    async def _answer(self, exchange: Exchange, request: Request, address: str) -> Response:
+    async def _answer(self, exchange: Exchange, request: Request, source: Source) -> Response:
         path = request.path
         reports_health = path in pages.HEALTH
-        self._limits.request(address, is_page=reports_health)
+        self._limits.request(source.address, is_local=source.is_local, is_page=reports_health)
         if not reports_health and not self._has_room():
             raise errors.TooManyConnections(retry_after=5.0)
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
@@ -134,10 +133,10 @@ class HttpServer:
         if request.method == "OPTIONS":
             allow = _ALLOW if is_of_server else api.ALLOW if is_api else pages.ALLOW
             return Response(204, headers=preflight(allow, request.header(b"access-control-request-headers")))
-        answering = self._api.answer(request, body, address) if is_api else self._pages.answer(request, address)
+        answering = self._api.answer(request, body, source) if is_api else self._pages.answer(request, source)
         return await answering
 
-    async def _finish(self, exchange: Exchange, request: Request | None, response: Response, address: str) -> None:
+    async def _finish(self, exchange: Exchange, request: Request | None, response: Response, source: Source) -> None:
         """Send the response, then announce, count and log what it did."""
         seconds = trio.current_time() - exchange.began_at
         path = "" if request is None else request.path
@@ -151,7 +150,7 @@ class HttpServer:
         if response.outcome != "success":
             ms = round(seconds * 1000, 2)
             reason = {} if response.reason is None else {"reason": response.reason}
-            self._failures.write(response.outcome, address=address, type=type_ or path[:64], ms=ms, **reason)
+            self._failures.write(response.outcome, address=source.address, type=type_ or path[:64], ms=ms, **reason)
 
     async def _announce_later(self, visitor: str, data: dict[str, Any]) -> None:
         await trio.sleep(self._timing.announce_delay_s)

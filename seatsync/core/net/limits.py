@@ -1,8 +1,8 @@
 """Admission: limits on sockets, requests, connections and messages, in total and per client network.
 
-Sockets are counted by the peer's address when they are accepted: a silent one holds a descriptor, too. Everything else
-is counted by the client's address, as proxies report it. Loopback is exempt: load tests come from there, and so does
-every client of a local proxy that TRUSTED_PROXIES does not name.
+Sockets are counted by the peer's address when they are accepted: a silent one holds a descriptor, too. Loopback peers
+are exempt from that, for nothing tells a proxy's sockets from others yet. Everything else is counted by the client's
+address, as trusted proxies report it; local requests are exempt, since load tests send those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from attrs import define
 from seatsync import errors
 from seatsync.config import Network
 from seatsync.core.bucket import Bucket
-from seatsync.core.net.networks import client_network, is_in, is_loopback
+from seatsync.core.net.networks import LOOPBACK, client_network, is_in
 from seatsync.core.telemetry.sampling import REFUSALS, Lines
 
 #: Sockets beyond MAX_CONNECTIONS, and of one peer beyond MAX_CONNECTIONS_PER_ADDRESS: for requests, health checks and
@@ -44,7 +44,7 @@ class Share:
 
 
 class Shares:
-    """One `Share` for each client network; loopback and the ``exempt`` networks have none.
+    """One `Share` for each client network; the ``exempt`` networks have none.
 
     ``rates`` are the buckets of a share, by name, in tokens a second. Unused shares are forgotten when there are
     ``many``, and then not before there are twice as many as were left.
@@ -73,7 +73,7 @@ class Shares:
             share.open -= 1
 
     def _find_network(self, address: str) -> str | None:
-        return None if is_loopback(address) or is_in(address, self._exempt) else client_network(address)
+        return None if is_in(address, self._exempt) else client_network(address)
 
     def _forget_unused(self) -> None:
         if len(self._shares) >= self._forget_at:
@@ -82,7 +82,10 @@ class Shares:
 
 
 class SocketLimits:
-    """Counts the open sockets of this process, in total and per peer; trusted proxies are exempt from the latter."""
+    """Counts the open sockets of this process, in total and per peer.
+
+    Loopback and trusted proxies, through which many clients may connect, are exempt from the latter.
+    """
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class SocketLimits:
         """Sockets that were admitted and not released."""
         self._most = connections + SPARE_SOCKETS
         self._most_per_peer = connections_per_address + SPARE_SOCKETS_PER_PEER
-        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, trusted_proxies)
+        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, (*LOOPBACK, *trusted_proxies))
         self._lines = {reason: Lines(*REFUSALS) for reason in ("server full", "address full", "address too fast")}
 
     def admit(self, peer: str) -> bool:
@@ -149,7 +152,7 @@ class Budget:
 
 
 class ClientLimits:
-    """Requests, connections and messages of each client network."""
+    """Requests, connections and messages of each client network; those of local clients are not limited."""
 
     def __init__(self, *, requests_per_s: float, messages_per_s: float, connections: int) -> None:
         self._messages_per_s = messages_per_s
@@ -158,31 +161,35 @@ class ClientLimits:
             {"requests": requests_per_s, "pages": requests_per_s, "messages": messages_per_s * BUSY_CONNECTIONS}
         )
 
-    def request(self, address: str, *, is_page: bool = False) -> None:
+    def request(self, address: str, *, is_local: bool, is_page: bool = False) -> None:
         """Count an HTTP request or a handshake; raises `TooManyRequests` beyond the limit.
 
         Pages about the server's health have a bucket of their own: they are needed when the other one is empty.
         """
-        share = self._shares.of(address)
+        share = self._share(address, is_local)
         if share is not None and (wait_s := share.buckets["pages" if is_page else "requests"].take()):
             raise errors.TooManyRequests(retry_after=round(wait_s + 1.0, 1))
 
-    def check_connections(self, address: str) -> None:
+    def check_connections(self, address: str, *, is_local: bool) -> None:
         """Raises `TooManyConnections` if the network has as many as it may have."""
-        share = self._shares.of(address)
+        share = self._share(address, is_local)
         if share is not None and share.open >= self._max_connections:
             raise errors.TooManyConnections(
                 f"One address may have {self._max_connections} connections.", retry_after=10.0
             )
 
-    def opened(self, address: str) -> Budget | None:
+    def opened(self, address: str, *, is_local: bool) -> Budget | None:
         """Count a connection as open; returns its budget, ``None`` for an unlimited one."""
-        share = self._shares.of(address)
+        share = self._share(address, is_local)
         if share is None:
             return None
         share.open += 1
         return Budget(Bucket(self._messages_per_s), share.buckets["messages"])
 
-    def closed(self, address: str) -> None:
+    def closed(self, address: str, *, is_local: bool) -> None:
         """Count a connection that was `opened` as closed."""
-        self._shares.close(address)
+        if not is_local:
+            self._shares.close(address)
+
+    def _share(self, address: str, is_local: bool) -> Share | None:
+        return None if is_local else self._shares.of(address)

@@ -11,6 +11,9 @@ from seatsync.config import Network
 
 Address = IPv4Address | IPv6Address
 
+#: This machine's own addresses.
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
 
 def parse_address(text: str) -> Address | None:
     """The address in a text; ``None`` for anything else, host names included."""

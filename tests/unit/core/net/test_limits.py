@@ -19,6 +19,7 @@ from seatsync.core.net.limits import (
     Shares,
     SocketLimits,
 )
+from seatsync.core.net.networks import LOOPBACK
 
 HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 
@@ -122,8 +123,8 @@ async def test_forgetting_takes_little_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.9", "::1", PROXY])
 async def test_exempt_addresses_have_no_share(address: str) -> None:
-    """Loopback and the configured networks are exempt."""
-    shares = Shares({}, exempt=[ip_network("10.0.0.0/8")])
+    """The given networks are exempt, loopback's for example."""
+    shares = Shares({}, exempt=[*LOOPBACK, ip_network("10.0.0.0/8")])
     assert shares.of(address) is None
     assert shares.of(HERE) is not None
 
@@ -225,11 +226,11 @@ async def test_a_flood_is_a_line_in_the_log(mock_clock: MockClock) -> None:
 # Clients
 
 
-def granted_requests(limits: ClientLimits, address: str) -> int:
+def granted_requests(limits: ClientLimits, address: str, *, is_local: bool = False) -> int:
     """How many requests, of a thousand, are granted before one is refused."""
     for count in range(1000):
         try:
-            limits.request(address)
+            limits.request(address, is_local=is_local)
         except errors.TooManyRequests as error:
             return count if error.retry_after else -1
     return 1000
@@ -238,10 +239,10 @@ def granted_requests(limits: ClientLimits, address: str) -> int:
 async def test_an_address_has_its_share_for_all_connections() -> None:
     """Connections of an address share a budget; past it each is refused, and the one that goes on ignores it."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
-    budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := limits.opened(HERE))]
+    budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := limits.opened(HERE, is_local=False))]
     assert len(budgets) == 3 * BUSY_CONNECTIONS
     assert sum(took(budget, 20) for budget in budgets) == BUSY_CONNECTIONS * 5 * BURST_S
-    other = limits.opened(THERE)
+    other = limits.opened(THERE, is_local=False)
     assert other is not None
     assert took(other, 20) == 20
     assert not budgets[0].is_ignored
@@ -250,12 +251,12 @@ async def test_an_address_has_its_share_for_all_connections() -> None:
 
 
 async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
-    """Requests are counted by address; loopback has no limit."""
+    """Requests are counted by address; local ones have no limit."""
     limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     assert granted_requests(limits, HERE) == 2 * BURST_S
     assert granted_requests(limits, HERE) == 0
     assert granted_requests(limits, THERE) == 2 * BURST_S
-    assert granted_requests(limits, "127.0.0.1") == 1000
+    assert granted_requests(limits, "127.0.0.1", is_local=True) == 1000
 
 
 async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
@@ -263,28 +264,42 @@ async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
     limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
     granted_requests(limits, HERE)
     for _ in range(8):
-        limits.request(HERE, is_page=True)
+        limits.request(HERE, is_local=False, is_page=True)
     with pytest.raises(errors.TooManyRequests):
-        limits.request(HERE, is_page=True)
+        limits.request(HERE, is_local=False, is_page=True)
 
 
 async def test_connections_are_counted_by_address() -> None:
     """Open connections are counted by address; a closed one makes room."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
     for _ in range(2):
-        limits.check_connections(HERE)
-        limits.opened(HERE)
+        limits.check_connections(HERE, is_local=False)
+        limits.opened(HERE, is_local=False)
     with pytest.raises(errors.TooManyConnections) as caught:
-        limits.check_connections(HERE)
+        limits.check_connections(HERE, is_local=False)
     assert caught.value.retry_after
-    limits.check_connections(THERE)
-    limits.closed(HERE)
-    limits.check_connections(HERE)
+    limits.check_connections(THERE, is_local=False)
+    limits.closed(HERE, is_local=False)
+    limits.check_connections(HERE, is_local=False)
 
 
-async def test_loopback_has_no_budget() -> None:
-    """Loopback's connections are not counted, and their messages not limited."""
+async def test_local_clients_have_no_budget() -> None:
+    """Their connections are not counted, and their messages not limited."""
     limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
-    limits.check_connections("127.0.0.1")
-    assert limits.opened("127.0.0.1") is None
-    limits.closed("127.0.0.1")
+    limits.check_connections("127.0.0.1", is_local=True)
+    assert limits.opened("127.0.0.1", is_local=True) is None
+    limits.closed("127.0.0.1", is_local=True)
+
+
+async def test_a_loopback_address_alone_exempts_nobody() -> None:
+    """The clients of a proxy on this machine, and those that claim such an address, share what it may have."""
+    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    assert granted_requests(limits, "127.0.0.1") == 2 * BURST_S
+    assert limits.opened("127.0.0.1", is_local=False) is not None
+    with pytest.raises(errors.TooManyConnections):
+        limits.check_connections("127.0.0.1", is_local=False)
+    limits.closed("127.0.0.1", is_local=True)
+    with pytest.raises(errors.TooManyConnections):
+        limits.check_connections("127.0.0.1", is_local=False)
+    limits.closed("127.0.0.1", is_local=False)
+    limits.check_connections("127.0.0.1", is_local=False)
