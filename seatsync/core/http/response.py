@@ -39,11 +39,17 @@ class Response:
     """A visitor, and the data announced on its open sockets after this response was sent."""
 
     def fields(self) -> HeaderList:
-        """All header fields. No cache may store a response, no browser guess another type."""
+        """All header fields.
+
+        No cache may store a response; no browser may guess another type, load something for it, show it in a frame, or
+        tell another site its address.
+        """
         fields = [
             (b"Date", formatdate(usegmt=True).encode()),
             (b"Cache-Control", b"no-store"),
             (b"X-Content-Type-Options", b"nosniff"),
+            (b"Referrer-Policy", b"no-referrer"),
+            (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
             *self.headers,
         ]
         if self.status != _NO_CONTENT:

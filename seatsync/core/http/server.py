@@ -14,7 +14,7 @@ from seatsync.core.http.exchange import Exchange
 from seatsync.core.http.origin import OriginPolicy, preflight
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.request import Request
-from seatsync.core.http.response import Response, failure
+from seatsync.core.http.response import HeaderList, Response, failure
 from seatsync.core.http.source import Source, Sources
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
 from seatsync.core.net.limits import ClientLimits
@@ -25,6 +25,9 @@ from seatsync.core.timing import Timing
 
 #: The methods of the server as a whole: the answer to ``OPTIONS *`` (RFC 9110, 9.3.7).
 _ALLOW = b"GET, HEAD, POST, OPTIONS"
+
+#: Browsers come back over TLS alone, for a year (RFC 6797).
+_OVER_TLS: HeaderList = [(b"Strict-Transport-Security", b"max-age=31536000")]
 
 logger = structlog.get_logger(__name__)
 
@@ -140,8 +143,10 @@ class HttpServer:
         """Send the response, then announce, count and log what it did."""
         seconds = trio.current_time() - exchange.began_at
         path = "" if request is None else request.path
+        headers = response.headers + (_OVER_TLS if source.is_tls else [])
         if request is not None:
-            response = evolve(response, headers=response.headers + self._origins.cors(request))
+            headers += self._origins.cors(request)
+        response = evolve(response, headers=headers)
         await exchange.respond(response)
         if response.announcement is not None:
             self._nursery.start_soon(self._announce_later, *response.announcement)

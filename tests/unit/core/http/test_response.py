@@ -16,7 +16,7 @@ def fields(response: Response) -> dict[bytes, bytes]:
 
 
 def test_every_response_has_these_fields() -> None:
-    """A date, a type, a length; no cache keeps it, and no browser guesses another type."""
+    """A date, a type, a length; no cache keeps it, and no browser guesses, loads, frames or refers."""
     found = fields(success(Json(b"{}")))
     assert parsedate_to_datetime(found.pop(b"Date").decode())
     assert found == {
@@ -24,6 +24,8 @@ def test_every_response_has_these_fields() -> None:
         b"Content-Length": b"43",
         b"Cache-Control": b"no-store",
         b"X-Content-Type-Options": b"nosniff",
+        b"Referrer-Policy": b"no-referrer",
+        b"Content-Security-Policy": b"default-src 'none'; frame-ancestors 'none'",
     }
 
 

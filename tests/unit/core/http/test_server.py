@@ -115,6 +115,33 @@ async def test_http_1_0_needs_no_host(environ: dict[str, str]) -> None:
             assert (await client.reply()).status == status
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/nowhere", "/api/user/status", "/api/hall/bug", "/ws"])
+async def test_every_answer_has_the_headers_of_safety(path: str) -> None:
+    """Nothing of an answer is kept, run, loaded for, framed or referred to by a page."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", path, b"{}")
+        assert reply.header("Cache-Control") == "no-store"
+        assert reply.header("X-Content-Type-Options") == "nosniff"
+        assert reply.header("Referrer-Policy") == "no-referrer"
+        assert reply.header("Content-Security-Policy") == "default-src 'none'; frame-ancestors 'none'"
+        assert reply.header("Strict-Transport-Security") is None
+
+
+async def test_behind_tls_browsers_are_told_to_stay_there() -> None:
+    """Where COOKIE_SECURE states it, on every answer, malformed requests included; else where a trusted proxy does."""
+    async with open_world(COOKIE_SECURE="true") as world:
+        client = await world.connect()
+        assert (await client.request("GET", "/healthz")).header("Strict-Transport-Security") == "max-age=31536000"
+        await client.send(b"nonsense\r\n\r\n")
+        assert (await client.reply()).header("Strict-Transport-Security") == "max-age=31536000"
+    async with open_world(TRUSTED_PROXIES="127.0.0.1") as world:
+        client = await world.connect()
+        reply = await client.request("GET", "/healthz", X_Forwarded_Proto="https")
+        assert reply.header("Strict-Transport-Security") == "max-age=31536000"
+        assert (await client.request("GET", "/healthz")).header("Strict-Transport-Security") is None
+
+
 async def test_full_server_still_reports_its_health() -> None:
     """Plain requests are refused like handshakes; health and metrics report it."""
     async with open_world() as world:
