@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from seatsync.errors import Failure
 
@@ -208,8 +208,8 @@ class Settings:
     )
     default_role: Role = _setting(
         "DEFAULT_ROLE",
-        "operator",
-        "Role of newly registered users: viewer, operator or admin.",
+        "viewer",
+        "Role of newly registered users: viewer, operator or admin; operator with --demo on loopback.",
         choice("viewer", "operator", "admin"),
     )
     allowed_origins: tuple[str, ...] = _setting(
@@ -318,7 +318,7 @@ class Settings:
     def warnings(self) -> list[str]:
         """Return what is allowed but unwise, a sentence each, for the person who starts the server."""
         sentences = []
-        if not (self.loopback_only or self.registration == "closed" or self.default_role == "viewer"):
+        if not (self.registration == "closed" or self.default_role == "viewer"):  # on loopback there may be a proxy
             sentences.append(
                 "Anybody who reaches this server can register and change seats: set REGISTRATION=closed"
                 " or DEFAULT_ROLE=viewer unless that is meant."
@@ -337,9 +337,12 @@ SETTINGS: tuple[Setting, ...] = tuple(field.metadata["setting"] for field in fie
 """Every setting there is, in the order of the documentation."""
 
 
-def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None = Path(".env")) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] = os.environ, dotenv: Path | None = Path(".env"), *, demo: bool = False
+) -> Settings:
     """Read the settings; the environment wins over the file, and an empty value counts as unset.
 
+    In a ``demo`` that only this machine can reach new users are operators, unless `DEFAULT_ROLE` is set.
     Raises `ConfigError` naming every bad setting at once.
     """
     texts = _set_values(_read_dotenv(dotenv)) | _set_values(environ)
@@ -357,7 +360,10 @@ def load_settings(environ: Mapping[str, str] = os.environ, dotenv: Path | None =
         problems.append("LISTEN_URL is of no use without DATABASE_URL.")
     if problems:
         raise ConfigError("\n".join(problems))
-    return Settings(**values)
+    settings = Settings(**values)
+    if demo and settings.loopback_only and "DEFAULT_ROLE" not in texts:
+        return evolve(settings, default_role="operator")
+    return settings
 
 
 def _set_values(source: Mapping[str, str | None]) -> dict[str, str]:

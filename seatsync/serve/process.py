@@ -38,7 +38,10 @@ logger = structlog.get_logger(__name__)
 def run(options: argparse.Namespace) -> None:
     """Run ``seatsync serve``."""
     override = {} if options.workers is None else {"WORKERS": f"{options.workers}"}
-    with resolve_database(load_settings(os.environ | override)) as (settings, postgres):
+    read = load_settings(os.environ | override, demo=options.demo)
+    if options.demo:
+        os.environ["DEFAULT_ROLE"] = read.default_role  # for the workers, which do not know of the demo
+    with resolve_database(read) as (settings, postgres):
         trio.run(main, settings, postgres, options.demo)
 
 

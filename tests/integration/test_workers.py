@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
 
+import pyotp
 import pytest
 import trio
 from attrs import define, evolve
@@ -59,6 +60,20 @@ async def closes_with_advice(raw: RawSocket) -> None:
     assert advice["reason"] == "drain"
     first, last = advice["retry_ms"]
     assert 0 <= first < last
+
+
+async def test_workers_of_a_demo_have_its_role_for_new_users(tmp_path: Path, database_url: str) -> None:
+    """Who registers at a worker of ``serve --demo`` is an operator, but for the first, who is an admin."""
+    async with server_process(tmp_path, database_url, "--demo", WORKERS="2") as server:
+        for name, role in (("ada", "admin"), ("bob", "operator")):
+            start = await http(server.port, "POST", "/api/user/auth_start", {"username": name})
+            fields = [value.partition(";")[0] for header, value in start.headers if header == "set-cookie"]
+            code = pyotp.TOTP(start.json()["data"]["qr_url"].partition("secret=")[2]).now()
+            data = {"username": name, "code": code}
+            done = await http(server.port, "POST", "/api/user/register", data, {"Cookie": "; ".join(fields)})
+            headers = {"Authorization": f"Bearer {done.json()['data']['token']}"}
+            status = await http(server.port, "POST", "/api/user/status", {}, headers)
+            assert status.json()["data"] == {"status": "user", "username": name, "role": role}
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["supervisor", "control group"])

@@ -164,7 +164,7 @@ async def open_users(database_url: str) -> AsyncIterator[Users]:
 
 
 def _settings() -> Settings:
-    return load_settings({"SEATSYNC_DATA": str(Path.cwd())}, dotenv=None)
+    return load_settings({"SEATSYNC_DATA": str(Path.cwd()), "DEFAULT_ROLE": "operator"}, dotenv=None)
 
 
 async def outcome(attempt: Callable[[], Awaitable[Any]]) -> str:

@@ -125,11 +125,12 @@ async def ended(pids: list[int]) -> None:
 
 @asynccontextmanager
 async def server_process(
-    directory: Path, database_url: str, *, up: bool = True, **environ: str
+    directory: Path, database_url: str, *arguments: str, up: bool = True, **environ: str
 ) -> AsyncIterator[ServerProcess]:
     """A server for the length of the block, even if the test stops or kills it.
 
-    It runs in ``directory``. With an empty ``database_url`` it has a PostgreSQL of its own.
+    It runs in ``directory``, with these arguments of ``serve``. With an empty ``database_url`` it has a PostgreSQL of
+    its own.
     """
     environment = {
         "DATABASE_URL": database_url,
@@ -145,7 +146,7 @@ async def server_process(
     log_path = directory / "log"
     with log_path.open("wb") as log:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "seatsync", "serve"],
+            [sys.executable, "-m", "seatsync", "serve", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

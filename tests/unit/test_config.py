@@ -32,7 +32,7 @@ def test_nothing_set_means_the_defaults() -> None:
     assert settings.loopback_only
     assert settings.public_view
     assert not settings.cookie_secure
-    assert (settings.registration, settings.default_role) == ("open", "operator")
+    assert (settings.registration, settings.default_role) == ("open", "viewer")
     assert (settings.database_url, settings.listen_url, settings.jwt_secret) == (None, None, None)
     assert (settings.allowed_origins, settings.trusted_proxies) == ((), ())
     assert (settings.max_message_bytes, settings.max_connections) == (262_144, 20_000)
@@ -191,21 +191,34 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load_settings({}, file)
 
 
-def test_the_example_shows_every_setting_with_its_default() -> None:
-    """`.env.example` is the table: each meaning, each name, each default, in the same order."""
+def test_the_example_shows_every_setting_and_starts_closed() -> None:
+    """`.env.example` is the table, each default in its order, but for registration, which it closes."""
     text = (ROOT / ".env.example").read_text()
-    rows = "".join(f"\n# {setting.help}\n{setting.name}={setting.default}\n" for setting in SETTINGS)
+    values = {setting.name: setting.default for setting in SETTINGS} | {"REGISTRATION": "closed"}
+    rows = "".join(f"\n# {setting.help}\n{setting.name}={values[setting.name]}\n" for setting in SETTINGS)
     assert text.endswith(rows)
-    assert load_settings({}, ROOT / ".env.example") == load()
+    assert load_settings({}, ROOT / ".env.example") == load(REGISTRATION="closed")
 
 
-def test_open_registration_with_a_writing_role_is_warned_of() -> None:
-    """Open registration with a writing role beyond loopback logs a warning; changing one of them ends it."""
-    named = {"HOST": "0.0.0.0", "ALLOWED_HOSTS": "seats.example.org"}
-    assert load(**named).warnings()
-    assert not load().warnings()
-    assert not load(**named, REGISTRATION="closed").warnings()
-    assert not load(**named, DEFAULT_ROLE="viewer").warnings()
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_open_registration_with_a_writing_role_is_warned_of(host: str) -> None:
+    """On loopback, too, for a proxy may stand before it; changing one of them ends the warning."""
+    names = {} if host == "127.0.0.1" else {"ALLOWED_HOSTS": "seats.example.org"}
+    assert load(HOST=host, DEFAULT_ROLE="operator", **names).warnings()
+    assert not load(HOST=host, **names).warnings()
+    assert not load(HOST=host, DEFAULT_ROLE="operator", REGISTRATION="closed", **names).warnings()
+
+
+def test_only_a_demo_on_loopback_has_new_users_write() -> None:
+    """New users are viewers. In a demo they are operators, unless others can connect or a role is set."""
+
+    def role(*, demo: bool = True, **environ: str) -> str:
+        return load_settings(environ, dotenv=None, demo=demo).default_role
+
+    assert role(demo=False) == "viewer"
+    assert role() == "operator"
+    assert role(HOST="0.0.0.0") == role(HOST="127.0.0.1,192.0.2.1") == "viewer"
+    assert role(DEFAULT_ROLE="viewer") == "viewer"
 
 
 def test_hosts_that_are_not_named_are_warned_of() -> None:

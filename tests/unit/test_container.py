@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from seatsync.cli import main as cli
-from seatsync.config import SETTINGS, load_settings
+from seatsync.config import SETTINGS, Settings, load_settings
 from seatsync.serve import process
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +49,16 @@ def last_stage() -> dict[str, str]:
 def compose() -> Any:
     """The Compose file's content."""
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def settings_of(service: str) -> Settings:
+    """The settings of a service where .env sets only what it has to."""
+    environment = {name: str(value or "") for name, value in compose()["services"][service]["environment"].items()}
+    secret = re.compile(r"\$\{\w+:\?[^}]*\}")
+    default = re.compile(r"\$\{\w+:-([^}]*)\}")
+    return load_settings(
+        {name: default.sub(r"\1", secret.sub("s" * 32, value)) for name, value in environment.items()}, dotenv=None
+    )
 
 
 def healthcheck() -> list[str]:
@@ -116,6 +126,13 @@ def test_every_variable_is_a_setting() -> None:
     assert set(environment) == set(DEFAULTS) - NOT_FOR_CONTAINERS
 
 
+def test_nobody_registers_unless_it_is_opened() -> None:
+    """Registration is closed unless .env opens it, and then new users only watch."""
+    settings = settings_of("server")
+    assert (settings.registration, settings.default_role) == ("closed", "viewer")
+    assert compose()["services"]["server"]["environment"]["REGISTRATION"].startswith("${REGISTRATION:-")
+
+
 def test_secrets_come_from_outside_and_are_required() -> None:
     """Compose refuses to start without them and explains what to do."""
     services = compose()["services"]
@@ -132,9 +149,7 @@ def test_the_server_is_pointed_at_the_database_beside_it() -> None:
     given = services["postgres"]["environment"]
     *_, server_role = services["migrate"]["command"]
     for service, role in (("migrate", given["POSTGRES_USER"]), ("server", server_role)):
-        environment = {name: str(value or "") for name, value in services[service]["environment"].items()}
-        filled = {name: re.sub(r"\$\{\w+:\?[^}]*\}", "s" * 32, value) for name, value in environment.items()}
-        url = urlsplit(load_settings(filled, dotenv=None).database_url or "")
+        url = urlsplit(settings_of(service).database_url or "")
         assert url.hostname in services
         assert (url.username, url.path) == (role, f"/{given['POSTGRES_DB']}")
     assert compose()["configs"]["server_role"]["content"].startswith(f"create role {server_role} login ")

@@ -257,7 +257,7 @@ def test_user_create_prints_what_the_user_needs(environment: str, capsys: pytest
     assert "\notpauth://totp/" in out
     assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "admin"
     assert cli.main(["user", "create", "bob"]) == 0
-    assert fetchval(environment, "select role::text from app_user where username = 'bob'") == "operator"
+    assert fetchval(environment, "select role::text from app_user where username = 'bob'") == "viewer"
 
 
 @pytest.mark.usefixtures("environment")
