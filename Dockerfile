@@ -1,15 +1,25 @@
-# The server without a database; docker-compose.yml adds one.
+# The server without a database; docker-compose.yml adds one. All that comes from PyPI has its hash in a lock file
+# (make lock). Dependencies are a layer of their own: a change of the code alone leaves it as it is.
 
-FROM python:3.13-slim AS build
+FROM python:3.13.14-slim-trixie AS dependencies
 WORKDIR /src
+COPY seatsync/serve/requirements.lock ./
+RUN python -m venv --without-pip /opt/seatsync \
+    && pip --python /opt/seatsync/bin/python install --no-cache-dir --only-binary :all: --require-hashes \
+        --requirement requirements.lock
+
+FROM dependencies AS build
+COPY seatsync/serve/build.lock ./
+RUN pip install --no-cache-dir --only-binary :all: --require-hashes --requirement build.lock
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY sql sql
 COPY seatsync seatsync
-RUN python -m venv /opt/seatsync \
-    && /opt/seatsync/bin/pip install --no-cache-dir .
+RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
+    && pip --python /opt/seatsync/bin/python install --no-deps --no-index --prefix /opt/code /wheel/*.whl
 
-FROM python:3.13-slim
-COPY --from=build /opt/seatsync /opt/seatsync
+FROM python:3.13.14-slim-trixie
+COPY --from=dependencies /opt/seatsync /opt/seatsync
+COPY --from=build /opt/code /opt/seatsync
 ENV PATH=/opt/seatsync/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \

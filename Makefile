@@ -12,10 +12,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fuzz lint types fmt cov load bench faults model schema up down logs clean
+# The lock files are for the Python of the image, and for Linux.
+COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-extras --python-platform linux \
+	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
+	--custom-compile-command 'make lock'
+
+.PHONY: help run test fuzz lint types fmt cov load bench faults model schema lock up down logs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its own
 	@$(BIN)/seatsync serve --demo
@@ -58,6 +63,11 @@ model: $(VENV)/.dev  ## run a thousand examples of the model test
 schema: $(VENV)/.dev  ## regenerate sql/schema.sql from the migrations
 	@$(BIN)/python -m tests.support.schema
 
+lock: $(VENV)/.lock  ## lock what the image installs, with hashes (make lock ARGS=--upgrade)
+	@$(COMPILE) setup.cfg --output-file seatsync/serve/requirements.lock $(ARGS)
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' \
+	| tr ' ' '\n' | $(COMPILE) - --output-file seatsync/serve/build.lock $(ARGS)
+
 up:  ## start the server and PostgreSQL in containers
 	@docker compose up --build --detach --wait
 
@@ -86,6 +96,10 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing the development tools into $(VENV); this takes a minute the first time."
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.lock: $(VENV)/.dev
+	@$(PIP) --editable '.[lock]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP) --editable '.[bench]'
