@@ -111,7 +111,7 @@ def test_secrets_come_from_outside_and_are_required() -> None:
     services = compose()["services"]
     assert services["server"]["environment"]["JWT_SECRET"].startswith("${JWT_SECRET:?")
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
-    assert "${SERVER_PASSWORD:?" in compose()["configs"]["server_role"]["content"]
+    assert services["postgres"]["environment"]["SERVER_PASSWORD"].startswith("${SERVER_PASSWORD:?")
     example = (ROOT / ".env.example").read_text()
     assert all(f"\n{name}=\n" in example for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "SERVER_PASSWORD"))
 
@@ -125,12 +125,34 @@ def test_the_server_is_pointed_at_the_database_beside_it() -> None:
         url = urlsplit(settings_of(service).database_url or "")
         assert url.hostname in services
         assert (url.username, url.path) == (role, f"/{given['POSTGRES_DB']}")
-    assert compose()["configs"]["server_role"]["content"].startswith(f"create role {server_role} login ")
-    assert services["postgres"]["configs"][0]["source"] in compose()["configs"]
+    script = ROOT / compose()["configs"][services["postgres"]["configs"][0]["source"]]["file"]
+    assert f"\ncreate role {server_role} login " in script.read_text()
     assert services["server"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert "healthcheck" in services["postgres"]
     assert services["postgres"]["volumes"][0].partition(":")[0] in compose()["volumes"]
+
+
+def test_services_are_confined() -> None:
+    """No rights beyond those of their user, nothing to write but memory and volumes, and bounds on what they take."""
+    for service in compose()["services"].values():
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["read_only"] is True
+        assert service["tmpfs"][0].startswith("/tmp:size=")
+        assert {"mem_limit", "pids_limit"} <= set(service)
+        assert service.get("user", "") not in {"root", "0"}
+
+
+def test_images_have_exact_tags() -> None:
+    """The same file starts the same versions; the volume has the same name wherever the checkout is."""
+    bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(set(bases)) == 1, "a virtual environment is tied to its interpreter"
+    services = compose()["services"].values()
+    for image in [*bases, *(service["image"] for service in services if "build" not in service)]:
+        assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+|postgres:\d+\.\d+", image), image
+    assert compose()["name"] == "seatsync"
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])

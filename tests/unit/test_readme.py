@@ -53,7 +53,15 @@ WHO = {
     Access.WRITE: "writer",
 }
 
-NOT_SETTINGS = {"PYTHON", "ARGS", "TEST_DATABASE_URL", "POSTGRES_PASSWORD", "SERVER_PASSWORD", "TOKEN"}
+NOT_SETTINGS = {
+    "PYTHON",
+    "ARGS",
+    "TEST_DATABASE_URL",
+    "POSTGRES_PASSWORD",
+    "SERVER_PASSWORD",
+    "COMPOSE_PROJECT_NAME",
+    "TOKEN",
+}
 """Variables of make, of the tests, of Compose and of shells."""
 
 LIMITS = [
