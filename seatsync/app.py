@@ -199,7 +199,7 @@ class _Server:
         settings, secret = self._settings, self._settings.jwt_secret or ""
         tokens = Tokens(secret)
         metrics_text = self._metrics_text or self._own_metrics
-        cookies = Cookies(secret, secure=settings.cookie_secure, visitor_path="/api/user/")
+        cookies = Cookies(secret, secure=settings.cookie_secure)
         self._registry = Registry(
             [
                 *CinemaMethods(self._cinemas).table(),

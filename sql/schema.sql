@@ -204,6 +204,41 @@ $$;
 
 COMMENT ON FUNCTION public.assert_table(relation oid, expected regclass) IS 'For triggers, which have the rights of the owner: refuses a table that is not ours.';
 
+CREATE FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_owner bytea, p_address text, p_secret text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_username text := start_recovery(p_user, p_phrase_hash, p_visitor, p_address, p_secret);
+begin
+    update registration g set owner = p_owner
+    where v_username is not null and g.user_id = p_user and g.visitor = p_visitor;
+    return v_username;
+end
+$$;
+
+COMMENT ON FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_owner bytea, p_address text, p_secret text) IS 'start_recovery, with an owner.';
+
+CREATE FUNCTION public.begin_registration(p_username text, p_visitor bytea, p_owner bytea, p_new_owner bytea, p_address text, p_secret text, p_open boolean) RETURNS public.enrolment
+    LANGUAGE plpgsql
+    AS $$
+declare
+    r enrolment := start_registration(p_username, p_visitor, p_address, p_secret, p_open);
+    v_id bigint;
+begin
+    update registration g
+    set id = default, owner = p_new_owner, totp_secret = p_secret, created_at = default, expires_at = default
+    where g.id = r.id and g.owner is distinct from p_owner
+    returning g.id into v_id;
+    if found then
+        r.id := v_id;
+        r.secret := p_secret;
+    end if;
+    return r;
+end
+$$;
+
+COMMENT ON FUNCTION public.begin_registration(p_username text, p_visitor bytea, p_owner bytea, p_new_owner bytea, p_address text, p_secret text, p_open boolean) IS 'start_registration, with an owner: whoever is not it, be it the same client, gets a new secret and the old one goes.';
+
 CREATE FUNCTION public.change_seats(seat_ids bigint[], status public.seat_status, note text DEFAULT NULL::text) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -372,7 +407,7 @@ begin
     select g.id, g.username, g.totp_secret, g.expires_at into r.id, r.username, r.secret, v_until
     from registration g
     where lower(g.username collate "C") = lower(p_username collate "C")
-        and g.visitor = p_visitor and g.user_id is not distinct from r.user_id;
+        and coalesce(g.owner, g.visitor) = p_visitor and g.user_id is not distinct from r.user_id;
     r.code := case
         when r.user_id is null and not p_open then 'RegistrationClosed'
         when r.id is null and r.user_id is not null then 'UserAlreadyExists'
@@ -389,7 +424,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) IS 'The enrolment that a visitor wants to confirm, its attempt counted.';
+COMMENT ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) IS 'The enrolment that its owner wants to confirm, its attempt counted.';
 
 CREATE FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
@@ -451,7 +486,8 @@ begin
         'grant execute on function'
         ' write_seats, unlocked_halls, keep_history, throttle_attempt, throttle_window, throttle_subject, open_session,'
         ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase,'
-        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client'
+        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client,'
+        ' begin_registration, begin_recovery'
         ' to %1$s',
         server
     );
@@ -1782,6 +1818,8 @@ CREATE TABLE public.registration (
     totp_secret text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone DEFAULT (now() + '00:05:00'::interval) NOT NULL,
+    owner bytea,
+    CONSTRAINT registration_owner_sha256 CHECK ((octet_length(owner) = 32)),
     CONSTRAINT registration_totp_secret_base32 CHECK ((totp_secret ~ '^[A-Z2-7]{16,128}$'::text)),
     CONSTRAINT registration_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text)),
     CONSTRAINT registration_visitor_sha256 CHECK ((octet_length(visitor) = 32))
@@ -1795,7 +1833,7 @@ COMMENT ON COLUMN public.registration.username IS 'The name that the new user ch
 
 COMMENT ON COLUMN public.registration.user_id IS 'Null for a new account; else the user who recovers with a phrase.';
 
-COMMENT ON COLUMN public.registration.visitor IS 'SHA-256 of the id in the visitor cookie that began it and alone may end it.';
+COMMENT ON COLUMN public.registration.visitor IS 'SHA-256 of the id of the client that began it: its attempts are counted together.';
 
 COMMENT ON COLUMN public.registration.address IS 'The peer''s address; of IPv6 the /64 network.';
 
@@ -1804,6 +1842,8 @@ COMMENT ON COLUMN public.registration.totp_secret IS 'The secret that the QR cod
 COMMENT ON COLUMN public.registration.created_at IS 'When the QR code was made; in a recovery, made last.';
 
 COMMENT ON COLUMN public.registration.expires_at IS 'From then on no code is taken; a new account''s name is free again.';
+
+COMMENT ON COLUMN public.registration.owner IS 'SHA-256 of the id that alone may go on with it: in the visitor cookie, or of a WebSocket connection.';
 
 ALTER TABLE public.registration ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.registration_id_seq
@@ -2131,6 +2171,8 @@ CREATE INDEX registration_address_idx ON public.registration USING btree (addres
 
 CREATE INDEX registration_expires_at_idx ON public.registration USING btree (expires_at);
 
+CREATE INDEX registration_owner_idx ON public.registration USING btree (owner);
+
 CREATE UNIQUE INDEX registration_recovery_key ON public.registration USING btree (user_id, visitor) WHERE (user_id IS NOT NULL);
 
 CREATE UNIQUE INDEX registration_username_key ON public.registration USING btree (lower((username COLLATE "C"))) WHERE (user_id IS NULL);
@@ -2274,6 +2316,10 @@ REVOKE ALL ON FUNCTION public.announce_unannounced(of_hall bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.app_user_end_sessions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_owner bytea, p_address text, p_secret text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.begin_registration(p_username text, p_visitor bytea, p_owner bytea, p_new_owner bytea, p_address text, p_secret text, p_open boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cinema_announce_list() FROM PUBLIC;
 

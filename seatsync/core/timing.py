@@ -47,7 +47,7 @@ class Timing:
     # WebSocket connections
     close_s: float = 2.0
     """To flush, to receive the peer's close frame, and to read the rest, each."""
-    last_writes_s: float = 2.5
+    last_writes_s: float = 2.0
     """From the start of a close until its connection's writes are answered, at most."""
     ping_after_s: float = 25.0
     drop_after_s: float = 60.0
@@ -55,7 +55,11 @@ class Timing:
     slow_for_s: float = 120.0
     """Backpressure before the connection is closed with 4008."""
     login_close_s: float = 1.0
-    """From the announcement of a new login state to the close that makes the client reconnect."""
+    """From the end of a session, or a handshake that missed a login, to the close that makes the client reconnect."""
+    announced_s: float = 30.0
+    """For how long announcements are remembered for handshakes under way."""
+    former_visitor_s: float = 60.0
+    """For how long the id that a visitor had before a login still finds its sockets."""
     revoked_wait_s: float = 0.5
     """From the end of a session to its announcement as a logout: a login that replaces it is announced first."""
     handshake_s: float = 10.0

@@ -27,20 +27,27 @@ class UserFeed:
         self._taken: dict[str, float] = {}
         """When each of the last announcements was made: a copy of one is not taken."""
 
-    async def announce(self, visitor: str, data: Any) -> None:
-        """Notify every server of a visitor's new login state. Raises `ServiceUnavailable`."""
-        body = f"visitor {time.time():.3f} {alias(visitor.encode())} {encode(data).decode()}"
+    async def announce(self, visitor: str, successor: str | None, data: Any) -> None:
+        """Notify every server of a visitor's new login state, and of the id that replaces its own, if one does.
+
+        Raises `ServiceUnavailable`.
+        """
+        aliases = ",".join(alias(one.encode()) for one in (visitor, successor) if one is not None)
+        body = f"visitor {time.time():.3f} {aliases} {encode(data).decode()}"
         await self._db.execute(QUERIES["notify"], self._key.sign(body))
 
     def visitor_changed(self, body: str) -> None:
-        """``<time> <alias> <JSON>``: the login state of a visitor changed over HTTP at that time, in seconds."""
-        made, visitor, data = body.split(" ", 2)
+        """``<time> <alias>[,<new alias>] <JSON>``: a visitor's login state has changed over HTTP at that time, in
+        seconds.
+        """
+        made, aliases, data = body.split(" ", 2)
         oldest = time.time() - ANNOUNCED_S
         if float(made) < oldest or body in self._taken:
             logger.warning("announcement_ignored", made=made)
             return
         self._taken = {one: when for one, when in self._taken.items() if when >= oldest} | {body: float(made)}
-        self._connections.visitor_changed(visitor, Json(data.encode()))
+        visitor, _, successor = aliases.partition(",")
+        self._connections.visitor_changed(visitor, successor or None, Json(data.encode()))
 
     def session_revoked(self, body: str) -> None:
         """``<alias>``: the session has ended."""

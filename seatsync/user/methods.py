@@ -1,18 +1,18 @@
 """The methods ``user.*``: registration with an authenticator, sign-in, and recovery by a phrase."""
 
 import time
+from functools import partial
 from typing import Any
 
 import structlog
 
 from seatsync import errors
 from seatsync.config import Settings
-from seatsync.core.connections.connection import subscribing, unsubscribing
-from seatsync.core.http.cookies import new_visitor
+from seatsync.core.connections.connection import at_end, subscribing, unsubscribing
 from seatsync.core.net.networks import client_network
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
-from seatsync.core.protocol.call import Call, Identity, Login, Reply
+from seatsync.core.protocol.call import Call, Identity, Login, Reply, new_id
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method
 from seatsync.user import phrases, totp
@@ -22,6 +22,11 @@ from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, 
 from seatsync.user.tokens import Clock, Tokens
 
 _DONE = {"success": True}
+
+_NO_COOKIE = (
+    "The request has no cookie of the one that began it: send cookies with both; a page of another site, which gets "
+    "none, signs in over its WebSocket."
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -47,14 +52,14 @@ class UserMethods:
             Method("user.status", NoParams, status),
             Method(SUBSCRIBE, NoParams, self.subscribe, Access.IDENTIFIED, Kind.SUBSCRIBE),
             unsubscribing("user.unsubscribe", SUBSCRIBE),
-            Method("user.auth_start", Named, self.start_registration),
+            Method("user.auth_start", Named, self.start_registration, makes_visitor=True),
             Method("user.auth_reset", Named, self.drop_registration),
-            Method("user.register", NamedCode, self.register),
-            Method("user.login", NamedCode, self.log_in),
+            Method("user.register", NamedCode, self.register, makes_visitor=True),
+            Method("user.login", NamedCode, self.log_in, makes_visitor=True),
             Method("user.logout", NoParams, self.log_out),
             Method("user.recovery_phrase", Coded, self.offer_phrase, Access.USER),
             Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER),
-            Method("user.recover", NamedPhrase, self.recover),
+            Method("user.recover", NamedPhrase, self.recover, makes_visitor=True),
         )
 
     def subscribe(self, call: Call, _: NoParams) -> None:
@@ -64,22 +69,33 @@ class UserMethods:
 
     # Registration
 
-    async def start_registration(self, call: Call, params: Named) -> dict[str, str]:
+    async def start_registration(self, call: Call, params: Named) -> Reply:
         """Find the user, or begin to enrol an authenticator.
 
+        What is begun over HTTP belongs to a new id, which only this response has: a cookie known before does not do.
         Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`.
         """
         await self._count_lookup(call, params.username)
-        args = (params.username, *_device(call), totp.new_secret(), self._allowed)
+        client, secret, owner = call.client, totp.new_secret(), self._owner(call)
+        new_owner = new_id() if call.transport == "http" else client.enrolment
+        visitor, network = _device(call)
+        args = (params.username, visitor, owner, digest(new_owner), network, secret, self._allowed)
         enrolment = await find_enrolment(self._db, "start_registration", *args)
         if enrolment["id"] is None:
-            return {"status": "user", "username": enrolment["username"]}
-        return await _candidate(enrolment["username"], enrolment["secret"])
+            return Reply(data={"status": "user", "username": enrolment["username"]})
+        data = await _candidate(enrolment["username"], enrolment["secret"])
+        return Reply(data=data, enrolment=new_owner if enrolment["secret"] == secret else None)
 
     async def drop_registration(self, call: Call, params: Named) -> dict[str, bool]:
-        """Delete the visitor's registration of that username, if there is one."""
-        await self._db.execute(QUERIES["drop_registration"], params.username, digest(call.client.visitor))
+        """Delete the client's registration of that username, if there is one."""
+        await self._db.execute(QUERIES["drop_registration"], params.username, digest(call.client.enrolment))
         return _DONE
+
+    def _owner(self, call: Call) -> bytes:
+        """The owner of an enrolment that the call may begin. One over a WebSocket ends with its connection."""
+        owner = digest(call.client.enrolment)
+        at_end(call, partial(self._db.execute, QUERIES["drop_enrolments"], owner))
+        return owner
 
     async def register(self, call: Call, params: NamedCode) -> Reply:
         """Complete a registration or a recovery, and open a session.
@@ -87,11 +103,13 @@ class UserMethods:
         Raises `UserAlreadyExists`, `RegistrationClosed`, `RegistrationNotInProgress`, `RegistrationExpired`,
         `TooManyValidationAttempts`, `InvalidCode`; `TooManyRequests` to who would find out whether the user exists.
         """
-        visitor = digest(call.client.visitor)
+        owner = digest(call.client.enrolment)
         try:
-            enrolment = await find_enrolment(self._db, "find_enrolment", params.username, visitor, self._allowed)
-        except (errors.UserAlreadyExists, errors.RegistrationNotInProgress, errors.RegistrationClosed):
+            enrolment = await find_enrolment(self._db, "find_enrolment", params.username, owner, self._allowed)
+        except (errors.UserAlreadyExists, errors.RegistrationNotInProgress, errors.RegistrationClosed) as error:
             await self._count_lookup(call, params.username)
+            if call.transport == "http" and call.client.visitor_is_new:
+                raise type(error)(f"{error.message} {_NO_COOKIE}") from None
             raise
         confirmed = enrolment["id"], enrolment["secret"], self._step(enrolment, params.code)
         gone = errors.RegistrationNotInProgress
@@ -139,7 +157,7 @@ class UserMethods:
         """
         client, identity = call.client, await call.client.identify()
         replaces = None if identity is None else identity.session_id
-        visitor = new_visitor() if call.transport == "http" else client.visitor
+        visitor = new_id() if call.transport == "http" else client.visitor
         seen, network = _device(call)
         opened = await open_session(self._db, query, *args, replaces, seen, digest(visitor), network)
         if opened is None:
@@ -192,7 +210,9 @@ class UserMethods:
         device = _device(call)
         user = await begin_attempt(self._db, "begin_recovery", params.username, *device, missing=errors.UserNotFound)
         await _check_phrase(user, params.phrase)
-        args = (user["user_id"], user["phrase_hash"], *device, secret := totp.new_secret())
+        visitor, network = device
+        owner, secret = self._owner(call), totp.new_secret()
+        args = (user["user_id"], user["phrase_hash"], visitor, owner, network, secret)
         username = await self._db.fetchval(QUERIES["start_recovery"], *args)
         if username is None:
             raise errors.InvalidRecoveryPhrase

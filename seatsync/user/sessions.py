@@ -9,10 +9,10 @@ from attrs import evolve
 
 from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
-from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.source import Source
 from seatsync.core.postgres.pool import Database
-from seatsync.core.protocol.call import Client, Identity, Session
+from seatsync.core.protocol.call import Client, Identity, Session, new_id
 from seatsync.errors import NotAllowed, ServiceUnavailable, SessionExpired
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Claims, Tokens
@@ -36,11 +36,12 @@ class Authenticator:
         A token that is bad or expired, or whose session has ended, makes a guest, with that as the `Client.refusal`.
         While the database is unreachable its session is left unidentified: `Session.identify` tries again.
         """
-        visitor = self._cookies.visitor(cookies)
+        known = self._cookies.visitor(cookies)
+        visitor, enrolment = known or (new_id(), new_id())
         if token is None:
             token = self._cookies.session_token(cookies)
         client = Client(
-            source.address, visitor or new_visitor(), visitor_is_new=visitor is None, is_local=source.is_local
+            source.address, visitor, visitor_is_new=known is None, enrolment=enrolment, is_local=source.is_local
         )
         if not token:
             return client

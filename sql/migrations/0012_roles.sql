@@ -65,7 +65,8 @@ begin
         'grant execute on function'
         ' write_seats, unlocked_halls, keep_history, throttle_attempt, throttle_window, throttle_subject, open_session,'
         ' log_in, start_registration, find_enrolment, create_account, start_recovery, finish_recovery, save_phrase,'
-        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client'
+        ' may_guess, is_known_device, guess_subject, count_lookup, admit_code, forgive_codes, remember_client,'
+        ' begin_registration, begin_recovery'
         ' to %1$s',
         server
     );

@@ -1,4 +1,4 @@
--- Users, sessions, registrations and recoveries. A visitor is the SHA-256 of the id in a visitor cookie.
+-- Users, sessions, registrations and recoveries. Visitors and owners are the SHA-256 of the ids in a visitor cookie.
 
 -- name: live_identities
 -- The users of these sessions ($1), without sessions that have ended.
@@ -29,17 +29,21 @@ cross join lateral remember_client(o.user_id, $7, $8, $4);
 select count_lookup($1, $2, $3, $4);
 
 -- name: start_registration
--- The user of this name, or the secret of this visitor's registration of it, or the code of the error.
+-- The user of this name, or the secret of its registration by this visitor and owner, or the code of the error.
 select code, wait, id, user_id, username, secret
-from start_registration($1, $2, $3, $4, $5);
+from begin_registration($1, $2, $3, $4, $5, $6, $7);
 
 -- name: drop_registration
--- Deletes this visitor's registration of this name.
+-- Deletes this owner's registration of this name.
 delete from registration
-where lower(username collate "C") = lower($1 collate "C") and visitor = $2;
+where lower(username collate "C") = lower($1 collate "C") and coalesce(owner, visitor) = $2;
+
+-- name: drop_enrolments
+-- Deletes all that this owner enrols.
+delete from registration where owner = $1;
 
 -- name: find_enrolment
--- This visitor's registration or recovery, the attempt counted, or the code of the error.
+-- This owner's registration or recovery, the attempt counted, or the code of the error.
 select code, wait, id, user_id, username, secret
 from find_enrolment($1, $2, $3);
 
@@ -66,11 +70,11 @@ where lower(u.username collate "C") = lower($1 collate "C");
 -- name: start_recovery
 -- Begins the enrolment of a new authenticator; the username, null if the phrase is no longer in force.
 with begun as (
-    select start_recovery($1, $2, $3, $4, $5) as username
+    select begin_recovery($1, $2, $3, $4, $5, $6) as username
 ), forgiven as (
     delete from throttle t
     using begun
-    where begun.username is not null and t.scope = 'recovery' and t.subject = $1::bigint || ':' || $4
+    where begun.username is not null and t.scope = 'recovery' and t.subject = $1::bigint || ':' || $5
 )
 select username from begun;
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from seatsync.core.connections.table import alias
 from seatsync.core.embedded.cluster import DATABASE
-from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.http.cookies import Cookies
+from seatsync.core.protocol.call import new_id
 from seatsync.core.websocket.frames import CloseCode
 from tests.faults.clients import Link
 from tests.faults.drill import Outcome, Stage, drill
@@ -32,8 +33,8 @@ def forged_notifications(stage: Stage) -> Outcome:
 
     def run(scene: Scene, postgres: Postgres, outcome: Outcome) -> None:
         postgres.sql("create role stranger login")
-        visitor = new_visitor()
-        cookie, _, _ = Cookies(SECRET, secure=False, visitor_path="/").visitor_cookie(visitor).partition(";")
+        visitor = new_id()
+        cookie, _, _ = Cookies(SECRET, secure=False).visitor_cookie(visitor, new_id()).partition(";")
         token = scene.server.run("token", "drill").strip()
         # The token ends a line of the handshake, so the cookie can have the next.
         page = Page(scene.crowd, f"{token}\r\nCookie: {cookie}")

@@ -42,7 +42,7 @@ const report = (what) => console.log(JSON.stringify(what));
 const line = () => new Promise((resolve) => process.stdin.once("data", (data) => resolve(String(data).trim())));
 const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10)); };
 (async () => {
-await fetch("http://localhost:3000/api/user/status", { method: "POST" }); // Node shows no cookies of handshakes
+await fetch("http://localhost:3000/api/user/login", { method: "POST" }); // Node shows no cookies of handshakes
 """
 
 VISIT = """

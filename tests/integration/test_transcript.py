@@ -37,7 +37,7 @@ MASKS = (
     (r"eyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
     (r"secret=[A-Z2-7]{32}", "secret=<secret>"),
     (r"base64,[A-Za-z0-9+/=]+", "base64,<image>"),
-    (r"seatsync_visitor=[0-9a-f]{32}\.[0-9a-f]{64}", "seatsync_visitor=<visitor>"),
+    (r"seatsync_visitor=[0-9a-f]{32}\.[0-9a-f]{32}\.[0-9a-f]{64}", "seatsync_visitor=<visitor>"),
     (r'"phrase": ?"[a-z]{5}( [a-z]{5}){4}"', '"phrase":"<phrase>"'),
     (r'"code": ?"\d{6}"', '"code":"<code>"'),
     (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<date>"),

@@ -211,7 +211,7 @@ async def test_a_session_of_another_user_is_no_session(users: Users) -> None:
 async def test_a_visitor_cookie_is_kept(users: Users) -> None:
     """A valid visitor cookie is kept."""
     browser = users.browser()
-    await browser(STATUS)
+    await browser("user.auth_start", username="ada")
     client = await browser.client()
     assert not client.visitor_is_new
     assert client.visitor == (await browser.client()).visitor
@@ -220,7 +220,7 @@ async def test_a_visitor_cookie_is_kept(users: Users) -> None:
 async def test_logging_in_changes_the_visitor(users: Users) -> None:
     """A login makes a new visitor id and is announced to the old one's sockets; a planted id gets nothing later."""
     phone, browser = await users.register("ada"), users.browser()
-    await browser(STATUS)
+    await browser("user.auth_start", username="ada")
     before = (await browser.client()).visitor
     await browser(LOGIN, username="ada", code=phone.code())
     assert browser.last is not None

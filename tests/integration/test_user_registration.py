@@ -66,6 +66,37 @@ async def test_starting_again_goes_on_with_the_same_secret(users: Users) -> None
     assert await browser(START, username="ADA") == first
 
 
+async def test_an_earlier_cookie_begins_anew(users: Users) -> None:
+    """The same client without the cookie of its start (a lost answer, a double click) has a new secret and time."""
+    browser = users.browser()
+    await outcome(partial(browser, REGISTER, username="ada", code="123456"))
+    before = dict(browser.cookies)
+    first = Phone.scan(users.clock, await browser(START, username="ada"))
+    for _ in range(5):
+        await outcome(partial(browser, REGISTER, username="ada", code=first.wrong_code()))
+    await users.sql("update registration set expires_at = now() + interval '1 minute'")
+    browser.cookies = before
+    second = Phone.scan(users.clock, await browser(START, username="ada"))
+    assert second.secret != first.secret
+    assert await users.value("select expires_at - now() > interval '299 s' from registration")
+    assert await outcome(partial(browser, REGISTER, username="ada", code=first.code())) == "InvalidCode"
+    assert await outcome(partial(browser, REGISTER, username="ada", code=second.code())) == "success"
+
+
+async def test_wrong_codes_with_an_earlier_cookie_do_not_count(users: Users) -> None:
+    """Whoever has an earlier cookie of the client, as one who planted it has, uses up none of its attempts."""
+    planter = users.browser()
+    await outcome(partial(planter, REGISTER, username="ada", code="123456"))
+    browser = users.browser()
+    browser.cookies = dict(planter.cookies)
+    phone = Phone.scan(users.clock, await browser(START, username="ada"))
+    for _ in range(9):
+        found = await outcome(partial(planter, REGISTER, username="ada", code=phone.wrong_code()))
+        assert found == "RegistrationNotInProgress"
+    assert await planter(RESET, username="ada") == {"success": True}
+    assert (await browser(REGISTER, username="ada", code=phone.code()))["status"] == "user"
+
+
 async def test_another_client_has_to_wait(users: Users) -> None:
     """Another client receives the remaining wait, and no secret."""
     await users.browser()(START, username="ada")

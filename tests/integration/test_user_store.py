@@ -10,14 +10,15 @@ from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, 
 from tests.support.people import Users
 
 SECRET = "JBSWY3DPEHPK3PXP"
-VISITOR, NETWORK = digest("visitor"), "192.0.2.1"
+VISITOR, OWNER, NETWORK = digest("visitor"), digest("owner"), "192.0.2.1"
 DEVICE = (VISITOR, NETWORK)
 VISIT = (None, VISITOR, *DEVICE)
 
 
 async def begun(users: Users, username: str) -> Row:
     """A pending registration."""
-    return await find_enrolment(users.db, "start_registration", username, *DEVICE, SECRET, True)
+    args = (username, VISITOR, OWNER, OWNER, NETWORK, SECRET, True)
+    return await find_enrolment(users.db, "start_registration", *args)
 
 
 async def create_account(users: Users, enrolment: Row) -> Row | None:
@@ -66,7 +67,7 @@ async def test_a_secret_replaced_since_fails_the_login(users: Users) -> None:
 
 async def test_a_phrase_replaced_since_fails_the_recovery(users: Users) -> None:
     """A phrase replaced since the check fails the recovery."""
-    args = ((await user(users))["user_id"], await hash_phrase("babab"), *DEVICE, SECRET)
+    args = ((await user(users))["user_id"], await hash_phrase("babab"), VISITOR, OWNER, NETWORK, SECRET)
     assert await users.db.fetchval(QUERIES["start_recovery"], *args) is None
     assert await users.value("select count(*) from registration") == 0
 

@@ -22,7 +22,7 @@ class Browser:
 
     async def post(self, method: str, **data: Any) -> Answer:
         """Call a method over HTTP."""
-        headers = {"Cookie": self._cookie()} if self.cookies else {}
+        headers = {"Cookie": self.cookie} if self.cookies else {}
         answer = await http(self.server.port, "POST", f"/api/{method.replace('.', '/')}", data, headers)
         self._keep(value for name, value in answer.headers if name == "set-cookie")
         return answer
@@ -51,12 +51,14 @@ class Browser:
     @asynccontextmanager
     async def socket(self) -> AsyncIterator[Client]:
         """A WebSocket."""
-        headers = [(b"Cookie", self._cookie().encode())] if self.cookies else []
+        headers = [(b"Cookie", self.cookie.encode())] if self.cookies else []
         async with open_client(self.server.ws_port, headers) as client:
             self._keep(value.decode() for name, value in client.ws.handshake_headers if name == b"set-cookie")
             yield client
 
-    def _cookie(self) -> str:
+    @property
+    def cookie(self) -> str:
+        """The value of its ``Cookie`` field."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     def _keep(self, fields: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from seatsync import errors, jsontext
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.api import Api
-from seatsync.core.http.cookies import Cookies, new_visitor
+from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
@@ -25,17 +25,17 @@ from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.protocol import call as protocol
-from seatsync.core.protocol.call import Call, Client, Login
+from seatsync.core.protocol.call import Call, Client, Login, new_id
 from seatsync.core.protocol.params import Id, NoParams
 from seatsync.core.protocol.registry import Json, Kind, Method, Registry
 from seatsync.core.telemetry.sampling import FailureLog
 
 Pipe = trio.abc.HalfCloseableStream
 
-COOKIES = Cookies("0123456789abcdef0123456789abcdef", secure=False, visitor_path="/api/user/")
+COOKIES = Cookies("0123456789abcdef0123456789abcdef", secure=False)
 
 #: The next visitor of a client that logs in as "chosen".
-NEXT_VISITOR = new_visitor()
+NEXT_VISITOR = new_id()
 
 #: The body of ``hall.get``: no JSON encoder would write it so.
 HALL_JSON = b'{ "id" : 7 }'
@@ -190,10 +190,11 @@ class World:
     health: dict[str, Any] = field(factory=lambda: {"ready": True})
     upgraded: list[Handshake] = field(factory=list)
     first_bytes: list[bytes] = field(factory=list)
-    announced: list[tuple[float, str, dict[str, Any]]] = field(factory=list)
+    announced: list[tuple[float, str, str | None, dict[str, Any]]] = field(factory=list)
     observed: list[tuple[str, str, float]] = field(factory=list)
     calls: list[Call] = field(factory=list)
     addresses: list[str] = field(factory=list)
+    tokens: list[str | None] = field(factory=list)
     ended: list[MemoryStream] = field(factory=list)
     limits: ClientLimits = field(init=False)
     server: HttpServer = field(init=False)
@@ -240,11 +241,13 @@ class World:
         if token == "bug":
             raise RuntimeError("the authenticator is broken")
         self.addresses.append(source.address)
-        visitor = COOKIES.visitor(cookies)
-        return Client(source.address, visitor or new_visitor(), visitor_is_new=visitor is None)
+        self.tokens.append(token)
+        known = COOKIES.visitor(cookies)
+        visitor, enrolment = known or (new_id(), new_id())
+        return Client(source.address, visitor, visitor_is_new=known is None, enrolment=enrolment)
 
-    async def _announce(self, visitor: str, data: dict[str, Any]) -> None:
-        self.announced.append((trio.current_time(), visitor, data))
+    async def _announce(self, visitor: str, successor: str | None, data: dict[str, Any]) -> None:
+        self.announced.append((trio.current_time(), visitor, successor, data))
         if data.get("username") == "nobody":
             raise errors.ServiceUnavailable
 
@@ -295,6 +298,10 @@ def registry(calls: list[Call]) -> Registry:
             announcement={"status": "user", "username": params.username},
         )
 
+    async def enrol(call: Call, _: NoParams) -> protocol.Reply:
+        calls.append(call)
+        return protocol.Reply(data={"status": "candidate"}, enrolment=NEXT_VISITOR)
+
     async def logout(call: Call, _: NoParams) -> protocol.Reply:
         calls.append(call)
         return protocol.Reply(data={"success": True}, logged_out=True, announcement={"status": "guest"})
@@ -328,9 +335,10 @@ def registry(calls: list[Call]) -> Registry:
     return Registry(
         [
             Method("user.status", NoParams, status),
-            Method("user.login", Named, login),
+            Method("user.login", Named, login, makes_visitor=True),
+            Method("user.enrol", NoParams, enrol, makes_visitor=True),
             Method("user.logout", NoParams, logout),
-            Method("user.throttled", NoParams, throttled),
+            Method("user.throttled", NoParams, throttled, makes_visitor=True),
             Method("hall.get", Numbered, get, aliases=("halls.get",)),
             Method("hall.slow", NoParams, slow),
             Method("hall.bug", NoParams, bug),

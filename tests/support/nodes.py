@@ -39,6 +39,9 @@ class FakeConnection(FakeOutlet):
     over: trio.Event = field(factory=trio.Event)
     opened_at: float = field(factory=trio.current_time)
     has_room: bool = True
+    missed: Any = None
+    is_busy: bool = False
+    """Writes in flight keep it from closing."""
     socket: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -59,6 +62,8 @@ class FakeConnection(FakeOutlet):
 
     async def close(self, code: CloseCode, reason: str, retry_ms: tuple[int, int] | None = None) -> None:
         """Closed."""
+        if self.is_busy:
+            await trio.sleep_forever()
         self._note(f"{int(code)} {reason}")
         self.advice = retry_ms
         self.over.set()

@@ -22,7 +22,7 @@ from seatsync.core.http.source import Source
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Row
-from seatsync.core.protocol.call import Call, Client, Reply
+from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
 from seatsync.user.login_topic import LoginTopic
@@ -135,14 +135,17 @@ class Browser:
     ) -> Any:
         """Call a method as that client; returns its answer."""
         registry, cookies = self.users.registry, self.users.cookies
-        if client.visitor_is_new:
-            self._set(cookies.visitor_cookie(client.visitor))
+        method = registry.find(name)
+        if client.visitor_is_new and method.makes_visitor and transport == "http":
+            self._set(cookies.visitor_cookie(client.visitor, client.enrolment))
         call = Call(client, name, "1", transport)
-        reply = await registry.run(registry.find(name), call, data)
+        reply = await registry.run(method, call, data)
         self.last = call, reply
         if reply.login is not None and transport == "http":
             self._set(cookies.session_cookie(reply.login.token))
-            self._set(cookies.visitor_cookie(reply.login.visitor))
+            self._set(cookies.visitor_cookie(reply.login.visitor, new_id()))
+        if reply.enrolment is not None and transport == "http":
+            self._set(cookies.visitor_cookie(client.visitor, reply.enrolment))
         if reply.logged_out:
             self._set(cookies.clear_session_cookie())
         return jsontext.loads(encode(reply.data))
@@ -156,7 +159,7 @@ class Browser:
 async def open_users(database_url: str) -> AsyncIterator[Users]:
     """Open the user domain on that database."""
     async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
-        clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False, visitor_path="/")
+        clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False)
         logins = LoginTopic(nursery.start_soon)
         registry = Registry(UserMethods(db, tokens, _settings(), logins, clock).table(), public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)

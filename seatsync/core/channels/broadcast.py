@@ -27,7 +27,7 @@ class Sink(Protocol):
         """Takes the frames."""
 
     def subscribed(self, subscriber: "Subscription") -> None:
-        """The subscriber is sent its first state, which answers its request."""
+        """The subscriber has been sent its first state, which answers its request."""
 
 
 class Subscribed(Protocol):
@@ -66,9 +66,10 @@ class Subscription:
 
     def send(self, status: bytes, data: bytes) -> bool:
         """Send one state or change to this subscriber alone; ``False`` when its send buffer is full now."""
+        had_room = self._push(status, data)
         if self.asked_at is not None:
             self.sink.subscribed(self)
-        return self._push(status, data)
+        return had_room
 
     def notify_stale(self, notice: bytes, *, stale: bool) -> None:
         """Send a notice that what it sees may be old, or no longer is."""

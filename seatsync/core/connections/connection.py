@@ -69,6 +69,9 @@ class Connection:
     outlet: Stream = field(init=False)
     behind_since: float | None = field(default=None, init=False)
     """Since when its send buffer has been full, on trio's clock; ``None`` while it has room."""
+    missed: tuple[str, Json] | None = field(default=None, init=False)
+    """A method and the data of an update, sent to its subscriptions right after their first state."""
+    _at_end: Callable[[], Awaitable[object]] | None = field(default=None, init=False)
     _subscriptions: dict[tuple[str, str], Subscription] = field(factory=dict, init=False)
     _writes: int = field(default=0, init=False)
     _ahead: list[str] = field(factory=list, init=False)
@@ -108,6 +111,17 @@ class Connection:
             if self._ending is None:
                 self._ending = trio.Event()
             self._ending.set()
+            await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        """Run what was left for the end, within a query's time; also when a cancellation drops the connection."""
+        if self._at_end is not None:
+            with trio.move_on_after(self._timing.query_s, shield=True):
+                try:
+                    await self._at_end()
+                except Exception as error:
+                    if not errors.is_for_clients(error):
+                        logger.exception("connection_fault", connection=self.id)
 
     async def _serve(self) -> None:
         with suppress(trio.EndOfChannel):
@@ -291,11 +305,13 @@ class Connection:
         return [subscription for subscription in self._subscriptions.values() if subscription.method == method]
 
     def subscribed(self, subscription: Subscription) -> None:
-        """The subscription is sent its first state, which answers its request."""
+        """The subscription has been sent its first state, which answers its request."""
         assert subscription.asked_at is not None  # noqa: S101 - the caller's
         self._metrics.answered(subscription.method, "success", perf_counter() - subscription.asked_at)
         subscription.asked_at = None
         self._hold_no_more()
+        if self.missed is not None and self.missed[0] == subscription.method:
+            subscription.send(b"update", self.missed[1])
 
     def _topic_ended(self, subscription: Subscription, error: Exception) -> None:
         self._forget(subscription)
@@ -353,6 +369,15 @@ def unsubscribing(name: str, subscribe: str) -> Method:
 def subscribing(call: Call, topic: Subscribed) -> AbstractContextManager[Subscription]:
     """`Connection.subscribe` on the connection of a call; raises `BadRequest` over HTTP."""
     return _socket_call(call).connection.subscribe(_socket_call(call), topic)
+
+
+def at_end(call: Call, action: Callable[[], Awaitable[object]]) -> None:
+    """Run ``action`` when the connection of a call has ended, in place of one given before; nothing over HTTP.
+
+    It has `Timing.query_s`. Errors that are for clients are dropped.
+    """
+    if isinstance(call, SocketCall):
+        call.connection._at_end = action  # noqa: SLF001 - of this module
 
 
 def _socket_call(call: Call) -> SocketCall:

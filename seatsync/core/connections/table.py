@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from seatsync.core.connections.connection import Connection
+from seatsync.core.connections.visitors import Visitors
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Json
@@ -20,6 +21,8 @@ from seatsync.core.websocket.frames import CloseCode
 
 #: How long a client that was too slow waits before it reconnects, in milliseconds.
 SLOW_RETRY_MS = (0, 5000)
+
+_LOGIN_CHANGED = (CloseCode.LOGIN_CHANGED, "login changed", (0, 0))
 
 logger = structlog.get_logger(__name__)
 
@@ -43,10 +46,14 @@ class Connections:
     """The connections of each visitor and of each session, by alias."""
     _revoked: dict[str, float] = field(factory=dict, init=False)
     """When sessions were revoked, for handshakes in flight."""
+    _visitors: Visitors = field(init=False)
     _leaving: set[Connection] = field(factory=set, init=False)
     _farewell: tuple[CloseCode, str, tuple[int, int]] | None = field(default=None, init=False)
     _due: list[tuple[float, int]] = field(factory=list, init=False)
     """A heap of the connections' deadlines."""
+
+    def __attrs_post_init__(self) -> None:
+        self._visitors = Visitors(self._timing)
 
     @property
     def has_room(self) -> bool:
@@ -77,6 +84,11 @@ class Connections:
         self._metrics.connections = len(self._all)
         for key in _keys(client):
             self._of.setdefault(key, set()).add(connection)
+        missed = self._visitors.missed(alias(client.visitor.encode()))
+        if missed is not None:
+            connection.missed = self._login_method, missed
+            self._leaving.add(connection)
+            self._spawn(self._close_later, connection)
         if any(key in self._revoked for key in _keys(client)):
             self._end_session(connection, self._timing.revoked_wait_s)
         self._schedule(connection, self._timing.ping_after_s)
@@ -101,10 +113,17 @@ class Connections:
         """The sessions of the open connections."""
         return {one.client.session.id for one in self._all.values() if one.client.session is not None}
 
-    def visitor_changed(self, visitor: str, data: Json) -> None:
-        """A visitor logged in or out over HTTP: send its connections the new state, then close them to reconnect."""
-        for connection in self._of.get(visitor, ()):
-            self._spawn(self._announce_and_close, connection, data, 0.0)
+    def visitor_changed(self, visitor: str, successor: str | None, data: Json) -> None:
+        """A visitor logged in or out over HTTP: send its connections the new state, then close them to reconnect.
+
+        A login gives it another id, the ``successor``. So a handshake that comes with the former id was under way: it
+        is sent the state, too, and closed `Timing.login_close_s` later.
+        """
+        for key in self._visitors.changed(visitor, successor, data):
+            for connection in self._of.get(key, ()):
+                self._leaving.add(connection)
+                self._announce(connection, data)
+                self._spawn(connection.close, *_LOGIN_CHANGED)
 
     def session_revoked(self, session: str) -> None:
         """End the rights of a session's connections at once, and close them within two seconds."""
@@ -118,18 +137,25 @@ class Connections:
     def _end_session(self, connection: Connection, wait_s: float) -> None:
         if connection.client.session is not None:
             connection.client.session.ended = True
-        self._spawn(self._announce_and_close, connection, self._guest, wait_s)
+        self._spawn(self._close_as_guest, connection, wait_s)
 
-    async def _announce_and_close(self, connection: Connection, data: Json, wait_s: float) -> None:
-        await trio.sleep(wait_s)
-        if connection in self._leaving or connection.id not in self._all:
-            return
-        self._leaving.add(connection)
+    def _announce(self, connection: Connection, data: Json) -> None:
         for subscription in connection.subscriptions(self._login_method):
             subscription.send(b"update", data)
-        if self._public_view:
-            await trio.sleep(self._timing.login_close_s)
-        await connection.close(CloseCode.LOGIN_CHANGED, "login changed", (0, 0))
+
+    async def _close_as_guest(self, connection: Connection, wait_s: float) -> None:
+        await trio.sleep(wait_s)
+        if connection not in self._leaving and connection.id in self._all:
+            self._leaving.add(connection)
+            self._announce(connection, self._guest)
+            if self._public_view:
+                await trio.sleep(self._timing.login_close_s)
+            await connection.close(*_LOGIN_CHANGED)
+
+    async def _close_later(self, connection: Connection) -> None:
+        await trio.sleep(self._timing.login_close_s)
+        if connection.id in self._all:
+            await connection.close(*_LOGIN_CHANGED)
 
     # Deadlines
 

@@ -10,7 +10,7 @@ from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure, success
 from seatsync.core.http.source import Source
-from seatsync.core.protocol.call import Call, Client, Reply
+from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.envelope import make_eid
 from seatsync.core.protocol.registry import Method, Registry, encode
 
@@ -44,9 +44,11 @@ class Api:
         """The client that sent a request."""
         return await self._authenticate(source, request.bearer(), request.cookies())
 
-    def visitor_cookie(self, client: Client) -> HeaderList:
+    def visitor_cookie(self, request: Request, client: Client) -> HeaderList:
         """The visitor cookie for a client that came without one."""
-        return _set(self._cookies.visitor_cookie(client.visitor)) if client.visitor_is_new else []
+        if not client.visitor_is_new:
+            return []
+        return _set(request, self._cookies.visitor_cookie(client.visitor, client.enrolment))
 
     async def answer(self, request: Request, body: bytes, source: Source) -> Response:
         """Run the request's method and wait for its outcome. A cancellation leaves a write queued.
@@ -54,33 +56,34 @@ class Api:
         Raises `InternalServerError` and bugs; other errors are responses.
         """
         client = await self.client(request, source)
+        first_cookie: HeaderList = []
         try:
             method = self.find(request.path)
             if request.method != "POST":
                 raise errors.MethodNotAllowed
+            if method.makes_visitor:
+                first_cookie = self.visitor_cookie(request, client)
             call = Call(client, method.name, make_eid(), "http")
             reply = await self._registry.run(method, call, parse_object(body))
         except errors.InternalServerError:
             raise
         except errors.SeatSyncError as error:
             allow = [(b"Allow", ALLOW)] if isinstance(error, errors.MethodNotAllowed) else []
-            return failure(error, *allow, *self._first_cookie(request, client))
+            return failure(error, *allow, *first_cookie)
+        successor = None if reply.login is None else reply.login.visitor
         return evolve(
             success(encode(reply.data)),
-            headers=self._login_cookies(reply, client) or self._first_cookie(request, client),
-            announcement=None if reply.announcement is None else (client.visitor, reply.announcement),
+            headers=_set(request, *self._new_cookies(reply, client)) or first_cookie,
+            announcement=None if reply.announcement is None else (client.visitor, successor, reply.announcement),
         )
 
-    def _login_cookies(self, reply: Reply, client: Client) -> HeaderList:
-        if reply.login is not None:
-            cookies, login = self._cookies, reply.login
-            return _set(cookies.session_cookie(login.token), cookies.visitor_cookie(login.visitor))
-        if reply.logged_out:
-            return _set(self._cookies.clear_session_cookie()) + self.visitor_cookie(client)
-        return []
-
-    def _first_cookie(self, request: Request, client: Client) -> HeaderList:
-        return self.visitor_cookie(client) if request.path.startswith(self._cookies.visitor_path) else []
+    def _new_cookies(self, reply: Reply, client: Client) -> list[str]:
+        cookies, login = self._cookies, reply.login
+        if login is not None:
+            return [cookies.session_cookie(login.token), cookies.visitor_cookie(login.visitor, new_id())]
+        if reply.enrolment is not None:
+            return [cookies.visitor_cookie(client.visitor, reply.enrolment)]
+        return [cookies.clear_session_cookie()] if reply.logged_out else []
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -99,5 +102,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _set(*cookies: str) -> HeaderList:
+def _set(request: Request, *cookies: str) -> HeaderList:
+    """Set cookies, but for a page of another site: its browser would not send `SameSite` ones back."""
+    if request.header(b"sec-fetch-site") == "cross-site":
+        return []
     return [(b"Set-Cookie", cookie.encode("ascii")) for cookie in cookies]

@@ -35,8 +35,8 @@ class Response:
     """For logs and metrics: ``success``, or the code of the error."""
     reason: str | None = None
     """For logs: what the code alone does not tell."""
-    announcement: tuple[str, dict[str, Any]] | None = None
-    """A visitor, and the data announced on its open sockets after this response was sent."""
+    announcement: tuple[str, str | None, dict[str, Any]] | None = None
+    """A visitor, the id that replaces it if one does, and the data for its open sockets once this has been sent."""
 
     def fields(self) -> HeaderList:
         """All header fields.

@@ -19,7 +19,7 @@ from seatsync.core.http.source import Source, Sources
 from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
-from seatsync.core.protocol.call import Client
+from seatsync.core.protocol.call import Client, new_id
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 
@@ -48,7 +48,7 @@ class HttpServer:
     _has_room: Callable[[], bool]
     """Another connection may be accepted."""
     _upgrade: Callable[[Stream, Handshake], Awaitable[None]]
-    _announce: Callable[[str, dict[str, Any]], Awaitable[None]]
+    _announce: Callable[[str, str | None, dict[str, Any]], Awaitable[None]]
     _nursery: trio.Nursery
     _failures: FailureLog
     _observe: Callable[[str, str, float], None]
@@ -118,7 +118,8 @@ class HttpServer:
         if not self._has_room():  # the WebSocket is closed with advice; nothing is looked up for it
             return Handshake(Client(source.address, ""), key, request.path, [])
         client = await self._api.client(request, source)
-        return Handshake(client, key, request.path, self._api.visitor_cookie(client))
+        headers = self._api.visitor_cookie(request, client)
+        return Handshake(evolve(client, enrolment=new_id()), key, request.path, headers)
 
     async def _answer(self, exchange: Exchange, request: Request, source: Source) -> Response:
         path = request.path
@@ -157,10 +158,10 @@ class HttpServer:
             reason = {} if response.reason is None else {"reason": response.reason}
             self._failures.write(response.outcome, address=source.address, type=type_ or path[:64], ms=ms, **reason)
 
-    async def _announce_later(self, visitor: str, data: dict[str, Any]) -> None:
+    async def _announce_later(self, visitor: str, successor: str | None, data: dict[str, Any]) -> None:
         await trio.sleep(self._timing.announce_delay_s)
         try:
-            await self._announce(visitor, data)
+            await self._announce(visitor, successor, data)
         except Exception:
             logger.exception("login_not_announced")
 

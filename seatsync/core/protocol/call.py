@@ -1,6 +1,7 @@
 """One call: the client that makes it, the session named by the client's token, and the reply."""
 
 from collections.abc import Awaitable, Callable
+from secrets import token_hex
 from typing import Any, Literal
 from uuid import UUID
 
@@ -8,6 +9,11 @@ from attrs import define, field, frozen
 
 from seatsync import errors
 from seatsync.config import Role
+
+
+def new_id() -> str:
+    """A fresh id of a visitor or an enrolment: 128 random bits as hexadecimal digits."""
+    return token_hex(16)
 
 
 @frozen
@@ -58,7 +64,9 @@ class Client:
     address: str
     """Its IP address, as text; the trusted proxies are skipped."""
     visitor: str
-    """The id in its visitor cookie: 32 hexadecimal digits."""
+    """The id in its visitor cookie that finds its open sockets: 32 hexadecimal digits."""
+    enrolment: str = field(factory=new_id, kw_only=True, repr=False)
+    """The id that owns an enrolment: over HTTP the other one in the cookie, over a WebSocket the connection's own."""
     visitor_is_new: bool = False
     """It came without a valid visitor cookie: the response sets one."""
     session: Session | None = None
@@ -100,7 +108,7 @@ class Login:
 
     token: str = field(repr=False)
     visitor: str = field(repr=False)
-    """The visitor id that replaces the client's, which may have been planted."""
+    """`Client.visitor` from now on: the one that came may have been planted."""
 
 
 @frozen(kw_only=True)
@@ -110,5 +118,7 @@ class Reply:
     data: Any = field(repr=False)
     login: Login | None = None
     logged_out: bool = False
+    enrolment: str | None = field(default=None, repr=False)
+    """`Client.enrolment` from now on, for an enrolment that the call has begun."""
     announcement: Any = None
     """The new login state, for the visitor's open sockets; sent after the response."""

@@ -68,6 +68,8 @@ class Method:
     access: Access = Access.ANYONE
     kind: Kind = Kind.CALL
     aliases: tuple[str, ...] = ()
+    makes_visitor: bool = False
+    """Its answer over HTTP, also an error, sets the visitor cookie of a client that has none."""
 
     @property
     def over_http(self) -> bool:

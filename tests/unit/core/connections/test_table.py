@@ -4,6 +4,7 @@ import gc
 import weakref
 from uuid import uuid4
 
+import pytest
 import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -15,29 +16,77 @@ from seatsync.core.websocket.frames import CloseCode
 from tests.support.nodes import EPOCH_S, GUEST, Node, node_in
 
 USER = Json(b'{"status":"user","username":"ann","role":"admin"}')
-LOGIN_CLOSE_S, REVOKED_WAIT_S = Timing().login_close_s, Timing().revoked_wait_s
+REVOKED_WAIT_S = Timing().revoked_wait_s
+CLOSED = (f"{CloseCode.LOGIN_CHANGED} login changed", 0.0)
 
 
 # Login state
 
 
-async def test_login_is_sent_and_the_connection_closed_a_second_later(node: Node, autojump_clock: MockClock) -> None:
-    """A login is sent to the sockets of its visitor alone."""
+async def test_login_is_sent_and_the_connection_closed_at_once(node: Node, autojump_clock: MockClock) -> None:
+    """A login is sent to the sockets of its visitor alone, and they are closed with it."""
     ours, other = await node.open(visitor="ours"), await node.open(visitor="other")
-    node.connections.visitor_changed(alias(b"ours"), USER)
-    await trio.sleep(LOGIN_CLOSE_S + 1)
-    assert ours.log == [("update", 0.0), (f"{CloseCode.LOGIN_CHANGED} login changed", LOGIN_CLOSE_S)]
+    node.connections.visitor_changed(alias(b"ours"), alias(b"next"), USER)
+    await trio.sleep(2)
+    assert ours.log == [("update", 0.0), CLOSED]
     assert USER in ours.sent[0]
     assert other.log == []
 
 
-async def test_login_closes_at_once_without_public_view(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    """Without public view a connection is closed at once, since guests may read nothing."""
-    node = node_in(nursery, public_view=False)
-    connection = await node.open()
-    node.connections.visitor_changed(alias(b"v"), USER)
-    await trio.sleep(0.1)
-    assert [what for what, _ in connection.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]
+@pytest.mark.parametrize("seconds", [0.0, 59.0, 61.0])
+async def test_former_id_finds_the_sockets_for_a_minute(node: Node, autojump_clock: MockClock, seconds: float) -> None:
+    """A second page that logs in with the id of before two logins finds the sockets of today's id, for 60 s."""
+    node.connections.visitor_changed(alias(b"a"), alias(b"b"), USER)
+    node.connections.visitor_changed(alias(b"b"), alias(b"c"), USER)
+    await trio.sleep(seconds)
+    connection, other = await node.open(visitor="c"), await node.open(visitor="other")
+    node.connections.visitor_changed(alias(b"a"), alias(b"d"), GUEST)
+    await wait_all_tasks_blocked()
+    assert connection.log == ([("update", 0.0), CLOSED] if seconds < Timing().former_visitor_s else [])
+    assert other.log == []
+
+
+async def test_logout_right_after_a_login_is_sent_too(node: Node, autojump_clock: MockClock) -> None:
+    """A socket that waits for its writes before it is closed receives the newest state."""
+    connection = await node.open(visitor="a")
+    connection.is_busy = True
+    node.connections.visitor_changed(alias(b"a"), alias(b"b"), USER)
+    node.connections.visitor_changed(alias(b"b"), None, GUEST)
+    assert [what for what, _ in connection.log] == ["update"] * 2
+    assert GUEST in connection.sent[1]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 29.0, 31.0])
+async def test_handshake_that_missed_a_login(node: Node, autojump_clock: MockClock, after_s: float) -> None:
+    """A handshake with the former id was under way: it is sent the newest state, and closed a second later."""
+    node.connections.visitor_changed(alias(b"a"), alias(b"b"), USER)
+    node.connections.visitor_changed(alias(b"b"), None, GUEST)
+    await trio.sleep(after_s)
+    late, newer = await node.open(visitor="a"), await node.open(visitor="b")
+    await trio.sleep(5)
+    is_late = after_s < Timing().announced_s
+    assert late.missed == (("me.subscribe", GUEST) if is_late else None)
+    assert late.log == ([(CLOSED[0], Timing().login_close_s)] if is_late else [])
+    assert (newer.missed, newer.log) == (None, [])
+
+
+async def test_announcements_are_forgotten(node: Node, autojump_clock: MockClock) -> None:
+    """What can no longer matter takes no memory."""
+    for number in range(200):
+        node.connections.visitor_changed(f"a{number}", f"b{number}", USER)
+        await trio.sleep(1)
+    visitors = node.connections._visitors
+    assert len(visitors._missed) <= Timing().announced_s + 1
+    assert len(visitors._links) <= Timing().former_visitor_s + 1
+
+
+async def test_revocation_closes_at_once_without_public_view(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Without public view a connection is closed right after the update, since guests may read nothing."""
+    node, session = node_in(nursery, public_view=False), uuid4()
+    connection = await node.open(session)
+    node.connections.session_revoked(alias(session.bytes))
+    await trio.sleep(REVOKED_WAIT_S + 0.1)
+    assert [what for what, _ in connection.log] == ["update", CLOSED[0]]
 
 
 async def test_revoked_session_ends_rights_at_once_and_the_connection_soon(
@@ -60,7 +109,7 @@ async def test_login_that_replaces_a_session_is_sent(node: Node, autojump_clock:
     connection = await node.open(session)
     node.connections.session_revoked(alias(session.bytes))
     await trio.sleep(REVOKED_WAIT_S / 2)
-    node.connections.visitor_changed(alias(b"v"), USER)
+    node.connections.visitor_changed(alias(b"v"), None, USER)
     await trio.sleep(3)
     assert [what for what, _ in connection.log] == ["update", f"{CloseCode.LOGIN_CHANGED} login changed"]
     assert USER in connection.sent[0]
@@ -86,9 +135,9 @@ async def test_revoked_sessions_are_forgotten(node: Node, autojump_clock: MockCl
 
 
 async def test_connection_that_closes_by_itself_is_left_alone(node: Node, autojump_clock: MockClock) -> None:
-    """A connection may end between the update and the close."""
+    """A connection may end between a handshake that missed a login and the close."""
+    node.connections.visitor_changed(alias(b"v"), alias(b"w"), USER)
     connection = await node.open()
-    node.connections.visitor_changed(alias(b"v"), USER)
     await trio.sleep(0.1)
     connection.over.set()
     await trio.sleep(5)

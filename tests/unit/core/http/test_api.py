@@ -6,12 +6,18 @@ import trio.testing
 
 from seatsync import errors
 from seatsync.core.http.api import parse_object
-from seatsync.core.http.cookies import new_visitor
+from seatsync.core.protocol.call import new_id
 from seatsync.core.timing import Timing
 from tests.support.http_front import COOKIES, HALL_JSON, NEXT_VISITOR, open_world, request_bytes
 
-VISITOR = new_visitor()
-COOKIE = COOKIES.visitor_cookie(VISITOR).partition(";")[0]
+VISITOR = new_id()
+COOKIE = COOKIES.visitor_cookie(VISITOR, new_id()).partition(";")[0]
+
+
+def ids(set_cookie: str) -> tuple[str, str] | None:
+    """The two ids in a visitor cookie."""
+    name, _, value = set_cookie.partition(";")[0].partition("=")
+    return COOKIES.visitor({name: value})
 
 
 @pytest.mark.parametrize("path", ["/api/hall/get", "/api//hall/get", "/api/hall/get?x=1", "/api/halls/get"])
@@ -127,22 +133,44 @@ async def test_database_away_is_503() -> None:
         assert reply.header("Retry-After") == "1"
 
 
-@pytest.mark.parametrize("path", ["/api/user/status", "/api/user/throttled", "/api/user/nothing"])
-async def test_user_answers_make_a_visitor(path: str) -> None:
-    """Every answer under /api/user, also a refusal, sets a cookie for a client without one, and only for it."""
+@pytest.mark.parametrize("path", ["/api/user/throttled", "/api/user/login"])
+async def test_methods_that_make_a_visitor(path: str) -> None:
+    """Their answers, here refusals, set a cookie for a client without a valid one, and only for it."""
     async with open_world() as world:
         client = await world.connect()
-        (cookie,) = (await client.request("POST", path)).all("Set-Cookie")
-        assert COOKIES.visitor({"seatsync_visitor": cookie.partition(";")[0].partition("=")[2]})
-        assert "HttpOnly" in cookie
+        for sent in ("", "seatsync_visitor=forged"):
+            (cookie,) = (await client.request("POST", path, Cookie=sent)).all("Set-Cookie")
+            assert ids(cookie)
+            assert "HttpOnly" in cookie
         assert not (await client.request("POST", path, Cookie=COOKIE)).all("Set-Cookie")
 
 
-async def test_other_answers_make_no_visitor() -> None:
-    """Answers outside of /api/user set no cookie."""
+@pytest.mark.parametrize("path", ["/api/user/status", "/api/user/nothing", "/api/hall/get"])
+async def test_other_answers_make_no_visitor(path: str) -> None:
+    """No other answer sets a cookie: a page's first request and its handshake leave together."""
     async with open_world() as world:
         client = await world.connect()
-        assert not (await client.request("POST", "/api/hall/get", b'{"id":7}')).all("Set-Cookie")
+        assert not (await client.request("POST", path, b'{"id":7}')).all("Set-Cookie")
+        assert not (await client.request("GET", "/api/user/login")).all("Set-Cookie")
+
+
+@pytest.mark.parametrize("cookie", [COOKIE, ""])
+async def test_begun_enrolment_sets_its_id(cookie: str) -> None:
+    """An enrolment that a method has begun belongs to another id than the cookie had; the visitor stays."""
+    async with open_world() as world:
+        client = await world.connect()
+        (found,) = (await client.request("POST", "/api/user/enrol", Cookie=cookie)).all("Set-Cookie")
+        assert ids(found) == (world.calls[0].client.visitor, NEXT_VISITOR)
+
+
+@pytest.mark.parametrize("path", ["login", "logout", "enrol", "throttled"])
+@pytest.mark.parametrize(("site", "sets"), [("cross-site", False), ("same-site", True), ("same-origin", True)])
+async def test_page_of_another_site_gets_no_cookie(path: str, site: str, *, sets: bool) -> None:
+    """Browsers do not send it back."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("POST", f"/api/user/{path}", b'{"username":"ann"}', Sec_Fetch_Site=site)
+        assert bool(reply.all("Set-Cookie")) is sets
 
 
 @pytest.mark.parametrize("cookie", [COOKIE, ""])
@@ -153,16 +181,20 @@ async def test_login_sets_session_and_new_visitor(cookie: str) -> None:
         reply = await client.request("POST", "/api/user/login", b'{"username":"ann"}', Cookie=cookie)
         session, visitor = reply.all("Set-Cookie")
         assert session == COOKIES.session_cookie("new.session.token")
-        assert visitor == COOKIES.visitor_cookie(NEXT_VISITOR)
+        found = ids(visitor)
+        assert found is not None
+        assert found[0] == NEXT_VISITOR
+        assert found[1] != ids(COOKIE)[1]  # type: ignore[index]  # it is valid
 
 
 async def test_logout_clears_the_session() -> None:
-    """A logout clears the session's cookie and keeps the visitor's."""
+    """A logout clears the session's cookie, and no more."""
     async with open_world() as world:
         client = await world.connect()
         reply = await client.request("POST", "/api/user/logout", Cookie=COOKIE)
         assert reply.all("Set-Cookie") == [COOKIES.clear_session_cookie()]
-        assert len((await client.request("POST", "/api/user/logout")).all("Set-Cookie")) == 2
+        reply = await client.request("POST", "/api/user/logout")
+        assert reply.all("Set-Cookie") == [COOKIES.clear_session_cookie()]
 
 
 async def test_login_is_announced_after_the_response(autojump_clock: trio.testing.MockClock) -> None:
@@ -174,9 +206,12 @@ async def test_login_is_announced_after_the_response(autojump_clock: trio.testin
         assert (await client.request("POST", "/api/user/status")).status == 200
         assert not world.announced
         await trio.sleep(1)
-        ((when, visitor, data),) = world.announced
+        ((when, *announced),) = world.announced
         assert when == pytest.approx(written + Timing().announce_delay_s)
-        assert (visitor, data) == (VISITOR, {"status": "user", "username": "ann"})
+        assert announced == [VISITOR, NEXT_VISITOR, {"status": "user", "username": "ann"}]
+        await client.request("POST", "/api/user/logout", Cookie=COOKIE)
+        await trio.sleep(1)
+        assert world.announced[1][1:] == (VISITOR, None, {"status": "guest"})
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from seatsync.core.http.cookies import SESSION_LIFETIME_S, Cookies, new_visitor
+from seatsync.core.http.cookies import SESSION_LIFETIME_S, Cookies
+from seatsync.core.protocol.call import new_id
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def make(secret: str = SECRET, *, secure: bool = False) -> Cookies:
     """The cookies of a server with that secret."""
-    return Cookies(secret, secure=secure, visitor_path="/")
+    return Cookies(secret, secure=secure)
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def cookies(set_cookie: str) -> dict[str, str]:
 
 
 def test_a_visitor_cookie_is_read_back(jar: Cookies) -> None:
-    """A visitor cookie reads back as the id that was set."""
-    visitor = new_visitor()
-    assert jar.visitor(cookies(jar.visitor_cookie(visitor))) == visitor
+    """A visitor cookie reads back as the two ids that were set."""
+    visitor, enrolment = new_id(), new_id()
+    assert jar.visitor(cookies(jar.visitor_cookie(visitor, enrolment))) == (visitor, enrolment)
 
 
-def test_a_visitor_id_is_128_random_bits() -> None:
+def test_an_id_is_128_random_bits() -> None:
     """32 hexadecimal digits, never the same twice."""
-    ids = {new_visitor() for _ in range(100)}
+    ids = {new_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(len(bytes.fromhex(visitor)) == 16 for visitor in ids)
 
@@ -43,31 +44,36 @@ def test_a_visitor_id_is_128_random_bits() -> None:
     "tamper",
     [
         lambda value: "0" * 32 + value[32:],
+        lambda value: value[:33] + "0" * 32 + value[65:],
+        lambda value: value[:33] + value[:32] + value[65:],
+        lambda value: value[33:65] + "." + value[:32] + value[65:],
         lambda value: value[:-1] + ("0" if value[-1] != "0" else "1"),
-        lambda value: value[:33],
+        lambda value: value[:66],
+        lambda value: value[:65],
         lambda value: value[:32],
         lambda value: value[:32].upper() + value[32:],
         lambda value: value + "0",
+        lambda value: value + "\n",
         lambda value: "é" + value[1:],
         lambda value: value[:-1] + "\udc80",
         lambda _: "",
     ],
 )
 def test_a_tampered_visitor_cookie_is_none(jar: Cookies, tamper: Any) -> None:
-    """An id or a signature that is not exactly ours makes a new visitor."""
-    cookie = cookies(jar.visitor_cookie("abcdef01" * 4))
+    """Ids or a signature that are not exactly ours make a new visitor: neither id goes with another's."""
+    cookie = cookies(jar.visitor_cookie("abcdef01" * 4, "12345678" * 4))
     assert jar.visitor({name: tamper(value) for name, value in cookie.items()}) is None
 
 
 def test_a_visitor_cookie_of_another_secret_is_none(jar: Cookies) -> None:
     """Only nodes that share the secret share visitors."""
     other = make(SECRET[::-1])
-    assert jar.visitor(cookies(other.visitor_cookie(new_visitor()))) is None
+    assert jar.visitor(cookies(other.visitor_cookie(new_id(), new_id()))) is None
 
 
 def test_cookies_are_out_of_reach_of_scripts_and_other_sites(jar: Cookies) -> None:
     """Both cookies are `HttpOnly`, `SameSite=Strict` and for every path."""
-    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32)):
+    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32, "1" * 32)):
         assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
         assert "Secure" not in cookie
 
@@ -86,7 +92,7 @@ def test_clearing_ends_the_cookie_at_once(jar: Cookies) -> None:
 def test_secure_cookies_have_the_host_prefix() -> None:
     """With `COOKIE_SECURE` both cookies are `Secure` and named ``__Host-``."""
     jar = make(secure=True)
-    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32)):
+    for cookie in (jar.session_cookie("t"), jar.clear_session_cookie(), jar.visitor_cookie("0" * 32, "1" * 32)):
         assert cookie.startswith("__Host-seatsync")
         assert "Secure" in cookie.split("; ")
 
@@ -94,7 +100,7 @@ def test_secure_cookies_have_the_host_prefix() -> None:
 def test_secure_reads_no_other_name() -> None:
     """With `COOKIE_SECURE` a cookie without the prefix, which a sibling domain could plant, is ignored."""
     plain, secure = make(), make(secure=True)
-    planted = cookies(plain.visitor_cookie(new_visitor())) | {"seatsync": "t"}
+    planted = cookies(plain.visitor_cookie(new_id(), new_id())) | {"seatsync": "t"}
     assert secure.visitor(planted) is None
     assert secure.session_token(planted) is None
     assert secure.session_token({"__Host-seatsync": "t"}) == "t"

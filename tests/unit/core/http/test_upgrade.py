@@ -3,15 +3,14 @@
 import pytest
 import trio.testing
 
-from seatsync.core.http.cookies import new_visitor
 from seatsync.core.http.upgrade import Handshake
-from seatsync.core.protocol.call import Client
+from seatsync.core.protocol.call import Client, new_id
 from tests.support.http_front import COOKIES, handshake_bytes, open_world
 
 
 def test_handshake_is_accepted_as_the_rfc_says() -> None:
     """The example of RFC 6455, section 1.3, and further header fields."""
-    client = Client("127.0.0.1", new_visitor())
+    client = Client("127.0.0.1", new_id())
     head = Handshake(client, "dGhlIHNhbXBsZSBub25jZQ==", "/ws", [(b"Set-Cookie", b"a=b")]).accept()
     assert head.startswith(b"HTTP/1.1 101 ")
     assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a=b\r\n\r\n" in head
@@ -65,19 +64,33 @@ async def test_new_visitor_gets_a_cookie() -> None:
         (handshake,) = world.upgraded
         (name, value) = handshake.headers[0]
         assert name == b"Set-Cookie"
-        assert value.decode() == COOKIES.visitor_cookie(handshake.client.visitor)
+        found = COOKIES.visitor({"seatsync_visitor": value.decode().partition(";")[0].partition("=")[2]})
+        assert found is not None
+        assert found[0] == handshake.client.visitor
+        assert found[1] != handshake.client.enrolment  # a connection has one of its own
 
 
 async def test_known_visitor_keeps_its_cookie() -> None:
     """A valid visitor cookie is kept."""
-    visitor = new_visitor()
-    cookie = COOKIES.visitor_cookie(visitor).partition(";")[0]
+    visitor, enrolment = new_id(), new_id()
+    cookie = COOKIES.visitor_cookie(visitor, enrolment).partition(";")[0]
     async with open_world() as world:
         client = await world.connect()
         await client.send(handshake_bytes(Cookie=cookie))
         await client.reply()
         assert world.upgraded[0].headers == []
         assert world.upgraded[0].client.visitor == visitor
+        assert world.upgraded[0].client.enrolment != enrolment
+
+
+@pytest.mark.parametrize(("site", "count"), [("cross-site", 0), ("same-site", 1), ("none", 1)])
+async def test_page_of_another_site_gets_no_cookie(site: str, count: int) -> None:
+    """Its browser would not send the cookie back."""
+    async with open_world() as world:
+        client = await world.connect()
+        await client.send(handshake_bytes(Sec_Fetch_Site=site))
+        await client.reply()
+        assert len(world.upgraded[0].headers) == count
 
 
 @pytest.mark.parametrize(
