@@ -196,13 +196,21 @@ def requests(draw: st.DrawFn) -> bytes:
         else:
             head.append(f"Content-Length: {len(body)}")
         sent += "\r\n".join(head).encode() + b"\r\n\r\n" + body
-    return sent + draw(st.sampled_from([b"", b"", _HANDSHAKE + draw(frames())]))
+    return sent + draw(st.sampled_from([b"", b"", _HANDSHAKE % draw(st.sampled_from(_OFFERS)) + draw(frames())]))
 
 
 _HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: seatsync=x.y.z\r\n\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: seatsync=x.y.z\r\n%b\r\n"
 )
+
+_OFFERS = [
+    b"",
+    b"Sec-WebSocket-Protocol: seatsync.v1, seatsync.bearer.x.y.z\r\n",
+    b"Sec-WebSocket-Protocol: seatsync.bearer.\r\nSec-WebSocket-Protocol: seatsync.v1,,seatsync.v1;q=1\r\n",
+    b"Sec-WebSocket-Protocol: " + 999 * b"graphql-ws," + b"\r\n",
+    b"Sec-WebSocket-Protocol:\r\n",
+]
 
 _HEADERS = [
     "Expect: 100-continue",
@@ -211,6 +219,7 @@ _HEADERS = [
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol: seatsync.bearer.x.y.z, ,;",
     "Origin: http://localhost",
     "Origin: null",
     "X-Forwarded-For: 192.0.2.1, nonsense",

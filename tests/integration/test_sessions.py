@@ -1,9 +1,13 @@
 """The user of a socket: its handshake's token, and the session behind it."""
 
+import json
 import time
+from functools import partial
 
+import pyotp
 import pytest
 import trio
+from trio_websocket import open_websocket
 
 from seatsync.core.timing import Timing
 from seatsync.user.tokens import Tokens
@@ -50,6 +54,42 @@ async def test_handshake_authenticates_by_its_token(server: RunningServer) -> No
     ):
         async with open_client(server.ws_port, [(name, value.encode()) for name, value in headers]) as client:
             assert await client.data("user.status") == state, headers
+
+
+async def test_token_among_the_subprotocols(server: RunningServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """A page without cookies signs its socket in with a subprotocol; it is neither echoed nor logged."""
+    anna, bert = await server.token("anna"), await server.token("bert", "viewer")
+    for headers, state in (
+        ({"Cookie": f"seatsync={bert}"}, user("anna")),
+        ({"Authorization": f"Bearer {bert}"}, user("bert", "viewer")),
+    ):
+        offers = {"Sec-WebSocket-Protocol": f"seatsync.v1, seatsync.bearer.{anna}"}
+        async with raw_websocket(server.ws_port, offers | headers) as raw:
+            assert raw.header("sec-websocket-protocol") == "seatsync.v1"
+            assert anna not in str(raw.headers)
+            await raw.send_frame(0x1, b'{"type":"user.status","eid":"s"}')
+            assert json.loads(await raw.receive_text())["data"] == state
+    async with raw_websocket(server.ws_port, {"Sec-WebSocket-Protocol": f"chat, seatsync.bearer.{anna}"}) as raw:
+        assert raw.header("sec-websocket-protocol") is None
+    logged = "".join(capfd.readouterr())
+    assert anna not in logged
+
+
+async def test_page_of_another_site_signs_in_over_its_socket(server: RunningServer) -> None:
+    """It gets no cookie; all steps are on one connection, and the token of the reply signs the next one in."""
+    await server.token("first", "admin")
+    open_socket = partial(open_websocket, "localhost", server.ws_port, "/ws", use_ssl=False)
+    cross_site = [(b"Sec-Fetch-Site", b"cross-site")]
+    async with open_socket(subprotocols=["seatsync.v1"], extra_headers=cross_site) as ws:
+        client = Client(ws)
+        assert b"set-cookie" not in dict(ws.handshake_headers)
+        start = await client.data("user.auth_start", {"username": "carl"})
+        code = pyotp.TOTP(start["qr_url"].partition("secret=")[2]).now()
+        token = (await client.data("user.register", {"username": "carl", "code": code}))["token"]
+    protocols = ["seatsync.v1", f"seatsync.bearer.{token}"]
+    async with open_socket(subprotocols=protocols, extra_headers=cross_site) as ws:
+        assert ws.subprotocol == "seatsync.v1"
+        assert (await Client(ws).data("user.status"))["username"] == "carl"
 
 
 async def test_bad_token_is_a_guest(server: RunningServer) -> None:

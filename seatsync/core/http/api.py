@@ -40,9 +40,10 @@ class Api:
             raise errors.RouteNotFound
         return method
 
-    async def client(self, request: Request, source: Source) -> Client:
-        """The client that sent a request."""
-        return await self._authenticate(source, request.bearer(), request.cookies())
+    async def client(self, request: Request, source: Source, token: str | None = None) -> Client:
+        """The client that sent a request; ``token`` counts as a bearer token where the header has none."""
+        bearer = request.bearer()
+        return await self._authenticate(source, token if bearer is None else bearer, request.cookies())
 
     def visitor_cookie(self, request: Request, client: Client) -> HeaderList:
         """The visitor cookie for a client that came without one."""

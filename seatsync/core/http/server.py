@@ -16,11 +16,11 @@ from seatsync.core.http.pages import Pages
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import HeaderList, Response, failure
 from seatsync.core.http.source import Source, Sources
-from seatsync.core.http.upgrade import Handshake, check_upgrade, is_upgrade
+from seatsync.core.http.upgrade import Handshake, Offer, check_upgrade, is_upgrade
 from seatsync.core.net.limits import ClientLimits
 from seatsync.core.net.stream import Stream
 from seatsync.core.protocol.call import Client, new_id
-from seatsync.core.telemetry.sampling import FailureLog
+from seatsync.core.telemetry.sampling import FAILURES, FailureLog, Lines
 from seatsync.core.timing import Timing
 
 #: The methods of the server as a whole: the answer to ``OPTIONS *`` (RFC 9110, 9.3.7).
@@ -55,6 +55,7 @@ class HttpServer:
     _max_body_bytes: int
     _timing: Timing = Timing()
     _exchanges: set[Exchange] = field(factory=set)
+    _unknown_offers: Lines = field(factory=lambda: Lines(*FAILURES))
     _is_finishing: bool = False
 
     def finish(self) -> None:
@@ -115,10 +116,13 @@ class HttpServer:
         self._origins.check_origin(request)
         self._limits.request(source.address, is_local=source.is_local)
         self._limits.check_connections(source.address, is_local=source.is_local)
+        offer = Offer.of(request)
+        if offer.is_unknown and (left_out := self._unknown_offers.next()) is not None:
+            logger.info("subprotocol_unknown", offered=str(offer), address=source.address, **left_out)
         if not self._has_room():  # the WebSocket is closed with advice; nothing is looked up for it
-            return Handshake(Client(source.address, ""), key, request.path, [])
-        client = await self._api.client(request, source)
-        headers = self._api.visitor_cookie(request, client)
+            return Handshake(Client(source.address, ""), key, request.path, offer.selection())
+        client = await self._api.client(request, source, offer.token)
+        headers = offer.selection() + self._api.visitor_cookie(request, client)
         return Handshake(evolve(client, enrolment=new_id()), key, request.path, headers)
 
     async def _answer(self, exchange: Exchange, request: Request, source: Source) -> Response:

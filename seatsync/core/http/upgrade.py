@@ -15,6 +15,13 @@ PATHS = frozenset({"/ws", "/"})
 
 #: 16 bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+#: The subprotocol that is selected; and the beginning of one that carries a token, which is neither echoed nor logged.
+SUBPROTOCOL = "seatsync.v1"
+_BEARER = "seatsync.bearer."
+
+#: Characters of an offered name that are logged, for it may be a token that is offered in another way; and of all.
+_SHOWN_OF_NAME, _SHOWN = 24, 200
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OWN_FIELDS = (b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol")
 
@@ -36,6 +43,42 @@ class Handshake:
         fields = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept)]
         lines = [name + b": " + value for name, value in fields + self.headers]
         return b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"\r\n"])
+
+
+@frozen
+class Offer:
+    """The subprotocols that a client offers in its handshake (RFC 6455, 1.9 and 4.1)."""
+
+    protocols: list[str]
+
+    @classmethod
+    def of(cls, request: Request) -> "Offer":
+        """The offer of a handshake, which may be empty."""
+        listed = (request.header(b"sec-websocket-protocol") or "").split(",")
+        return cls([name for part in listed if (name := part.strip(" \t"))])
+
+    @property
+    def token(self) -> str | None:
+        """The token of the first offer that carries one."""
+        return next((name[len(_BEARER) :] for name in self.protocols if name.startswith(_BEARER)), None)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Something is offered, and nothing of it is selected: a browser then fails the connection."""
+        return bool(self.protocols) and SUBPROTOCOL not in self.protocols
+
+    def selection(self) -> list[tuple[bytes, bytes]]:
+        """The header field that selects one."""
+        return [(b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode())] if SUBPROTOCOL in self.protocols else []
+
+    def __str__(self) -> str:
+        return ascii(", ".join(_shown(name) for name in self.protocols)[:_SHOWN])
+
+
+def _shown(name: str) -> str:
+    if name.lower().startswith(_BEARER):
+        return f"{_BEARER}<token>"
+    return name if len(name) <= _SHOWN_OF_NAME else f"{name[:_SHOWN_OF_NAME]}..."
 
 
 def is_upgrade(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 import trio.testing
+from structlog.testing import capture_logs
 
 from seatsync.core.http.upgrade import Handshake
 from seatsync.core.protocol.call import Client, new_id
@@ -93,6 +94,61 @@ async def test_page_of_another_site_gets_no_cookie(site: str, count: int) -> Non
         assert len(world.upgraded[0].headers) == count
 
 
+TOKEN = "eyJhbGciOi.eyJzdWIi.c2ln"
+BEARER = f"seatsync.bearer.{TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("offer", "selects", "token", "logged"),
+    [
+        ("seatsync.v1", True, None, None),
+        (f"seatsync.v1, {BEARER}", True, TOKEN, None),
+        (f"{BEARER},chat,seatsync.v1", True, TOKEN, None),
+        (BEARER, False, TOKEN, "'seatsync.bearer.<token>'"),
+        (f"Seatsync.Bearer.{TOKEN}", False, None, "'seatsync.bearer.<token>'"),
+        ("SEATSYNC.V1", False, None, "'SEATSYNC.V1'"),
+        ("seatsync.v10, graphql-transport-ws", False, None, "'seatsync.v10, graphql-transport-ws'"),
+        (f"bearer, {TOKEN}", False, None, f"'bearer, {TOKEN}'"),
+        (f"bearer, {TOKEN}{TOKEN}", False, None, f"'bearer, {TOKEN}...'"),
+        (" , ,", False, None, None),
+        (",".join(50 * ["chat"]), False, None, repr(", ".join(50 * ["chat"])[:200])),
+    ],
+)
+async def test_subprotocols(offer: str, selects: bool, token: str | None, logged: str | None) -> None:
+    """Of what is offered one is selected, one may carry a token; an offer without the first is logged, but no token."""
+    async with open_world() as world:
+        client = await world.connect()
+        with capture_logs() as lines:
+            await client.send(handshake_bytes(Sec_WebSocket_Protocol=offer))
+            assert (await client.reply()).status == 101
+        (handshake,) = world.upgraded
+        selected = [value for name, value in handshake.headers if name == b"Sec-WebSocket-Protocol"]
+        assert selected == ([b"seatsync.v1"] if selects else [])
+        assert world.tokens == [token]
+        assert [line["offered"] for line in lines] == ([] if logged is None else [logged])
+
+
+async def test_bearer_header_wins() -> None:
+    """A token in ``Authorization`` counts before one among the subprotocols, an empty one too."""
+    async with open_world() as world:
+        for header in ("x.y.z", ""):
+            client = await world.connect()
+            await client.send(handshake_bytes(Sec_WebSocket_Protocol=BEARER, Authorization=f"Bearer {header}"))
+            await client.reply()
+        assert world.tokens == ["x.y.z", ""]
+
+
+async def test_offers_are_sampled_in_the_log() -> None:
+    """A flood of unknown offers is no flood of lines."""
+    async with open_world() as world:
+        with capture_logs() as lines:
+            for _ in range(150):
+                client = await world.connect()
+                await client.send(handshake_bytes(Sec_WebSocket_Protocol="chat"))
+                await client.reply()
+        assert len(lines) < 150
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -101,6 +157,7 @@ async def test_page_of_another_site_gets_no_cookie(site: str, count: int) -> Non
         {"Connection": ""},
         {"Connection": "Upgrade, \u00fc"},
         {"Upgrade": "websocket, \u00fc"},
+        {"Sec_WebSocket_Protocol": "seatsync.v1, \u00fc"},
         {"Sec_WebSocket_Key": ""},
         {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ"},
         {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="},
@@ -198,6 +255,10 @@ async def test_full_server_authenticates_no_client() -> None:
         assert (await client.reply()).status == 101
         assert not world.addresses
         assert not world.upgraded[0].headers
+        client = await world.connect()
+        await client.send(handshake_bytes(Sec_WebSocket_Protocol="seatsync.v1"))
+        await client.reply()
+        assert world.upgraded[1].headers == [(b"Sec-WebSocket-Protocol", b"seatsync.v1")]
 
 
 async def test_fault_of_an_upgraded_connection_is_its_own() -> None:
