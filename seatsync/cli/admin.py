@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from io import StringIO
 from urllib.parse import unquote, urlsplit
 
 import trio
@@ -20,8 +21,12 @@ from seatsync.core.postgres.migrate import grant
 from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import configure_logs
+from seatsync.terminal import printable, write_lines
 from seatsync.user import accounts
 from seatsync.user.tokens import Tokens
+
+#: For a terminal to take what is printed before it counts, in seconds.
+PRINT_S = 600.0
 
 
 @frozen
@@ -53,8 +58,7 @@ def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpar
 @_on_database
 async def migrate(context: Context) -> None:
     """Apply the missing migrations and print their names; grant the server's role its rights."""
-    for name in context.applied:
-        _print(name)
+    write_lines(*context.applied)
     if context.options.server_role is not None:
         await grant(context.db, context.options.server_role)
 
@@ -63,28 +67,42 @@ async def migrate(context: Context) -> None:
 async def seed_demo(context: Context) -> None:
     """Add the demo cinemas, unless there are cinemas already."""
     if not await seed.demo(context.db):
-        sys.stderr.write("seatsync: There are cinemas already; nothing was added.\n")
+        write_lines("seatsync: There are cinemas already; nothing was added.", stream=sys.stderr)
 
 
 @_on_database
 async def seed_hall(context: Context) -> None:
     """Add a hall and print its id."""
-    _print(await seed.hall(context.db, context.options.name, context.options.seats))
+    write_lines(await seed.hall(context.db, context.options.name, context.options.seats))
 
 
 @_on_database
 async def user_create(context: Context) -> None:
-    """Add a user, and print the authenticator's secret and the recovery phrase, this once."""
-    import qrcode  # noqa: PLC0415 - no other command draws
+    """Add a user, and print the authenticator's secret and the recovery phrase, this once.
 
+    What cannot be printed is not added: no one would have the secret.
+    """
     name = context.options.name
     role = context.options.role or context.settings.default_role
-    user = await accounts.create_user(context.db, name, role)
-    code = qrcode.QRCode(border=2)
-    code.add_data(user.uri)
-    _print(f"User {name} ({role}). Scan this with an authenticator app:\n")
-    code.print_ascii(invert=True)  # half blocks, light on dark as most terminals are
-    _print(f"\n{user.uri}\n\nRecovery phrase, shown only now:\n{user.phrase}")
+    user = accounts.NewUser.of(name)
+    head = f"User {name} ({role}). Scan this with an authenticator app:"
+    lines = [head, "", *_qr_code(user.uri), "", user.uri, "", "Recovery phrase, shown only now:", user.phrase]
+    async with context.db.transaction(timeout=PRINT_S) as session:
+        await accounts.add_user(session, name, role, user)
+        write_lines(*lines)
+
+
+def _qr_code(uri: str) -> list[str]:
+    """A QR code in half blocks, or in ``#`` where the terminal has none; light on dark, as most terminals are."""
+    import qrcode  # noqa: PLC0415 - no other command draws
+
+    code, drawn = qrcode.QRCode(border=2), StringIO()
+    code.add_data(uri)
+    code.print_ascii(drawn, invert=True)
+    lines = drawn.getvalue().replace("\xa0", " ").splitlines()
+    if all(line == printable(line, sys.stdout.encoding) for line in lines):
+        return lines
+    return ["".join("  " if is_dark else "##" for is_dark in row) for row in code.get_matrix()]
 
 
 @_on_database
@@ -99,7 +117,7 @@ async def token(context: Context) -> None:
     options, settings = context.options, context.settings
     tokens = Tokens(settings.jwt_secret or "")
     issued = await accounts.session_tokens(context.db, tokens, options.name, create=options.create, count=options.count)
-    _print("\n".join(issued))
+    write_lines(*issued)
 
 
 def psql(options: argparse.Namespace) -> int:
@@ -108,7 +126,7 @@ def psql(options: argparse.Namespace) -> int:
         dsn = settings.database_url or ""
         program = shutil.which("psql") or find_program("psql")
         if program is None:
-            _print(dsn)
+            write_lines(dsn)
             return 0
         address, environment = _without_password(dsn)
         before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends a query of psql, not us
@@ -126,7 +144,3 @@ def _without_password(dsn: str) -> tuple[str, dict[str, str]]:
     credentials, _, place = parts.netloc.rpartition("@")
     netloc = f"{credentials.partition(':')[0]}@{place}"
     return parts._replace(netloc=netloc).geturl(), os.environ | {"PGPASSWORD": unquote(parts.password)}
-
-
-def _print(line: object) -> None:
-    sys.stdout.write(f"{line}\n")

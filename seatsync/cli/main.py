@@ -19,6 +19,7 @@ from seatsync.load import LoadError
 from seatsync.load.arguments import add_arguments as add_load_arguments
 from seatsync.load.arguments import whole_number
 from seatsync.serve.failures import EXPECTED, sentences
+from seatsync.terminal import write_lines
 
 Parser: TypeAlias = argparse.ArgumentParser
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 -- argparse gives it no public name
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 1
     except* (*EXPECTED, LoadError) as group:
         for line in sentences(group):
-            sys.stderr.write(f"seatsync: {line}\n")
+            write_lines(f"seatsync: {line}", stream=sys.stderr)
     except* KeyboardInterrupt:
         status = 130  # as a shell reports a program that SIGINT ended
     return status

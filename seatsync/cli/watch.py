@@ -5,7 +5,6 @@ It takes a snapshot, prints each update as it arrives, and after a lost connecti
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import trio
@@ -14,6 +13,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from seatsync.config import load_settings
 from seatsync.errors import Failure
+from seatsync.terminal import write_lines
 
 HEARTBEAT = "1"
 HEARTBEAT_S, RETRY_S = 4.0, 1.0
@@ -83,5 +83,4 @@ def _show(status: str, data: dict[str, Any], hall: _Hall) -> None:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    write_lines(line)  # names and notes come from others

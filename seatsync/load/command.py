@@ -34,8 +34,9 @@ def run(
     if options.html is not None:
         options.html.write_text(page(totals), encoding="utf-8")
     console = console or Console()
-    text = json.dumps(as_json(totals), indent=2, ensure_ascii=False) + "\n"
-    if options.json == Path("-"):
+    is_printed = options.json == Path("-")  # then for any terminal
+    text = json.dumps(as_json(totals), indent=2, ensure_ascii=is_printed) + "\n"
+    if is_printed:
         console.file.write(text)
     else:
         if options.json is not None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from seatsync.load.stats import Count, Histogram, Stats, Timing
 from seatsync.load.totals import PERCENTILES, Totals, bins, duration, number, tables, title, verdict
+from seatsync.terminal import printable
 
 #: Timings shown live, and as a histogram.
 _CHARTS = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
@@ -79,7 +80,7 @@ def show(totals: Totals, console: Console) -> None:
         write(f"Note: {sentence}")
     write(verdict(totals))
     for fault in totals.all.first_faults:
-        write(f"  {fault.at - totals.started_at:+.3f} s  {fault.text}")
+        write(f"  {fault.at - totals.started_at:+.3f} s  {printable(fault.text, console.encoding)}")
 
 
 def chart(histogram: Histogram) -> Iterator[str]:

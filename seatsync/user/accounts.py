@@ -5,6 +5,7 @@ from attrs import field, frozen
 from seatsync import errors
 from seatsync.config import Role
 from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.session import Session
 from seatsync.user import phrases, totp
 from seatsync.user.messages import check_username
 from seatsync.user.store import QUERIES
@@ -15,19 +16,33 @@ from seatsync.user.tokens import Tokens
 class NewUser:
     """The credentials of a new user, shown once."""
 
+    secret: str = field(repr=False)
+    """The authenticator's, in base32."""
     uri: str = field(repr=False)
     """The ``otpauth://`` URI for the authenticator."""
     phrase: str = field(repr=False)
-    """The recovery phrase, in force."""
+    """The recovery phrase, in force once the user is added."""
+
+    @classmethod
+    def of(cls, name: str) -> "NewUser":
+        """New credentials for that name. Raises `InvalidUsername`, `RequiredUsername`."""
+        check_username(name)
+        secret = totp.new_secret()
+        return cls(secret, totp.enrolment_uri(name, secret), phrases.new_phrase())
 
 
 async def create_user(db: Database, name: str, role: Role) -> NewUser:
-    """Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`."""
-    check_username(name)
-    secret, phrase = totp.new_secret(), phrases.new_phrase()
-    if await db.fetchrow(QUERIES["add_user"], name, role, secret, await phrases.hash_phrase(phrase)) is None:
+    """Add a user with new credentials. Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`."""
+    user = NewUser.of(name)
+    await add_user(db, name, role, user)
+    return user
+
+
+async def add_user(db: Database | Session, name: str, role: Role, user: NewUser) -> None:
+    """Add a user with these credentials. Raises `UserAlreadyExists`."""
+    phrase_hash = await phrases.hash_phrase(user.phrase)
+    if await db.fetchrow(QUERIES["add_user"], name, role, user.secret, phrase_hash) is None:
         raise errors.UserAlreadyExists
-    return NewUser(totp.enrolment_uri(name, secret), phrase)
 
 
 async def set_role(db: Database, name: str, role: Role) -> None:

@@ -34,6 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "jsontext": set(),
+    "terminal": set(),
     "config": {"errors"},
     "core": set(),
     "core.bucket": set(),
@@ -53,8 +54,8 @@ ARROWS: dict[str, set[str]] = {
     "seed": CORE,
     "app": CORE | {"cinema", "hall", "user"},
     "serve": CORE | {"app", "seed"},
-    "load": {"jsontext"},
-    "cli": CORE | {"serve", "app", "seed", "user", "load"},
+    "load": {"jsontext", "terminal"},
+    "cli": CORE | {"serve", "app", "seed", "user", "load", "terminal"},
     "__main__": {"cli"},
 }
 """Which rooms each room may import, besides itself."""

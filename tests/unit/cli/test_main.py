@@ -17,6 +17,7 @@ from pkgutil import resolve_name
 from uuid import UUID
 
 import pytest
+import qrcode
 
 from seatsync.cli import admin
 from seatsync.cli import main as cli
@@ -63,12 +64,17 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a process."""
+    done = run_bytes(*arguments, **environ)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_bytes(*arguments: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line as a process that writes in any encoding."""
     return subprocess.run(
         [sys.executable, "-m", "seatsync", *arguments],
         env=os.environ | environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
         check=False,
         timeout=60,
     )
@@ -258,6 +264,37 @@ def test_user_create_prints_what_the_user_needs(environment: str, capsys: pytest
     assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "admin"
     assert cli.main(["user", "create", "bob"]) == 0
     assert fetchval(environment, "select role::text from app_user where username = 'bob'") == "viewer"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+def test_user_create_on_any_terminal(environment: str, encoding: str) -> None:
+    """The QR code is drawn with what the terminal has, and is the one of the URI."""
+    done = run_bytes("user", "create", "ada", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode(encoding).splitlines()
+    (uri,) = (line for line in lines if line.startswith("otpauth://totp/"))
+    assert uri.endswith(fetchval(environment, "select totp_secret from app_user where username = 'ada'"))
+    code = qrcode.QRCode(border=2)
+    code.add_data(uri)
+    matrix = code.get_matrix()
+    if encoding in {"utf-8", "cp437"}:
+        rows = [line for line in lines if line.startswith(("██", "▀▀"))]
+        drawn = [[one in dark for one in line] for line in rows for dark in (" ▄", " ▀")]
+    else:
+        rows = [line for line in lines if line.startswith("####")]
+        drawn = [[line[i : i + 2] == "  " for i in range(0, len(line), 2)] for line in rows]
+    assert drawn[: len(matrix)] == matrix
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_user_whose_secret_cannot_be_printed_is_not_added(environment: str) -> None:
+    """Nobody would have the secret, and the name would be taken."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        command = [sys.executable, "-m", "seatsync", "user", "create", "ada"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert fetchval(environment, "select count(*) from app_user") == 0
 
 
 @pytest.mark.usefixtures("environment")

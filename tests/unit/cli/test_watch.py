@@ -38,6 +38,34 @@ async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.Mo
     assert f"seat {hall.seats[0]}, row 1 place 1: MAINTENANCE  (loose)" in lines[1]
 
 
+async def test_notes_and_names_cannot_control_the_terminal(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An operator's note, or a hall's name, is text, on one line."""
+    hall = await make_hall(server)
+    await server.rows("update hall set name = $1 where id = $2", "Salon\x1b[2J", hall.id)
+    out = ""
+
+    async def printed(text: str) -> None:
+        async def is_there() -> bool:
+            nonlocal out
+            out += capsys.readouterr().out
+            return text in out
+
+        await eventually(is_there)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.follow, url(server), hall.id)
+        await printed("at revision")
+        note = "\x1b]0;owned\x07\r9  seat 1: VACANT\n"
+        await server.rows("update seat set status = 'MAINTENANCE', note = $1 where id = $2", note, hall.seats[0])
+        await printed("owned")
+        nursery.cancel_scope.cancel()
+    assert r"Salon\x1b[2J" in out
+    assert r"(\x1b]0;owned\x07\r9  seat 1: VACANT\n)" in out
+    assert all(line.isprintable() for line in out.splitlines())
+
+
 async def test_a_hall_that_does_not_exist_is_an_error(server: RunningServer) -> None:
     """An unknown hall ends it with the server's message."""
     with pytest.RaisesGroup(Failure, flatten_subgroups=True):
