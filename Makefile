@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test fuzz lint types fmt cov load bench faults model schema lock up down logs clean
+.PHONY: help run test fuzz lint types fmt cov load bench faults model schema lock image-check up down logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,11 @@ lock: $(VENV)/.lock  ## lock what the image installs, with hashes (make lock ARG
 	@$(COMPILE) setup.cfg --output-file seatsync/serve/requirements.lock $(ARGS)
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' \
 	| tr ' ' '\n' | $(COMPILE) - --output-file seatsync/serve/build.lock $(ARGS)
+
+image-check: $(VENV)/.dev  ## build the image and run it beside a PostgreSQL, as root with buildah; takes minutes
+	@[ "$$(id -u)" = 0 ] && command -v buildah >/dev/null || { echo >&2 \
+	"The image is built and run by buildah, as root: sudo make image-check (Debian, Ubuntu: apt install buildah)."; exit 1; }
+	@$(BIN)/python -m pytest tests/image/check.py $(ARGS)
 
 up:  ## start the server and PostgreSQL in containers
 	@docker compose up --build --detach --wait
