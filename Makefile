@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test fuzz lint types fmt cov load bench faults model schema lock image-check up down logs clean
+.PHONY: help run test fuzz lint types fmt cov load bench faults model schema lock audit image-check up down logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ lock: $(VENV)/.lock  ## lock what the image installs, with hashes (make lock ARG
 	@$(COMPILE) setup.cfg --output-file seatsync/serve/requirements.lock $(ARGS)
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' \
 	| tr ' ' '\n' | $(COMPILE) - --output-file seatsync/serve/build.lock $(ARGS)
+
+audit: $(VENV)/.lock  ## look up known vulnerabilities of what the image installs
+	@$(BIN)/python -m tests.support.audit
 
 image-check: $(VENV)/.dev  ## build the image and run it beside a PostgreSQL, as root with buildah; takes minutes
 	@[ "$$(id -u)" = 0 ] && command -v buildah >/dev/null || { echo >&2 \
