@@ -34,15 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = resolve_name(options.command)(options) or 0
         sys.stdout.flush()
-    except* BrokenPipeError:
-        # The reader of our output has closed it; what is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except* BrokenPipeError:  # the reader of our output has closed it
         status = 1
     except* (*EXPECTED, LoadError) as group:
         for line in sentences(group):
             write_lines(f"seatsync: {line}", stream=sys.stderr)
     except* KeyboardInterrupt:
         status = 130  # as a shell reports a program that SIGINT ended
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left in the buffer must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
 

@@ -168,12 +168,15 @@ async def test_read_only_server_is_named(database_url: str, other: Database) -> 
         name = await other.fetchval(query("select current_database()"))
         async with other.session() as session:
             await session.script(f"alter database {name} set default_transaction_read_only = on")
-        await other.fetchval(
-            query(
-                "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-                " where datname = current_database() and application_name = 'seatsync health'"
-            )
+        kill = query(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where datname = current_database() and application_name = 'seatsync health'"
         )
+
+        async def ended() -> bool:  # it may be about to connect
+            return bool(await other.fetchval(kill))
+
+        await eventually(ended)
         await it.becomes("read-only")
 
 

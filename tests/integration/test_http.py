@@ -142,10 +142,10 @@ async def test_login_reaches_the_visitors_socket(server: RunningServer) -> None:
     """The sign-in page's socket receives the login after the response that sets the cookie, then is closed with 4001;
     the new cookie is the user, and after the logout a guest."""
     cookies: dict[str, str] = {}
-    headers = cookie_header(await http(server.port, "POST", "/api/user/status"), cookies)
+    started = await http(server.port, "POST", "/api/user/auth_start", {"username": "ann"})
+    headers = cookie_header(started, cookies)
     async with server.client(cookie=headers["Cookie"]) as page:
         assert await page.data("user.subscribe", eid="s") == {"status": "guest"}
-        started = await http(server.port, "POST", "/api/user/auth_start", {"username": "ann"}, headers)
         secret = started.json()["data"]["qr_url"].partition("secret=")[2]
         code = pyotp.TOTP(secret).now()
         login = await http(server.port, "POST", "/api/user/register", {"username": "ann", "code": code}, headers)
