@@ -2411,6 +2411,6 @@ REVOKE ALL ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) 
 
 REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
 
-ALTER DEFAULT PRIVILEGES FOR ROLE seatsync REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 
 RESET check_function_bodies;

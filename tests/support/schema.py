@@ -38,7 +38,8 @@ def dump(dsn: str) -> str:
     done = subprocess.run(
         [program, "--schema-only", "--no-owner", dsn], check=True, capture_output=True, text=True, timeout=60
     )
-    _settings, *objects = re.split(OBJECT, done.stdout.partition(END)[0], flags=re.MULTILINE)
+    shown = re.sub(r"^(ALTER DEFAULT PRIVILEGES) FOR ROLE \S+", r"\1", done.stdout, flags=re.MULTILINE)  # of any owner
+    _settings, *objects = re.split(OBJECT, shown.partition(END)[0], flags=re.MULTILINE)
     return HEADER + "\n\n".join(statement.strip() for statement in objects) + "\n" + FOOTER
 
 
