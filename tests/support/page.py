@@ -11,7 +11,7 @@ from typing import Any
 import pyotp
 import trio
 from attrs import define, field
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from tests.support.client import Answer, http
 
@@ -81,7 +81,9 @@ class Page:
         while True:  # until cancelled
             await _delay()
             headers = [(name.encode(), value.encode()) for name, value in self._headers()]
-            async with open_websocket("localhost", self.ws_port, "/ws", use_ssl=False, extra_headers=headers) as ws:
+            async with await trio.open_tcp_stream("localhost", self.ws_port) as stream, trio.open_nursery() as nursery:
+                host = f"localhost:{self.ws_port}"
+                ws = await wrap_client_stream(nursery, stream, host, "/ws", extra_headers=headers)
                 await _delay()
                 self._keep([(name.decode(), value.decode()) for name, value in ws.handshake_headers])
                 try:
@@ -89,7 +91,7 @@ class Page:
                 except ConnectionClosed as closed:
                     if closed.reason is None or closed.reason.code != LOGIN_CHANGED:
                         raise
-                await trio.aclose_forcefully(ws._stream)  # trio-websocket leaves it open
+                nursery.cancel_scope.cancel()
 
     async def _receive(self, ws: WebSocketConnection) -> None:
         await ws.send_message(json.dumps({"type": "user.subscribe", "eid": "login"}))

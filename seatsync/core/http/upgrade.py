@@ -15,6 +15,7 @@ PATHS = frozenset({"/ws", "/"})
 
 #: 16 bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
 #: The subprotocol that is selected; and the beginning of one that carries a token, which is neither echoed nor logged.
 SUBPROTOCOL = "seatsync.v1"
 _BEARER = "seatsync.bearer."

@@ -78,6 +78,7 @@ async def test_announcements_are_forgotten(node: Node, autojump_clock: MockClock
     visitors = node.connections._visitors
     assert len(visitors._missed) <= Timing().announced_s + 1
     assert len(visitors._links) <= Timing().former_visitor_s + 1
+    assert len(visitors._linked) == 2 * len(visitors._links)
 
 
 async def test_revocation_closes_at_once_without_public_view(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
