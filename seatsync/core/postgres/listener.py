@@ -31,7 +31,7 @@ _NOTIFY = Query("notify", "select pg_notify($1, $2)")
 _BEAT = Query("beat", "select key, former, pg_notification_queue_usage() as queue_usage from feed_key")
 
 #: Payloads without a valid tag that are kept until the key is read again.
-MAX_DOUBTED = 1000
+MAX_DOUBTED = 4000
 
 logger = structlog.get_logger(__name__)
 
