@@ -22,14 +22,6 @@ CREATE TYPE public.enrolment AS (
 
 COMMENT ON TYPE public.enrolment IS 'An authenticator being enrolled; no secret: the user exists. code is null or an error''s, wait its retry_after.';
 
-CREATE TYPE public.seat_event_kind AS ENUM (
-    'status',
-    'note',
-    'layout'
-);
-
-COMMENT ON TYPE public.seat_event_kind IS 'What a revision changed: a seat''s status (and perhaps its note), its note alone, or the layout of the hall.';
-
 CREATE TYPE public.seat_status AS ENUM (
     'VACANT',
     'RESERVED',
@@ -38,6 +30,23 @@ CREATE TYPE public.seat_status AS ENUM (
 );
 
 COMMENT ON TYPE public.seat_status IS 'What a seat is at the moment.';
+
+CREATE TYPE public.seat_delta AS (
+	hall_id bigint,
+	seat_type_id bigint,
+	status public.seat_status,
+	seats bigint
+);
+
+COMMENT ON TYPE public.seat_delta IS 'Seats of one type and status that a hall has more, or less where it is negative.';
+
+CREATE TYPE public.seat_event_kind AS ENUM (
+    'status',
+    'note',
+    'layout'
+);
+
+COMMENT ON TYPE public.seat_event_kind IS 'What a revision changed: a seat''s status (and perhaps its note), its note alone, or the layout of the hall.';
 
 CREATE TYPE public.user_role AS ENUM (
     'viewer',
@@ -299,6 +308,42 @@ $$;
 
 COMMENT ON FUNCTION public.count_lookup(p_username text, p_visitor bytea, p_network text, p_limit integer) IS 'Counts a question about a name, so many a minute from a network, and returns the seconds to wait; a device is free to ask for the user whom it has signed in as.';
 
+CREATE FUNCTION public.count_seats(deltas public.seat_delta[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    counts hall_count[] := array(select d from counts_of(deltas) d);
+    crowded bigint;
+begin
+    insert into hall_count as c
+    select d.*
+    from unnest(counts) d
+    where (d.seats, d.vacant, d.reserved, d.occupied, d.maintenance) <> (0, 0, 0, 0, 0)
+    order by d.hall_id, d.seat_type_id
+    on conflict (hall_id, seat_type_id) do update set
+        seats = c.seats + excluded.seats,
+        vacant = c.vacant + excluded.vacant,
+        reserved = c.reserved + excluded.reserved,
+        occupied = c.occupied + excluded.occupied,
+        maintenance = c.maintenance + excluded.maintenance;
+
+    delete from hall_count c
+    where c.hall_id = any(array(select d.hall_id from unnest(counts) d where d.seats < 0)) and c.seats <= 0;
+
+    select c.hall_id into crowded
+    from hall_count c
+    where c.hall_id = any(array(select d.hall_id from unnest(counts) d where d.seats > 0))
+    group by c.hall_id
+    having sum(c.seats) > 50000;
+    if found then
+        raise exception 'hall % would have more than 50000 seats', crowded
+            using errcode = 'check_violation', hint = 'Clients could not load it. Make several halls of it.';
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION public.count_seats(deltas public.seat_delta[]) IS 'For triggers: adds to the counts of halls, which are there. A hall has at most 50,000 seats.';
+
 
 SET default_tablespace = '';
 
@@ -331,40 +376,22 @@ COMMENT ON COLUMN public.hall_count.occupied IS 'Of those, the OCCUPIED.';
 
 COMMENT ON COLUMN public.hall_count.maintenance IS 'Of those, the ones in MAINTENANCE.';
 
-CREATE FUNCTION public.count_seats(deltas public.hall_count[]) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION public.counts_of(deltas public.seat_delta[]) RETURNS SETOF public.hall_count
+    LANGUAGE sql IMMUTABLE
     AS $$
-declare
-    crowded bigint;
-begin
-    insert into hall_count as c
-    select d.*
+    select
+        d.hall_id,
+        d.seat_type_id,
+        sum(d.seats)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'VACANT'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'RESERVED'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'OCCUPIED'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'MAINTENANCE'), 0)::bigint
     from unnest(deltas) d
-    where (d.seats, d.vacant, d.reserved, d.occupied, d.maintenance) <> (0, 0, 0, 0, 0)
-    order by d.hall_id, d.seat_type_id
-    on conflict (hall_id, seat_type_id) do update set
-        seats = c.seats + excluded.seats,
-        vacant = c.vacant + excluded.vacant,
-        reserved = c.reserved + excluded.reserved,
-        occupied = c.occupied + excluded.occupied,
-        maintenance = c.maintenance + excluded.maintenance;
-
-    delete from hall_count c
-    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats < 0)) and c.seats <= 0;
-
-    select c.hall_id into crowded
-    from hall_count c
-    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats > 0))
-    group by c.hall_id
-    having sum(c.seats) > 50000;
-    if found then
-        raise exception 'hall % would have more than 50000 seats', crowded
-            using errcode = 'check_violation', hint = 'Clients could not load it. Make several halls of it.';
-    end if;
-end
+    group by d.hall_id, d.seat_type_id
 $$;
 
-COMMENT ON FUNCTION public.count_seats(deltas public.hall_count[]) IS 'For triggers: adds to the counts of halls, which are there. A hall has at most 50,000 seats.';
+COMMENT ON FUNCTION public.counts_of(deltas public.seat_delta[]) IS 'For triggers: what these add to the counts.';
 
 CREATE FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
@@ -921,18 +948,12 @@ CREATE FUNCTION public.recount_seats(halls bigint[]) RETURNS void
     AS $$
 begin
     delete from hall_count c where c.hall_id = any(halls);
-    insert into hall_count
-    select
-        hall_id,
-        seat_type_id,
-        count(*),
-        count(*) filter (where status = 'VACANT'),
-        count(*) filter (where status = 'RESERVED'),
-        count(*) filter (where status = 'OCCUPIED'),
-        count(*) filter (where status = 'MAINTENANCE')
-    from seat
-    where hall_id = any(halls)
-    group by hall_id, seat_type_id;
+    insert into hall_count select * from counts_of(array(
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
+        from seat
+        where hall_id = any(halls)
+        group by hall_id, seat_type_id, status
+    ));
 end
 $$;
 
@@ -990,18 +1011,10 @@ begin
     insert into seat_event (hall_id, rev, seat_id, kind, before)
     select h.id, h.rev, o.id, 'layout', to_jsonb(o) from old_seat o join hall h on h.id = o.hall_id;
     perform count_seats(array(
-        select (
-            hall_id,
-            seat_type_id,
-            -count(*),
-            -count(*) filter (where status = 'VACANT'),
-            -count(*) filter (where status = 'RESERVED'),
-            -count(*) filter (where status = 'OCCUPIED'),
-            -count(*) filter (where status = 'MAINTENANCE')
-        )::hall_count
+        select (hall_id, seat_type_id, status, -count(*))::seat_delta
         from old_seat
         where hall_id = any(halls)
-        group by hall_id, seat_type_id
+        group by hall_id, seat_type_id, status
     ));
     perform announce_layout(halls);
     return null;
@@ -1023,17 +1036,9 @@ begin
     insert into seat_event (hall_id, rev, seat_id, kind)
     select h.id, h.rev, n.id, 'layout' from new_seat n join hall h on h.id = n.hall_id;
     perform count_seats(array(
-        select (
-            hall_id,
-            seat_type_id,
-            count(*),
-            count(*) filter (where status = 'VACANT'),
-            count(*) filter (where status = 'RESERVED'),
-            count(*) filter (where status = 'OCCUPIED'),
-            count(*) filter (where status = 'MAINTENANCE')
-        )::hall_count
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
         from new_seat
-        group by hall_id, seat_type_id
+        group by hall_id, seat_type_id, status
     ));
     perform announce_layout(halls);
     return null;
@@ -1119,21 +1124,13 @@ begin
     end if;
 
     perform count_seats(array(
-        select (
-            s.hall_id,
-            s.seat_type_id,
-            sum(s.n),
-            coalesce(sum(s.n) filter (where s.status = 'VACANT'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'RESERVED'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'OCCUPIED'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'MAINTENANCE'), 0)
-        )::hall_count
-        from (
-            select hall_id, seat_type_id, status, 1 as n from new_seat
-            union all
-            select hall_id, seat_type_id, status, -1 from old_seat
-        ) s
-        group by s.hall_id, s.seat_type_id
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
+        from new_seat
+        group by hall_id, seat_type_id, status
+        union all
+        select (hall_id, seat_type_id, status, -count(*))::seat_delta
+        from old_seat
+        group by hall_id, seat_type_id, status
     ));
 
     perform announce_layout(relaid);
@@ -2327,7 +2324,9 @@ REVOKE ALL ON FUNCTION public.cinema_announce_updated() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.count_lookup(p_username text, p_visitor bytea, p_network text, p_limit integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.count_seats(deltas public.hall_count[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.count_seats(deltas public.seat_delta[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.counts_of(deltas public.seat_delta[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 

@@ -73,14 +73,40 @@ $$;
 
 comment on function announce_layout is 'For triggers: announces a revision that clients load anew.';
 
-create function count_seats(deltas hall_count[]) returns void
+create type seat_delta as (
+    hall_id bigint,
+    seat_type_id bigint,
+    status seat_status,
+    seats bigint
+);
+
+comment on type seat_delta is 'Seats of one type and status that a hall has more, or less where it is negative.';
+
+create function counts_of(deltas seat_delta[]) returns setof hall_count
+language sql immutable as $$
+    select
+        d.hall_id,
+        d.seat_type_id,
+        sum(d.seats)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'VACANT'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'RESERVED'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'OCCUPIED'), 0)::bigint,
+        coalesce(sum(d.seats) filter (where d.status = 'MAINTENANCE'), 0)::bigint
+    from unnest(deltas) d
+    group by d.hall_id, d.seat_type_id
+$$;
+
+comment on function counts_of is 'For triggers: what these add to the counts.';
+
+create function count_seats(deltas seat_delta[]) returns void
 language plpgsql as $$
 declare
+    counts hall_count[] := array(select d from counts_of(deltas) d);
     crowded bigint;
 begin
     insert into hall_count as c
     select d.*
-    from unnest(deltas) d
+    from unnest(counts) d
     where (d.seats, d.vacant, d.reserved, d.occupied, d.maintenance) <> (0, 0, 0, 0, 0)
     order by d.hall_id, d.seat_type_id
     on conflict (hall_id, seat_type_id) do update set
@@ -91,11 +117,11 @@ begin
         maintenance = c.maintenance + excluded.maintenance;
 
     delete from hall_count c
-    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats < 0)) and c.seats <= 0;
+    where c.hall_id = any(array(select d.hall_id from unnest(counts) d where d.seats < 0)) and c.seats <= 0;
 
     select c.hall_id into crowded
     from hall_count c
-    where c.hall_id = any(array(select d.hall_id from unnest(deltas) d where d.seats > 0))
+    where c.hall_id = any(array(select d.hall_id from unnest(counts) d where d.seats > 0))
     group by c.hall_id
     having sum(c.seats) > 50000;
     if found then
@@ -112,18 +138,12 @@ create function recount_seats(halls bigint[]) returns void
 language plpgsql as $$
 begin
     delete from hall_count c where c.hall_id = any(halls);
-    insert into hall_count
-    select
-        hall_id,
-        seat_type_id,
-        count(*),
-        count(*) filter (where status = 'VACANT'),
-        count(*) filter (where status = 'RESERVED'),
-        count(*) filter (where status = 'OCCUPIED'),
-        count(*) filter (where status = 'MAINTENANCE')
-    from seat
-    where hall_id = any(halls)
-    group by hall_id, seat_type_id;
+    insert into hall_count select * from counts_of(array(
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
+        from seat
+        where hall_id = any(halls)
+        group by hall_id, seat_type_id, status
+    ));
 end
 $$;
 
@@ -142,17 +162,9 @@ begin
     insert into seat_event (hall_id, rev, seat_id, kind)
     select h.id, h.rev, n.id, 'layout' from new_seat n join hall h on h.id = n.hall_id;
     perform count_seats(array(
-        select (
-            hall_id,
-            seat_type_id,
-            count(*),
-            count(*) filter (where status = 'VACANT'),
-            count(*) filter (where status = 'RESERVED'),
-            count(*) filter (where status = 'OCCUPIED'),
-            count(*) filter (where status = 'MAINTENANCE')
-        )::hall_count
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
         from new_seat
-        group by hall_id, seat_type_id
+        group by hall_id, seat_type_id, status
     ));
     perform announce_layout(halls);
     return null;
@@ -171,18 +183,10 @@ begin
     insert into seat_event (hall_id, rev, seat_id, kind, before)
     select h.id, h.rev, o.id, 'layout', to_jsonb(o) from old_seat o join hall h on h.id = o.hall_id;
     perform count_seats(array(
-        select (
-            hall_id,
-            seat_type_id,
-            -count(*),
-            -count(*) filter (where status = 'VACANT'),
-            -count(*) filter (where status = 'RESERVED'),
-            -count(*) filter (where status = 'OCCUPIED'),
-            -count(*) filter (where status = 'MAINTENANCE')
-        )::hall_count
+        select (hall_id, seat_type_id, status, -count(*))::seat_delta
         from old_seat
         where hall_id = any(halls)
-        group by hall_id, seat_type_id
+        group by hall_id, seat_type_id, status
     ));
     perform announce_layout(halls);
     return null;
@@ -262,21 +266,13 @@ begin
     end if;
 
     perform count_seats(array(
-        select (
-            s.hall_id,
-            s.seat_type_id,
-            sum(s.n),
-            coalesce(sum(s.n) filter (where s.status = 'VACANT'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'RESERVED'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'OCCUPIED'), 0),
-            coalesce(sum(s.n) filter (where s.status = 'MAINTENANCE'), 0)
-        )::hall_count
-        from (
-            select hall_id, seat_type_id, status, 1 as n from new_seat
-            union all
-            select hall_id, seat_type_id, status, -1 from old_seat
-        ) s
-        group by s.hall_id, s.seat_type_id
+        select (hall_id, seat_type_id, status, count(*))::seat_delta
+        from new_seat
+        group by hall_id, seat_type_id, status
+        union all
+        select (hall_id, seat_type_id, status, -count(*))::seat_delta
+        from old_seat
+        group by hall_id, seat_type_id, status
     ));
 
     perform announce_layout(relaid);
