@@ -172,12 +172,13 @@ class LiveList(Topic):
         """The frames that publish the changes: a list where others are listed, else an update for each cinema."""
         if _LIST in changes or _ANYTHING in changes:
             everything = await self._store.all()
-            listed, old = _by_id(everything), _by_id(self._base)
+            listed = _by_id(everything)
             known, self._shape = self._shape, _shape_of(listed)
-            self._base = everything
+            base, self._base = self._base, everything
             self._remember(everything)
             if known != self._shape:
                 return [(b"snapshot", everything)] if self._served else []
+            old = _by_id(base)
             differing = [key for key, cinema in listed.items() if cinema != old.get(key)]
             return _updates(listed, {*differing, *self._changed})
         cinemas, halls = ([id_ for of, id_ in changes if of == kind] for kind in ("cinema", "hall"))
@@ -192,7 +193,6 @@ class LiveList(Topic):
                 self._begin_list()
                 again = False
             else:
-                self._changed[_key_of(data)] = self._round
                 self._learn(data)
             self._send_all(status, data, self._round, str(self._lists_published))
         self._round += 1
@@ -203,8 +203,9 @@ class LiveList(Topic):
             self._note(*changes)
 
     def _learn(self, update: Json) -> None:
-        """The subscribers know the halls of an update, besides those that they knew."""
+        """The update changes its cinema in this round; the subscribers know its halls, besides those that they knew."""
         cinema = jsontext.loads(update)
+        self._changed[cinema["id"]] = self._round
         if self._shape is not None and cinema["id"] in self._shape:
             self._shape[cinema["id"]].update(hall["id"] for hall in cinema["halls"])
         else:
@@ -238,11 +239,6 @@ def _differing(old: Mapping[int, Any], new: Mapping[int, Any]) -> list[int] | No
 
 def _shape_of(listed: Mapping[int, Any]) -> dict[int, set[int]]:
     return {key: {hall["id"] for hall in cinema["halls"]} for key, cinema in listed.items()}
-
-
-def _key_of(update: Json) -> int:
-    """The id of the cinema, with which each update begins."""
-    return int(update[len(b'{"id":') : update.index(b",")])
 
 
 def _updates(listed: Mapping[int, Any], keys: Iterable[int]) -> list[tuple[bytes, Json]]:

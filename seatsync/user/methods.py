@@ -240,7 +240,7 @@ async def status(call: Call, _: NoParams) -> dict[str, str]:
 
 
 def _device(call: Call) -> tuple[bytes, str]:
-    """What a caller without a session is recognised by: the hash of its visitor id, and its network."""
+    """The marks of a caller without a session: the hash of its visitor id, and its network."""
     return digest(call.client.visitor), client_network(call.client.address)
 
 

@@ -53,6 +53,7 @@ begin
 end
 $$;
 
+-- It also names what later files make, and is called when all of them have run.
 create function grant_server(server regrole) returns void
 language plpgsql as $$
 begin

@@ -99,7 +99,7 @@ class Channel(Topic):
             frame = None if snapshot is None else (b"snapshot", snapshot.data)
         if frame is not None:
             self._joining[subscriber] = None
-            self._deliver(subscriber, self.revisions.rev, self.revisions.epoch, frame)
+            self._deliver(subscriber, *self.revisions.position, frame)
         return frame is not None
 
     def _groups(self, subscribers: list[Subscription]) -> Iterator[list[Subscription]]:
@@ -172,7 +172,7 @@ class Channel(Topic):
 
     def _bring_up(self, subscriber: Subscription) -> bool | None:
         """Send the missed updates merged, or the snapshot in memory where that is shorter."""
-        rev, epoch = self.revisions.rev, self.revisions.epoch
+        rev, epoch = self.revisions.position
         if (subscriber.rev, subscriber.epoch) == (rev, epoch):
             return True
         missed = self._history.after(subscriber.rev) if subscriber.epoch == epoch else None
@@ -300,13 +300,13 @@ class Channel(Topic):
     def _published_snapshot(self) -> Snapshot | None:
         """The snapshot in memory, if it is of the revision published last."""
         cached = self._cached
-        if cached is None or (cached.rev, cached.epoch) != (self.revisions.rev, self.revisions.epoch):
+        if cached is None or (cached.rev, cached.epoch) != self.revisions.position:
             return None
         return cached
 
 
 def _first_frames(found: Snapshot | Update, subscriber: Subscription) -> list[tuple[bytes, bytes]]:
-    """What was read, as the first frame; or as the next, if anything is new, for one that has had an old snapshot."""
+    """The first frame, of what was read; or the next, if anything is new, for one that has had an old snapshot."""
     if isinstance(found, Snapshot):
         return [(b"snapshot", found.data)]
     if subscriber.rev < 0:

@@ -167,7 +167,7 @@ class Revisions:
 
     def resynced(self, resync: Resync, found: Update | Snapshot) -> Update | Snapshot | None:
         """The resync has read all changes, or a snapshot; returns that if it is to be published."""
-        if (self.rev, self.epoch) != (resync.since, resync.epoch):  # the subject was gone meanwhile
+        if self.position != (resync.since, resync.epoch):  # the subject was gone meanwhile
             return None
         self.rev = found.rev
         self.epoch = found.epoch if isinstance(found, Snapshot) else self.epoch
@@ -176,7 +176,7 @@ class Revisions:
         self.state = CURRENT if self._other_epoch in {"", self.epoch} else OUTDATED
         if self._committed == resync.committed:  # one of another epoch is forgotten
             self._committed = self.rev
-        return None if (self.rev, self.epoch) == (resync.since, resync.epoch) else found
+        return None if self.position == (resync.since, resync.epoch) else found
 
     def lost(self) -> None:
         """The feed is lost."""

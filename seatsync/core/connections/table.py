@@ -82,14 +82,15 @@ class Connections:
         self._all[connection.id] = connection
         connection.socket.budget = self._addresses.opened(client.address, is_local=client.is_local)
         self._metrics.connections = len(self._all)
-        for key in _keys(client):
+        keys = _keys(client)
+        for key in keys:
             self._of.setdefault(key, set()).add(connection)
-        missed = self._visitors.missed(alias(client.visitor.encode()))
+        missed = self._visitors.missed(keys[0])
         if missed is not None:
             connection.missed = self._login_method, missed
             self._leaving.add(connection)
             self._spawn(self._close_later, connection)
-        if any(key in self._revoked for key in _keys(client)):
+        if any(key in self._revoked for key in keys):
             self._end_session(connection, self._timing.revoked_wait_s)
         self._schedule(connection, self._timing.ping_after_s)
         if self._farewell is not None:
@@ -212,5 +213,6 @@ def alias(secret: bytes) -> str:
 
 
 def _keys(client: Client) -> list[str]:
+    """The aliases of a client's visitor and, if it has one, of its session."""
     session = client.session
     return [alias(secret) for secret in (client.visitor.encode(), *(() if session is None else (session.id.bytes,)))]

@@ -30,7 +30,7 @@ class ChunkedBody:
 
     _max_bytes: int
     body: bytearray = field(factory=bytearray)
-    """What was decoded so far."""
+    """The part that was decoded so far."""
     _buffer: bytearray = field(factory=bytearray)
     _left: int = 0
     """Bytes of the current chunk that are still to come, its line end included."""

@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 
 @define(eq=False)
 class Health:
-    """Whether the database can serve, and if not, why."""
+    """The database's ability to serve, and the fault that keeps it from that."""
 
     dsn: str
     metrics: Metrics

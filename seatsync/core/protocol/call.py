@@ -72,7 +72,7 @@ class Client:
     session: Session | None = None
     """``None`` for a guest."""
     refusal: type[errors.NotAllowed] = errors.Unauthorized
-    """What a guest's call for a user's method ends in: it names what is wrong with the token, if there was one."""
+    """The error of a guest's call for a user's method: it names the fault of the token, if there was one."""
     is_local: bool = False
     """It is a program on this machine, not one that a proxy here speaks for."""
 

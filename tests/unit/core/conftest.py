@@ -5,6 +5,7 @@ import trio
 
 from seatsync.core.channels.broadcast import Broadcast
 from seatsync.core.channels.channel import Channel
+from seatsync.core.channels.channels import Channels
 from seatsync.core.telemetry.metrics import Metrics
 from tests.support.feeds import HALL, METHOD, FakeHall
 
@@ -13,6 +14,15 @@ from tests.support.feeds import HALL, METHOD, FakeHall
 def hall() -> FakeHall:
     """A hall in memory as the channel's source."""
     return FakeHall()
+
+
+@pytest.fixture
+async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
+    """Channels whose feed is live."""
+    channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
+    await channels.resync()
+    hall.queries.clear()
+    return channels
 
 
 @pytest.fixture

@@ -7,18 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.core.channels.channels import PARTS, Channels
-from seatsync.core.telemetry.metrics import Metrics
-from tests.support.feeds import HALL, METHOD, FakeHall, joined
-
-
-@pytest.fixture
-async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
-    """Channels whose feed is live."""
-    channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
-    await channels.resync()
-    hall.queries.clear()
-    return channels
-
+from tests.support.feeds import HALL, FakeHall, joined
 
 # Staleness
 

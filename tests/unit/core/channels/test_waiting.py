@@ -15,20 +15,10 @@ from seatsync.core.channels.channels import Channels
 from seatsync.core.channels.documents import Snapshot, Update
 from seatsync.core.channels.reads import MAX_READS
 from seatsync.core.postgres.faults import DatabaseRejected
-from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
-from tests.support.feeds import HALL, METHOD, FakeHall, Watcher, joined
+from tests.support.feeds import HALL, FakeHall, Watcher, joined
 
 TIMING = Timing()
-
-
-@pytest.fixture
-async def channels(hall: FakeHall, nursery: trio.Nursery) -> Channels:
-    """Channels whose feed is live."""
-    channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
-    await channels.resync()
-    hall.queries.clear()
-    return channels
 
 
 @define(eq=False)
