@@ -196,10 +196,10 @@ class _Server:
         )
 
     def _build_http(self, limits: ClientLimits) -> HttpServer:
-        settings, secret = self._settings, self._settings.jwt_secret or ""
-        tokens = Tokens(secret)
+        settings, secrets = self._settings, self._settings.jwt_secrets
+        tokens = Tokens(*secrets)
         metrics_text = self._metrics_text or self._own_metrics
-        cookies = Cookies(secret, secure=settings.cookie_secure)
+        cookies = Cookies(*secrets, secure=settings.cookie_secure)
         self._registry = Registry(
             [
                 *CinemaMethods(self._cinemas).table(),

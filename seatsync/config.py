@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields, frozen
 
+from seatsync.environment import find, find_secret, read_sources
 from seatsync.errors import Failure
 
 Role: TypeAlias = Literal["viewer", "operator", "admin"]
@@ -52,6 +53,8 @@ class Setting:
     default: str
     help: str
     parse: Callable[[str], object]
+    secret: bool = False
+    """May be in a file that ``<name>_FILE`` names."""
 
 
 def flag(text: str) -> bool:
@@ -123,6 +126,21 @@ def secret(least: int) -> Callable[[str], str]:
     return parse
 
 
+def signing_key(text: str) -> str:
+    """A secret that is long enough as a key."""
+    size = len(text.encode())
+    if size < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"has a key of {size} bytes: each, separated by commas, needs {MIN_SECRET_BYTES} (openssl rand -hex 32)"
+        )
+    return text
+
+
+def signing_keys(text: str) -> tuple[str, ...]:
+    """Secrets, each long enough as a key, separated by commas or line ends."""
+    return list_of(signing_key, required=False)(text.replace("\n", ","))
+
+
 def address(text: str) -> str:
     """An IP address, also in the brackets that URLs put around IPv6."""
     try:
@@ -169,7 +187,7 @@ def directory(text: str) -> Path:
 
 def _setting(name: str, default: str, meaning: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
     """Declare a field of `Settings`; for the type checker it is a value that ``parse`` returns."""
-    return cast("T", field(repr=not secret, metadata={"setting": Setting(name, default, meaning, parse)}))
+    return cast("T", field(repr=not secret, metadata={"setting": Setting(name, default, meaning, parse, secret)}))
 
 
 def _secret(name: str, meaning: str, parse: Callable[[str], T]) -> T | None:
@@ -187,10 +205,13 @@ class Settings:
     listen_url: str | None = _secret(
         "LISTEN_URL", "Direct address of the same database for LISTEN, bypassing a pooler.", postgres_url
     )
-    jwt_secret: str | None = _secret(
+    jwt_secrets: tuple[str, ...] = _setting(
         "JWT_SECRET",
-        "Key that signs session tokens, at least 32 bytes; required with DATABASE_URL, else generated and kept.",
-        secret(MIN_SECRET_BYTES),
+        "",
+        "Keys of session tokens, separated by commas, at least 32 bytes each: the first signs, all verify; required"
+        " with DATABASE_URL, else generated and kept.",
+        signing_keys,
+        secret=True,
     )
     port: int = _setting("PORT", "3000", "Port for HTTP and WebSockets; 0 takes any free one.", number(0, 65_535))
     ws_port: int = _setting(
@@ -333,6 +354,11 @@ class Settings:
         return sentences
 
 
+NEEDED = {
+    "JWT_SECRET": "every server must sign with the same key",
+}
+"""The settings that a database of one's own needs, and why."""
+
 SETTINGS: tuple[Setting, ...] = tuple(field.metadata["setting"] for field in fields(Settings))
 """Every setting there is, in the order of the documentation."""
 
@@ -345,39 +371,29 @@ def load_settings(
     In a ``demo`` that only this machine can reach new users are operators, unless `DEFAULT_ROLE` is set.
     Raises `ConfigError` naming every bad setting at once.
     """
-    texts = _set_values(_read_dotenv(dotenv)) | _set_values(environ)
+    try:
+        sources = read_sources(environ, dotenv)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    given = {name.removesuffix("_FILE") for source in sources for name in source}
     values: dict[str, Any] = {}
     problems: list[str] = []
     for declared in fields(Settings):
         setting: Setting = declared.metadata["setting"]
         try:
-            values[declared.name] = setting.parse(texts.get(setting.name, setting.default).strip())
+            text = (find_secret if setting.secret else find)(setting.name, sources)
+            values[declared.name] = setting.parse((setting.default if text is None else text).strip())
         except ValueError as error:
             problems.append(f"{setting.name} {error}.")
-    if "DATABASE_URL" in texts and "JWT_SECRET" not in texts:
-        problems.append("JWT_SECRET is needed with DATABASE_URL: every server must sign with the same key.")
-    if "LISTEN_URL" in texts and "DATABASE_URL" not in texts:
+    if "DATABASE_URL" in given:
+        for name, reason in NEEDED.items():
+            if name not in given:
+                problems.append(f"{name} is needed with DATABASE_URL: {reason}.")
+    elif "LISTEN_URL" in given:
         problems.append("LISTEN_URL is of no use without DATABASE_URL.")
     if problems:
         raise ConfigError("\n".join(problems))
     settings = Settings(**values)
-    if demo and settings.loopback_only and "DEFAULT_ROLE" not in texts:
+    if demo and settings.loopback_only and "DEFAULT_ROLE" not in given:
         return evolve(settings, default_role="operator")
     return settings
-
-
-def _set_values(source: Mapping[str, str | None]) -> dict[str, str]:
-    """Leave out the names without a value: Compose and shells pass unset variables as empty ones."""
-    return {name: text for name, text in source.items() if text and text.strip()}
-
-
-def _read_dotenv(path: Path | None) -> Mapping[str, str | None]:
-    """Read the file if there is one; `$` in a value is itself, so that passwords need no escaping."""
-    if path is None or not path.is_file():
-        return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - a quarter of the time that importing this module takes
-
-    try:
-        return dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from None

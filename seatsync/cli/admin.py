@@ -115,7 +115,7 @@ async def user_role(context: Context) -> None:
 async def token(context: Context) -> None:
     """Print the tokens of new sessions."""
     options, settings = context.options, context.settings
-    tokens = Tokens(settings.jwt_secret or "")
+    tokens = Tokens(*settings.jwt_secrets)
     issued = await accounts.session_tokens(context.db, tokens, options.name, create=options.create, count=options.count)
     write_lines(*issued)
 

@@ -38,7 +38,7 @@ class DatabaseAccess:
 
         async def issue(settings: Settings) -> list[str]:
             configure_logs("warning", settings.log_format)
-            tokens = Tokens(settings.jwt_secret or "")
+            tokens = Tokens(*settings.jwt_secrets)
             async with Database.open(settings.database_url or "", size=1) as db:
                 return await accounts.session_tokens(db, tokens, "load_test", create=True, count=count)
 

@@ -39,10 +39,12 @@ async def launch(
     """
     environment = {
         "DATABASE_URL": settings.database_url or "",
-        "JWT_SECRET": settings.jwt_secret or "",
+        "JWT_SECRET": ",".join(settings.jwt_secrets),
         "MAX_CONNECTIONS": f"{-(-settings.max_connections // settings.workers)}",
         "WORKERS": f"{settings.workers}",
     }
+    # A secret in a file is read by now, and may be set only once.
+    others = {name: text for name, text in os.environ.items() if name.removesuffix("_FILE") not in environment}
     ours, theirs = socketpair()
     with ExitStack() as inherited, ExitStack() as on_failure:
         on_failure.enter_context(ours)
@@ -52,7 +54,7 @@ async def launch(
             [sys.executable, "-m", "seatsync.serve.worker", f"{index}", f"{metrics_directory}", *map(str, descriptors)],
             stdin=subprocess.DEVNULL,
             pass_fds=descriptors,
-            env=os.environ | environment,
+            env=others | environment,
             start_new_session=True,
         )
         on_failure.pop_all()

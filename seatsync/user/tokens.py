@@ -1,24 +1,27 @@
 """Session tokens: JWTs (RFC 7519) signed with HS256 and nothing else.
 
-A token names a row of ``session`` and is worth as much as that row.
+A token names a row of ``session`` and is worth as much as that row. Its header names the key that signed it (``kid``);
+those of earlier versions name none.
 """
 
 import time
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 from uuid import UUID
 
 import jwt
 from attrs import frozen
 
 from seatsync import errors, jsontext
+from seatsync.user.keyring import key_id
 
 #: Returns seconds since the epoch.
 Clock = Callable[[], float]
 
 _ISSUER: Final = "seatsync"
 _TYPE: Final = "seatsync-session+jwt"
-# Ours take about 280 characters. Longer text is not worth parsing, and could nest deeply.
+# Ours take about 310 characters. Longer text is not worth parsing, and could nest deeply.
 _MAX_TOKEN: Final = 512
 
 # PyJWT verifies the signature alone: its check of the claims takes as long again, at every handshake.
@@ -36,10 +39,11 @@ class Claims:
 
 
 class Tokens:
-    """Issues and verifies tokens. Every node with the same ``secret`` accepts the same ones."""
+    """Issues and verifies tokens: the first of ``secrets`` signs, all verify. Nodes accept each other's."""
 
-    def __init__(self, secret: str, clock: Clock = time.time) -> None:
-        self._secret = secret.encode()
+    def __init__(self, *secrets: str, clock: Clock = time.time) -> None:
+        self._keys = {key_id(secret): secret.encode() for secret in secrets}
+        self._first, self._secret = next(iter(self._keys.items()))
         self._clock = clock
 
     def issue(self, user_id: int, session_id: UUID, expires_at: float) -> str:
@@ -51,7 +55,7 @@ class Tokens:
             "iat": int(self._clock()),
             "exp": int(expires_at),
         }
-        return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": _TYPE})
+        return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": _TYPE, "kid": self._first})
 
     def verify(self, token: str) -> Claims:
         """The claims of a valid token.
@@ -61,7 +65,7 @@ class Tokens:
         if len(token) > _MAX_TOKEN:
             raise errors.TokenInvalid
         try:
-            decoded = _jws.decode_complete(token, self._secret, algorithms=["HS256"])
+            decoded = self._decode(token)
             payload = jsontext.loads(decoded["payload"])
             claims = Claims(int(payload["sub"]), UUID(str(payload["sid"])), float(payload["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
@@ -72,3 +76,13 @@ class Tokens:
         if claims.expires_at <= self._clock():
             raise errors.TokenExpired
         return claims
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        """The parts of a signed token. Raises `jwt.PyJWTError`."""
+        if len(self._keys) == 1:  # spare the second look at the header
+            return _jws.decode_complete(token, self._secret, algorithms=["HS256"])
+        kid = _jws.get_unverified_header(token).get("kid")
+        for key in self._keys.values() if kid is None else [self._keys.get(kid, self._secret)]:
+            with suppress(jwt.InvalidSignatureError):
+                return _jws.decode_complete(token, key, algorithms=["HS256"])
+        raise jwt.InvalidSignatureError

@@ -8,7 +8,7 @@ import pytest
 from seatsync.config import SETTINGS, ConfigError, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-SECRET = "0123456789abcdef" * 2
+SECRET, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 DSN = "postgresql://seats:hidden-word@db.example.org/seats"
 
 
@@ -33,7 +33,8 @@ def test_nothing_set_means_the_defaults() -> None:
     assert settings.public_view
     assert not settings.cookie_secure
     assert (settings.registration, settings.default_role) == ("open", "viewer")
-    assert (settings.database_url, settings.listen_url, settings.jwt_secret) == (None, None, None)
+    assert (settings.database_url, settings.listen_url) == (None, None)
+    assert settings.jwt_secrets == ()
     assert (settings.allowed_origins, settings.trusted_proxies) == ((), ())
     assert (settings.max_message_bytes, settings.max_connections) == (262_144, 20_000)
     assert (settings.db_pool_size, settings.event_retention_days) == (8, 30)
@@ -45,7 +46,7 @@ def test_every_kind_of_value_is_read() -> None:
     settings = load(
         DATABASE_URL=DSN,
         LISTEN_URL=DSN,
-        JWT_SECRET=SECRET,
+        JWT_SECRET=f"{SECRET}, {OTHER}",
         PORT="0",
         HOST="0.0.0.0, [::]",
         PUBLIC_VIEW="No",
@@ -54,6 +55,7 @@ def test_every_kind_of_value_is_read() -> None:
         SEATSYNC_DATA="/var/lib/seatsync",
         LOG_LEVEL="WARNING",
     )
+    assert settings.jwt_secrets == (SECRET, OTHER)
     assert settings.port == 0
     assert settings.hosts == ("0.0.0.0", "::")
     assert not settings.loopback_only
@@ -73,7 +75,7 @@ def test_all_bad_settings_are_named_at_once() -> None:
     """One start shows every mistake."""
     bad = {
         "DATABASE_URL": "mysql://db",
-        "JWT_SECRET": "short",
+        "JWT_SECRET": f"{SECRET},short",
         "PORT": "70000",
         "WS_PORT": "ws",
         "HOST": "example.org",
@@ -152,13 +154,57 @@ def test_a_list_of_nothing_is_refused() -> None:
 
 def test_the_secret_is_measured_in_bytes() -> None:
     """HS256 counts bytes, and 32 of them are just enough."""
-    assert load(JWT_SECRET="é" * 16).jwt_secret == "é" * 16
+    assert load(JWT_SECRET="é" * 16).jwt_secrets == ("é" * 16,)
     assert "31 bytes" in problems(JWT_SECRET="x" * 31)[0]
 
 
-def test_a_database_of_ones_own_needs_a_secret_of_ones_own() -> None:
+def test_a_database_of_ones_own_needs_keys_of_ones_own() -> None:
     """Every node has to sign with the same key, so none is made up."""
     assert [line.split()[0] for line in problems(DATABASE_URL=DSN)] == ["JWT_SECRET"]
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    """`NAME_FILE` names it, for every secret; the white space at its end does not count, and lines separate keys."""
+    environ = {"DATABASE_URL": f"{DSN}\n", "LISTEN_URL": DSN, "METRICS_TOKEN": "metrics-word\n"}
+    environ |= {"JWT_SECRET": f"{SECRET}\n{OTHER}\n"}
+    assert set(environ) == {setting.name for setting in SETTINGS if setting.secret}
+    for name, text in environ.items():
+        (tmp_path / name).write_text(text)
+    settings = load(**{f"{name}_FILE": str(tmp_path / name) for name in environ})
+    assert (settings.database_url, settings.listen_url, settings.metrics_token) == (DSN, DSN, "metrics-word")
+    assert settings.jwt_secrets == (SECRET, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "No such file or directory"), (b"", "it is empty"), (b" \n", "it is empty"), (b"hidden\xff", "not text")],
+)
+def test_a_file_without_a_secret_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    """The setting, the path and the reason, and nothing of the content."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    (line,) = problems(JWT_SECRET_FILE=str(path))
+    assert line.startswith(f"JWT_SECRET cannot be read from {path}: ")
+    assert reason in line
+    assert "hidden" not in line
+
+
+def test_a_secret_is_set_once(tmp_path: Path) -> None:
+    """A value and a file of one setting contradict each other, but the environment wins over `.env` as ever."""
+    path, file = tmp_path / "secret", tmp_path / ".env"
+    path.write_text(SECRET)
+    both = {"JWT_SECRET": OTHER, "JWT_SECRET_FILE": str(path)}
+    assert problems(**both) == ["JWT_SECRET and JWT_SECRET_FILE are both set: one has to go."]
+    for name, other in (("JWT_SECRET", "JWT_SECRET_FILE"), ("JWT_SECRET_FILE", "JWT_SECRET")):
+        file.write_text(f"{other}={both[other]}\n")
+        expected = OTHER if name == "JWT_SECRET" else SECRET
+        assert load_settings({name: both[name]}, file).jwt_secrets == (expected,)
+
+
+def test_only_secrets_come_from_files(tmp_path: Path) -> None:
+    """`PORT_FILE` is another program's."""
+    assert load(PORT_FILE=str(tmp_path)) == load()
 
 
 def test_listen_url_goes_with_database_url() -> None:

@@ -32,10 +32,11 @@ CORE = LEAVES | {
 
 ARROWS: dict[str, set[str]] = {
     "": set(),
+    "environment": set(),
     "errors": set(),
     "jsontext": set(),
     "terminal": set(),
-    "config": {"errors"},
+    "config": {"errors", "environment"},
     "core": set(),
     "core.bucket": set(),
     "core.timing": set(),

@@ -1,25 +1,28 @@
-"""A secret that is generated once and kept in a file that only its owner can read."""
+"""Keys that are kept in a file that only its owner can read; the first is generated."""
 
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from seatsync.config import MIN_SECRET_BYTES, ConfigError
+from seatsync.config import ConfigError, signing_keys
 
 
-def read_or_make_secret(path: Path) -> str:
-    """Return the secret in the file, and generate both first if there is none.
+def read_or_make_keys(path: Path) -> tuple[str, ...]:
+    """Return the keys in the file, and generate the file with one if there is none.
 
-    Concurrent processes return the same secret: only one can link its file into place. Raises ConfigError if the file
-    has no secret, and OSError.
+    Concurrent processes return the same key: only one can link its file into place. Raises ConfigError if the file
+    has no key or a short one, and OSError.
     """
     if not path.exists():
         _make(path)
-    secret = path.read_text().strip()
-    if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise ConfigError(f"{path} holds no secret: remove it, and a new one is made. All users have to sign in again.")
-    return secret
+    try:
+        keys = signing_keys(path.read_text().strip())
+    except ValueError as error:
+        raise ConfigError(f"{path} {error}.") from None
+    if not keys:
+        raise ConfigError(f"{path} holds no key: restore it, or remove it, and what the lost key protected is void.")
+    return keys
 
 
 def _make(path: Path) -> None:

@@ -31,7 +31,7 @@ from seatsync.core.embedded.programs import (
     is_about_a_full_disk,
     last_line,
 )
-from seatsync.core.embedded.secret_file import read_or_make_secret
+from seatsync.core.embedded.secret_file import read_or_make_keys
 
 START_TIMEOUT_S = 60.0
 STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
@@ -204,5 +204,5 @@ def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPos
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # libpq would heed them: they are meant for another server
     with EmbeddedPostgres(settings.data_dir) as postgres:
-        secret = settings.jwt_secret or read_or_make_secret(settings.data_dir / "jwt_secret")
-        yield evolve(settings, database_url=postgres.dsn, jwt_secret=secret), postgres
+        jwt_secrets = settings.jwt_secrets or read_or_make_keys(settings.data_dir / "jwt_secret")
+        yield evolve(settings, database_url=postgres.dsn, jwt_secrets=jwt_secrets), postgres

@@ -18,15 +18,15 @@ _VISITOR = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})\.([0-9a-f]{64})")
 
 
 class Cookies:
-    """Reads and makes the cookies; nodes with the same ``secret`` accept the same visitors.
+    """Reads and makes the cookies: the first of ``secrets`` signs, all verify. Nodes accept each other's visitors.
 
     With ``secure`` cookies are `Secure` and have the `__Host-` prefix, and only those names are read: a sibling domain
     or a plain-HTTP page cannot plant one (RFC 6265bis §4.1.3.2).
     """
 
-    def __init__(self, secret: str, *, secure: bool) -> None:
-        # A key of its own, so that neither kind of credential passes for the other (RFC 8725 §3.12).
-        self._visitor_key = hmac.digest(secret.encode(), b"seatsync visitor", hashlib.sha256)
+    def __init__(self, *secrets: str, secure: bool) -> None:
+        # Keys of their own, so that neither kind of credential passes for the other (RFC 8725 §3.12).
+        self._visitor_keys = [hmac.digest(one.encode(), b"seatsync visitor", hashlib.sha256) for one in secrets]
         prefix = "__Host-" if secure else ""
         self._session_name = f"{prefix}seatsync"
         self._visitor_name = f"{prefix}seatsync_visitor"
@@ -35,9 +35,10 @@ class Cookies:
     def visitor(self, cookies: Mapping[str, str]) -> tuple[str, str] | None:
         """`Client.visitor` and `Client.enrolment` in the cookie; ``None`` if it is absent or its signature is wrong."""
         match = _VISITOR.fullmatch(cookies.get(self._visitor_name, ""))
-        if match is None or not hmac.compare_digest(match[3], self._sign(match[1], match[2])):
+        if match is None:
             return None
-        return match[1], match[2]
+        good = any(hmac.compare_digest(match[3], _sign(key, match[1], match[2])) for key in self._visitor_keys)
+        return (match[1], match[2]) if good else None
 
     def session_token(self, cookies: Mapping[str, str]) -> str | None:
         """The token in the session cookie, not verified."""
@@ -53,8 +54,9 @@ class Cookies:
 
     def visitor_cookie(self, visitor: str, enrolment: str) -> str:
         """The `Set-Cookie` value that makes a browser this visitor, and the owner of that enrolment."""
-        value = f"{visitor}.{enrolment}.{self._sign(visitor, enrolment)}"
+        value = f"{visitor}.{enrolment}.{_sign(self._visitor_keys[0], visitor, enrolment)}"
         return f"{self._visitor_name}={value}; Max-Age={VISITOR_LIFETIME_S}; {self._attributes}"
 
-    def _sign(self, visitor: str, enrolment: str) -> str:
-        return hmac.digest(self._visitor_key, f"{visitor}.{enrolment}".encode(), hashlib.sha256).hex()
+
+def _sign(key: bytes, visitor: str, enrolment: str) -> str:
+    return hmac.digest(key, f"{visitor}.{enrolment}".encode(), hashlib.sha256).hex()

@@ -1,6 +1,7 @@
 """Session tokens: one is accepted, and every deviation is refused."""
 
 import base64
+import hmac
 import json
 from typing import Any
 from uuid import UUID
@@ -9,9 +10,11 @@ import jwt
 import pytest
 
 from seatsync import errors
+from seatsync.user.keyring import key_id
 from seatsync.user.tokens import Claims, Tokens
 
 SECRET = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
 SESSION = UUID("12345678-1234-5678-1234-567812345678")
 NOW = 1_700_000_000.0
 TYPE = {"typ": "seatsync-session+jwt"}
@@ -40,7 +43,7 @@ def test_a_token_names_its_type_issuer_and_times(tokens: Tokens) -> None:
     """A token has `typ`, `iss`, `sub`, `sid`, `iat` and `exp`, and nothing else to read."""
     token = tokens.issue(7, SESSION, NOW + 60)
     decoded = jwt.decode_complete(token, options={"verify_signature": False})
-    assert decoded["header"] == {"alg": "HS256"} | TYPE
+    assert decoded["header"] == {"alg": "HS256", "kid": key_id(SECRET)} | TYPE
     assert decoded["payload"] == {
         "iss": "seatsync",
         "sub": "7",
@@ -127,3 +130,36 @@ def test_deep_nesting_is_no_token(tokens: Tokens) -> None:
 def test_a_token_from_a_clock_ahead_is_good(tokens: Tokens) -> None:
     """Another node's clock may run ahead: ``iat`` in the future is no reason to refuse."""
     assert tokens.verify(forged(iat=int(NOW) + 30)) == Claims(7, SESSION, NOW + 60)
+
+
+def test_a_key_is_changed_without_ending_a_session(tokens: Tokens) -> None:
+    """The first of several keys signs, all verify; without the old key its tokens are invalid."""
+    old = tokens.issue(7, SESSION, NOW + 60)
+    both, new = (Tokens(*keys, clock=lambda: NOW) for keys in ((OTHER, SECRET), (OTHER,)))
+    assert both.verify(old) == Claims(7, SESSION, NOW + 60)
+    issued = both.issue(7, SESSION, NOW + 60)
+    assert new.verify(issued) == both.verify(issued)
+    for keys, token in ((tokens, issued), (new, old)):
+        with pytest.raises(errors.TokenInvalid):
+            keys.verify(token)
+
+
+def test_a_token_that_names_no_key_is_tried_with_all() -> None:
+    """Earlier versions named none."""
+    assert Tokens(OTHER, SECRET, clock=lambda: NOW).verify(forged()) == Claims(7, SESSION, NOW + 60)
+
+
+@pytest.mark.parametrize("kid", ["", "0" * 8, "../../key", key_id(SECRET), 7, None, []], ids=str)
+def test_a_token_of_a_foreign_key_is_refused(kid: object) -> None:
+    """Whatever key it names: the name selects among ours, and proves nothing."""
+    claims = {"iss": "seatsync", "sub": "7", "sid": str(SESSION), "iat": int(NOW), "exp": int(NOW) + 60}
+
+    def part(content: dict[str, Any]) -> bytes:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=")
+
+    signed = part({"alg": "HS256", "kid": kid} | TYPE) + b"." + part(claims)
+    signature = base64.urlsafe_b64encode(hmac.digest(b"f" * 32, signed, "sha256")).rstrip(b"=")
+    token = (signed + b"." + signature).decode()
+    for keys in ([SECRET], [OTHER, SECRET]):
+        with pytest.raises(errors.TokenInvalid):
+            Tokens(*keys, clock=lambda: NOW).verify(token)

@@ -33,6 +33,16 @@ def test_a_visitor_cookie_is_read_back(jar: Cookies) -> None:
     assert jar.visitor(cookies(jar.visitor_cookie(visitor, enrolment))) == (visitor, enrolment)
 
 
+def test_a_key_is_changed_without_forgetting_a_visitor(jar: Cookies) -> None:
+    """The first of several keys signs, and all verify."""
+    ids = new_id(), new_id()
+    new = make(SECRET[::-1])
+    both = Cookies(SECRET[::-1], SECRET, secure=False)
+    assert both.visitor(cookies(jar.visitor_cookie(*ids))) == ids
+    assert new.visitor(cookies(both.visitor_cookie(*ids))) == ids
+    assert new.visitor(cookies(jar.visitor_cookie(*ids))) is None
+
+
 def test_an_id_is_128_random_bits() -> None:
     """32 hexadecimal digits, never the same twice."""
     ids = {new_id() for _ in range(100)}
