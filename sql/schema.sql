@@ -1661,7 +1661,7 @@ CREATE TABLE public.app_user (
     totp_secret text NOT NULL,
     totp_last_step bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT app_user_totp_secret_base32 CHECK ((totp_secret ~ '^[A-Z2-7]{16,128}$'::text)),
+    CONSTRAINT app_user_totp_secret_format CHECK ((totp_secret ~ '^([A-Z2-7]{16,128}|[0-9a-f]{8}:[A-Za-z0-9_-]{59,208})$'::text)),
     CONSTRAINT app_user_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text))
 );
 
@@ -1673,7 +1673,7 @@ COMMENT ON COLUMN public.app_user.username IS '3 to 32 letters, digits, hyphens 
 
 COMMENT ON COLUMN public.app_user.role IS 'What the user may do. A change ends the user''s sessions.';
 
-COMMENT ON COLUMN public.app_user.totp_secret IS 'The secret shared with the authenticator, in base32 (RFC 6238).';
+COMMENT ON COLUMN public.app_user.totp_secret IS 'The secret shared with the authenticator (RFC 6238): `<key id>:<ciphertext>`, under a key of SECRETS_KEY and bound to the username, or plain in base32 until the next start. A renamed user has to enrol anew.';
 
 COMMENT ON COLUMN public.app_user.totp_last_step IS 'The 30 s step of the newest code used; older codes are no longer taken.';
 
@@ -1817,7 +1817,7 @@ CREATE TABLE public.registration (
     expires_at timestamp with time zone DEFAULT (now() + '00:05:00'::interval) NOT NULL,
     owner bytea,
     CONSTRAINT registration_owner_sha256 CHECK ((octet_length(owner) = 32)),
-    CONSTRAINT registration_totp_secret_base32 CHECK ((totp_secret ~ '^[A-Z2-7]{16,128}$'::text)),
+    CONSTRAINT registration_totp_secret_format CHECK ((totp_secret ~ '^([A-Z2-7]{16,128}|[0-9a-f]{8}:[A-Za-z0-9_-]{59,208})$'::text)),
     CONSTRAINT registration_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text)),
     CONSTRAINT registration_visitor_sha256 CHECK ((octet_length(visitor) = 32))
 );
@@ -1834,7 +1834,7 @@ COMMENT ON COLUMN public.registration.visitor IS 'SHA-256 of the id of the clien
 
 COMMENT ON COLUMN public.registration.address IS 'The peer''s address; of IPv6 the /64 network.';
 
-COMMENT ON COLUMN public.registration.totp_secret IS 'The secret that the QR code shows, in base32; it becomes the user''s with the first right code.';
+COMMENT ON COLUMN public.registration.totp_secret IS 'The secret that the QR code shows, stored as a user''s is; it becomes the user''s with the first right code.';
 
 COMMENT ON COLUMN public.registration.created_at IS 'When the QR code was made; in a recovery, made last.';
 

@@ -22,8 +22,8 @@ from seatsync.core.postgres.migrate import migrate as migrate_database
 from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.terminal import printable, write_lines
-from seatsync.user import accounts
-from seatsync.user.tokens import Tokens
+from seatsync.user import accounts, encryption
+from seatsync.user.keyring import Keyring
 
 #: For a terminal to take what is printed before it counts, in seconds.
 PRINT_S = 600.0
@@ -84,11 +84,11 @@ async def user_create(context: Context) -> None:
     """
     name = context.options.name
     role = context.options.role or context.settings.default_role
-    user = accounts.NewUser.of(name)
+    user = accounts.NewUser.of(name, context.settings.totp_issuer)
     head = f"User {name} ({role}). Scan this with an authenticator app:"
     lines = [head, "", *_qr_code(user.uri), "", user.uri, "", "Recovery phrase, shown only now:", user.phrase]
     async with context.db.transaction(timeout=PRINT_S) as session:
-        await accounts.add_user(session, name, role, user)
+        await accounts.add_user(session, context.settings, name, role, user)
         write_lines(*lines)
 
 
@@ -115,9 +115,18 @@ async def user_role(context: Context) -> None:
 async def token(context: Context) -> None:
     """Print the tokens of new sessions."""
     options, settings = context.options, context.settings
-    tokens = Tokens(*settings.jwt_secrets)
-    issued = await accounts.session_tokens(context.db, tokens, options.name, create=options.create, count=options.count)
+    issued = await accounts.session_tokens(
+        context.db, settings, options.name, create=options.create, count=options.count
+    )
     write_lines(*issued)
+
+
+@_on_database
+async def secrets_rotate(context: Context) -> None:
+    """Encrypt all authenticators' secrets with the first key."""
+    keyring = Keyring(context.settings.secrets_keys)
+    count = await encryption.rotate(context.db, keyring)
+    write_lines(f"Secrets encrypted anew: {count}. All are under the key {keyring.ids[0]}.")
 
 
 def psql(options: argparse.Namespace) -> int:

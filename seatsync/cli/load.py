@@ -17,7 +17,6 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.load import command
 from seatsync.load.processes import Work
 from seatsync.user import accounts
-from seatsync.user.tokens import Tokens
 
 
 def load(options: argparse.Namespace) -> int:
@@ -38,9 +37,8 @@ class DatabaseAccess:
 
         async def issue(settings: Settings) -> list[str]:
             configure_logs("warning", settings.log_format)
-            tokens = Tokens(*settings.jwt_secrets)
             async with Database.open(settings.database_url or "", size=1) as db:
-                return await accounts.session_tokens(db, tokens, "load_test", create=True, count=count)
+                return await accounts.session_tokens(db, settings, "load_test", create=True, count=count)
 
         with resolve_database(self._settings()) as (settings, _):
             return trio.run(issue, settings)

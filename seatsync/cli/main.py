@@ -98,6 +98,11 @@ def _parser() -> Parser:
     )
     _add_number(token, "--count", 1_000_000, "number of sessions (default: 1)", default=1)
 
+    secrets = _add_group(commands, "secrets", "manage the keys of authenticators' secrets")
+    _add(
+        secrets, "rotate", "cli.admin:secrets_rotate", "encrypt all authenticators' secrets with the first SECRETS_KEY"
+    )
+
     # No character begins an option here: all that follows, options too, is for psql.
     meaning = "open psql on the database in use, or print its address"
     psql = _add(commands, "psql", "cli.admin:psql", meaning, prefix_chars="\0", add_help=False)

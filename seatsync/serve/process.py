@@ -29,6 +29,8 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.sampling import Reminders
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
+from seatsync.user.encryption import encrypt_plain
+from seatsync.user.keyring import Keyring
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,9 +95,9 @@ def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
 
 
 async def _prepare(settings: Settings, *, demo: bool) -> None:
-    """Check the addresses, migrate the database, and add the demo cinemas if they are wanted and missing.
+    """Check the addresses and keys, migrate the database, and add the demo cinemas if they are wanted and missing.
 
-    Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements.
+    Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements, `SecretsError`.
     """
     for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
         if dsn is None:
@@ -105,6 +107,7 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
         await check_pooling(name, dsn)
     async with Database.open(settings.database_url or "", size=1) as database:
         await migrate(database)
+        await encrypt_plain(database, Keyring(settings.secrets_keys))
         await check_timeline(database)
         if demo and await seed.demo(database):
             logger.info("demo_added")

@@ -40,6 +40,7 @@ async def launch(
     environment = {
         "DATABASE_URL": settings.database_url or "",
         "JWT_SECRET": ",".join(settings.jwt_secrets),
+        "SECRETS_KEY": ",".join(settings.secrets_keys),
         "MAX_CONNECTIONS": f"{-(-settings.max_connections // settings.workers)}",
         "WORKERS": f"{settings.workers}",
     }

@@ -3,10 +3,12 @@
 from attrs import field, frozen
 
 from seatsync import errors
-from seatsync.config import Role
+from seatsync.config import Role, Settings
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Session
 from seatsync.user import phrases, totp
+from seatsync.user.encryption import check_keys
+from seatsync.user.keyring import Keyring
 from seatsync.user.messages import check_username
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
@@ -24,24 +26,27 @@ class NewUser:
     """The recovery phrase, in force once the user is added."""
 
     @classmethod
-    def of(cls, name: str) -> "NewUser":
+    def of(cls, name: str, issuer: str) -> "NewUser":
         """New credentials for that name. Raises `InvalidUsername`, `RequiredUsername`."""
         check_username(name)
         secret = totp.new_secret()
-        return cls(secret, totp.enrolment_uri(name, secret), phrases.new_phrase())
+        return cls(secret, totp.enrolment_uri(issuer, name, secret), phrases.new_phrase())
 
 
-async def create_user(db: Database, name: str, role: Role) -> NewUser:
-    """Add a user with new credentials. Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`."""
-    user = NewUser.of(name)
-    await add_user(db, name, role, user)
+async def create_user(db: Database, settings: Settings, name: str, role: Role) -> NewUser:
+    """Add a user with new credentials.
+
+    Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`, `SecretsError`.
+    """
+    user = NewUser.of(name, settings.totp_issuer)
+    await add_user(db, settings, name, role, user)
     return user
 
 
-async def add_user(db: Database | Session, name: str, role: Role, user: NewUser) -> None:
-    """Add a user with these credentials. Raises `UserAlreadyExists`."""
+async def add_user(db: Database | Session, settings: Settings, name: str, role: Role, user: NewUser) -> None:
+    """Add a user with these credentials. Raises `UserAlreadyExists`, `SecretsError`."""
     phrase_hash = await phrases.hash_phrase(user.phrase)
-    if await db.fetchrow(QUERIES["add_user"], name, role, user.secret, phrase_hash) is None:
+    if not await _insert(db, settings, name, role, user.secret, phrase_hash=phrase_hash):
         raise errors.UserAlreadyExists
 
 
@@ -52,17 +57,27 @@ async def set_role(db: Database, name: str, role: Role) -> None:
 
 
 async def session_tokens(
-    db: Database, tokens: Tokens, name: str, *, create: bool = False, count: int = 1, role: Role = "operator"
+    db: Database, settings: Settings, name: str, *, create: bool = False, count: int = 1, role: Role = "operator"
 ) -> list[str]:
     """Tokens of new sessions, for scripts and load tests.
 
     With ``create`` a missing user is added with that role; its authenticator's secret is discarded, so such tokens
-    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`.
+    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`.
     """
     check_username(name)
     if create:
-        await db.execute(QUERIES["add_user"], name, role, totp.new_secret(), None)
+        await _insert(db, settings, name, role, totp.new_secret())
     sessions = await db.fetch(QUERIES["add_sessions"], name, count)
     if not sessions:
         raise errors.UserNotFound
+    tokens = Tokens(*settings.jwt_secrets)
     return [tokens.issue(row["user_id"], row["id"], row["expires_at"].timestamp()) for row in sessions]
+
+
+async def _insert(
+    db: Database | Session, settings: Settings, name: str, role: Role, secret: str, *, phrase_hash: str | None = None
+) -> bool:
+    """Store a user, the secret encrypted; false if there is one of that name. Raises `SecretsError`."""
+    keyring = Keyring(settings.secrets_keys)
+    await check_keys(db, keyring)
+    return await db.fetchrow(QUERIES["add_user"], name, role, keyring.encrypt(name, secret), phrase_hash) is not None

@@ -1,6 +1,7 @@
 """The methods ``user.*``: registration with an authenticator, sign-in, and recovery by a phrase."""
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,9 +16,10 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Identity, Login, Reply, new_id
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method
-from seatsync.user import phrases, totp
+from seatsync.user import phrases
 from seatsync.user.login_topic import SUBSCRIBE, LoginTopic, state_of
 from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased
+from seatsync.user.secrets import Secrets
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from seatsync.user.tokens import Clock, Tokens
 
@@ -32,7 +34,7 @@ logger = structlog.get_logger(__name__)
 
 
 class UserMethods:
-    """The API of this domain; codes are checked against ``clock``."""
+    """The API of this domain."""
 
     def __init__(
         self, db: Database, tokens: Tokens, settings: Settings, logins: LoginTopic, clock: Clock = time.time
@@ -40,7 +42,7 @@ class UserMethods:
         self._db = db
         self._logins = logins
         self._tokens = tokens
-        self._clock = clock
+        self._secrets = Secrets(settings, clock)
         self._allowed = settings.registration == "open"
         self._role = settings.default_role
         self._lookups_per_minute = settings.lookups_per_minute
@@ -76,14 +78,14 @@ class UserMethods:
         Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`.
         """
         await self._count_lookup(call, params.username)
-        client, secret, owner = call.client, totp.new_secret(), self._owner(call)
+        client, secret, owner = call.client, self._secrets.new(params.username), self._owner(call)
         new_owner = new_id() if call.transport == "http" else client.enrolment
         visitor, network = _device(call)
         args = (params.username, visitor, owner, digest(new_owner), network, secret, self._allowed)
         enrolment = await find_enrolment(self._db, "start_registration", *args)
         if enrolment["id"] is None:
             return Reply(data={"status": "user", "username": enrolment["username"]})
-        data = await _candidate(enrolment["username"], enrolment["secret"])
+        data = await self._secrets.candidate(enrolment["username"], enrolment["secret"])
         return Reply(data=data, enrolment=new_owner if enrolment["secret"] == secret else None)
 
     async def drop_registration(self, call: Call, params: Named) -> dict[str, bool]:
@@ -111,7 +113,8 @@ class UserMethods:
             if call.transport == "http" and call.client.visitor_is_new:
                 raise type(error)(f"{error.message} {_NO_COOKIE}") from None
             raise
-        confirmed = enrolment["id"], enrolment["secret"], self._step(enrolment, params.code)
+        step = self._secrets.step(params.username, enrolment["secret"], params.code)
+        confirmed = enrolment["id"], enrolment["secret"], step
         gone = errors.RegistrationNotInProgress
         if enrolment["user_id"] is None:
             account = self._role, call.client.is_local and self._first_is_admin
@@ -136,9 +139,11 @@ class UserMethods:
                 throttled=errors.TooManyLoginAttempts,
             )
         except errors.UserNotFound:
-            totp.matching_step(totp.new_secret(), params.code, self._clock())  # takes the time that a user's code takes
+            with suppress(errors.InvalidCode):  # takes the time that a user's code takes
+                self._secrets.step(params.username, self._secrets.new(params.username), params.code)
             raise
-        proof = user["user_id"], user["secret"], self._step(user, params.code), user["is_known"]
+        step = self._secrets.step(params.username, user["secret"], params.code)
+        proof = user["user_id"], user["secret"], step, user["is_known"]
         return await self._open_session(call, errors.InvalidCode, "log_in", *proof)
 
     async def log_out(self, call: Call, _: NoParams) -> Reply:
@@ -178,9 +183,9 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidCode`.
         """
-        session_id, device = (await _identity(call)).session_id, _device(call)
-        user = await begin_attempt(self._db, "begin_code", session_id, *device, missing=errors.SessionExpired)
-        step, phrase = self._step(user, params.code), phrases.new_phrase()
+        identity, device = await _identity(call), _device(call)
+        user = await begin_attempt(self._db, "begin_code", identity.session_id, *device, missing=errors.SessionExpired)
+        step, phrase = self._secrets.step(identity.username, user["secret"], params.code), phrases.new_phrase()
         phrase_hash = await phrases.hash_phrase(phrase)
         args = (user["user_id"], user["secret"], step, phrase_hash, *device, user["is_known"])
         if await self._db.fetchrow(QUERIES["offer_phrase"], *args) is None:
@@ -211,26 +216,19 @@ class UserMethods:
         user = await begin_attempt(self._db, "begin_recovery", params.username, *device, missing=errors.UserNotFound)
         await _check_phrase(user, params.phrase)
         visitor, network = device
-        owner, secret = self._owner(call), totp.new_secret()
+        owner, secret = self._owner(call), self._secrets.new(params.username)
         args = (user["user_id"], user["phrase_hash"], visitor, owner, network, secret)
         username = await self._db.fetchval(QUERIES["start_recovery"], *args)
         if username is None:
             raise errors.InvalidRecoveryPhrase
         logger.info("recovery_begun", user=username, address=call.client.address)
-        return await _candidate(username, secret)
+        return await self._secrets.candidate(username, secret)
 
     async def _count_lookup(self, call: Call, username: str) -> None:
         """Count a question about a name before it is answered; raises `TooManyRequests`."""
         args = (username, *_device(call), self._lookups_per_minute)
         if (wait := await self._db.fetchval(QUERIES["count_lookup"], *args)) > 0:
             raise errors.TooManyRequests(retry_after=wait)
-
-    def _step(self, row: Row, code: str) -> int:
-        """The time step of a code for the row's ``secret``; raises `InvalidCode`."""
-        step = totp.matching_step(row["secret"], code, self._clock())
-        if step is None:
-            raise errors.InvalidCode
-        return step
 
 
 async def status(call: Call, _: NoParams) -> dict[str, str]:
@@ -249,12 +247,6 @@ async def _identity(call: Call) -> Identity:
     if identity is None:
         raise errors.Unauthorized
     return identity
-
-
-async def _candidate(username: str, secret: str) -> dict[str, str]:
-    """The data that enrols that secret in an authenticator."""
-    uri = totp.enrolment_uri(username, secret)
-    return {"status": "candidate", "username": username, "qr_url": uri, "qr_code": await totp.qr_code(uri)}
 
 
 async def _check_phrase(row: Row, phrase: str) -> None:

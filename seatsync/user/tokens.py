@@ -21,7 +21,7 @@ Clock = Callable[[], float]
 
 _ISSUER: Final = "seatsync"
 _TYPE: Final = "seatsync-session+jwt"
-# Ours take about 310 characters. Longer text is not worth parsing, and could nest deeply.
+# Ours take about 280 characters. Longer text is not worth parsing, and could nest deeply.
 _MAX_TOKEN: Final = 512
 
 # PyJWT verifies the signature alone: its check of the claims takes as long again, at every handshake.

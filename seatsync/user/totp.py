@@ -9,7 +9,6 @@ import pyotp
 import trio
 
 STEP_S: Final = 30
-ISSUER: Final = "Seats Sync"
 
 _DRIFT = (-1, 0, 1)
 
@@ -35,9 +34,12 @@ def matching_step(secret: str, code: str, now: float) -> int | None:
     return found
 
 
-def enrolment_uri(username: str, secret: str) -> str:
-    """The ``otpauth://`` URI. The secret is its last parameter: clients show the text after ``secret=``."""
-    issuer = quote(ISSUER)
+def enrolment_uri(issuer: str, username: str, secret: str) -> str:
+    """The ``otpauth://`` URI; apps show the issuer's name.
+
+    The secret is its last parameter: clients show the text after ``secret=``.
+    """
+    issuer = quote(issuer, safe="")
     return f"otpauth://totp/{issuer}:{username}?issuer={issuer}&algorithm=SHA1&digits=6&period={STEP_S}&secret={secret}"
 
 

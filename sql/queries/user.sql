@@ -149,6 +149,61 @@ cross join generate_series(1, $2)
 where lower(u.username collate "C") = lower($1 collate "C")
 returning id, user_id, expires_at;
 
+-- name: secrets_by_key
+-- How many authenticators' secrets are encrypted with which key; plain ones and expired registrations do not count.
+select split_part(s.secret, ':', 1) as key_id, count(*) as secrets
+from (
+    select totp_secret from app_user
+    union all
+    select totp_secret from registration where expires_at > now()
+) as s (secret)
+where s.secret like '%:%'
+group by 1;
+
+-- name: users_to_encrypt
+-- At most $3 users after $1 whose secrets are encrypted with none of the keys $2.
+select id, username, totp_secret as secret
+from app_user
+where id > $1 and split_part(totp_secret, ':', 1) <> all($2::text[])
+order by id
+limit $3;
+
+-- name: encrypt_users
+-- Replaces the secrets ($2) of users ($1) by $3 unless they have changed or are locked; the number replaced.
+with free as (
+    select id from app_user where id = any($1::bigint[]) for no key update skip locked
+), encrypted as (
+    update app_user u
+    set totp_secret = n.encrypted
+    from unnest($1::bigint[], $2::text[], $3::text[]) as n (id, before, encrypted)
+    join free using (id)
+    where u.id = n.id and u.totp_secret = n.before
+    returning 1
+)
+select count(*) from encrypted;
+
+-- name: registrations_to_encrypt
+-- At most $3 registrations after $1 that can still be confirmed, with secrets encrypted with none of the keys $2.
+select id, username, totp_secret as secret
+from registration
+where id > $1 and split_part(totp_secret, ':', 1) <> all($2::text[]) and expires_at > now()
+order by id
+limit $3;
+
+-- name: encrypt_registrations
+-- Replaces the secrets ($2) of registrations ($1) by $3 unless they have changed or are locked; the number replaced.
+with free as (
+    select id from registration where id = any($1::bigint[]) for no key update skip locked
+), encrypted as (
+    update registration g
+    set totp_secret = n.encrypted
+    from unnest($1::bigint[], $2::text[], $3::text[]) as n (id, before, encrypted)
+    join free using (id)
+    where g.id = n.id and g.totp_secret = n.before
+    returning 1
+)
+select count(*) from encrypted;
+
 -- name: prune
 -- Removes at most $1 expired rows of each table; the number removed.
 with sessions as (

@@ -11,12 +11,12 @@ import trio
 from attrs import field, frozen
 
 from seatsync import seed
+from seatsync.config import load_settings
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.user import accounts
-from seatsync.user.tokens import Tokens
 from tests.bench.account import Spent, cpu_s, family, family_cpu_s
 from tests.bench.machine import Cores, move
 from tests.bench.processes import ROOT, Server, python, started
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 SEATS_SYNC = "Seats Sync"
 
-_SECRET = "benchmarks only: " + 32 * "s"
+_KEYS = dict.fromkeys(("JWT_SECRET", "SECRETS_KEY"), "benchmarks only: " + 32 * "s")
 _READY = re.compile(rb"WebSocket +ws://localhost:(\d+)/ws")
 
 
@@ -60,8 +60,8 @@ class Site:
         """Tokens of so many new sessions of one operator."""
 
         async def make(db: Database) -> list[str]:
-            tokens = Tokens(_SECRET)
-            return await accounts.session_tokens(db, tokens, "bench", create=True, count=count)
+            settings = load_settings({"DATABASE_URL": self.dsn, **_KEYS}, dotenv=None)
+            return await accounts.session_tokens(db, settings, "bench", create=True, count=count)
 
         return self._do(make)
 
@@ -97,7 +97,7 @@ class Site:
         """
         environment = {
             "DATABASE_URL": self.dsn,
-            "JWT_SECRET": _SECRET,
+            **_KEYS,
             "PORT": "0",
             "WS_PORT": "0",
             "WORKERS": str(workers),

@@ -194,7 +194,8 @@ def pooler_of_transactions(stage: Stage) -> Outcome:
                 refused = subprocess.run(
                     [sys.executable, "-m", "seatsync", "serve"],
                     env=os.environ
-                    | {"DATABASE_URL": pooler.dsn, "JWT_SECRET": SECRET, "PORT": "0", "WS_PORT": "0", **more},
+                    | {"DATABASE_URL": pooler.dsn, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}
+                    | {"PORT": "0", "WS_PORT": "0", **more},
                     capture_output=True,
                     text=True,
                     timeout=_START_S,

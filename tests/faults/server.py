@@ -64,6 +64,7 @@ class Server:
             "WS_PORT": str(self.ws_port),
             "HOST": "127.0.0.1",
             "JWT_SECRET": SECRET,
+            "SECRETS_KEY": SECRET,
             "SEATSYNC_DATA": str(self.directory / "data"),
             "LOG_FORMAT": "json",
             **self.environment,

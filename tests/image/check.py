@@ -31,7 +31,8 @@ from tests.support.waiting import eventually
 
 BASE = re.findall(r"^FROM (python:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
 IMAGE = "seatsync"
-SECRETS = {"JWT_SECRET": "for this check: " + 32 * "s", "POSTGRES_PASSWORD": "owners", "SERVER_PASSWORD": "it's"}
+KEY = "for this check: " + 32 * "s"
+SECRETS = {"JWT_SECRET": KEY, "SECRETS_KEY": KEY, "POSTGRES_PASSWORD": "owners", "SERVER_PASSWORD": "it's"}
 STOP_S = 15
 
 

@@ -32,7 +32,7 @@ async def run(server: RunningServer, *arguments: object) -> Loaded:
 
 async def run_program(server: RunningServer, *arguments: object) -> Loaded:
     """Run the program; returns its result with any exit status. Its tokens come from the database."""
-    environ = {"DATABASE_URL": server.db.dsn, "JWT_SECRET": SECRET}
+    environ = {"DATABASE_URL": server.db.dsn, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}
     return await run_load(*arguments, "--url", f"ws://localhost:{server.ws_port}/ws", "--quiet", environ=environ)
 
 

@@ -10,8 +10,10 @@ from psycopg import errors
 from seatsync.core.postgres.migrate import Migration, MigrationError, grant, migrate, migrations
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
+from seatsync.user.encryption import rotate
+from seatsync.user.keyring import Keyring
 from tests.support.halls import make_hall
-from tests.support.people import Phone, open_users
+from tests.support.people import SECRETS_KEY, Phone, open_users
 from tests.support.server import running_server
 from tests.support.sql import Session, World
 from tests.support.views import open_view
@@ -67,7 +69,7 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
 
 
 async def test_the_server_signs_people_in(server_url: str) -> None:
-    """Registering, phrases, recovery, login and logout."""
+    """Registering, phrases, recovery, login and logout, and another key for the secrets."""
     async with open_users(server_url) as users:
         browser = users.browser()
         phone = await users.register("ada", browser)
@@ -81,6 +83,7 @@ async def test_the_server_signs_people_in(server_url: str) -> None:
         users.clock.next_code()
         await users.browser()(LOGIN, username="ada", code=phone.code())
         await users.browser()("user.auth_start", username="eve")
+        assert await rotate(users.db, Keyring(["a new key of 32 bytes for the secrets", SECRETS_KEY])) == 2
         assert await users.value("select count(*) from session") == 2
 
 

@@ -12,7 +12,7 @@ STATUS = {"status": "user", "username": "ada", "role": "admin"}
 
 async def test_a_created_user_logs_in_with_the_uri(users: Users) -> None:
     """The URI enrols an authenticator; the role is the given one."""
-    created = await create_user(users.db, "ada", "admin")
+    created = await create_user(users.db, users.settings, "ada", "admin")
     parsed = pyotp.parse_uri(created.uri)
     assert isinstance(parsed, pyotp.TOTP)
     browser = users.browser()
@@ -22,16 +22,16 @@ async def test_a_created_user_logs_in_with_the_uri(users: Users) -> None:
 
 async def test_a_created_users_phrase_is_in_force(users: Users) -> None:
     """The printed phrase is in force without being saved."""
-    created = await create_user(users.db, "ada", "admin")
+    created = await create_user(users.db, users.settings, "ada", "admin")
     answer = await users.browser()("user.recover", username="ada", phrase=created.phrase)
     assert answer["status"] == "candidate"
 
 
 async def test_a_taken_name_is_refused(users: Users) -> None:
     """Compared without case; the existing user is not touched."""
-    await create_user(users.db, "ada", "admin")
+    await create_user(users.db, users.settings, "ada", "admin")
     with pytest.raises(errors.UserAlreadyExists):
-        await create_user(users.db, "ADA", "viewer")
+        await create_user(users.db, users.settings, "ADA", "viewer")
     assert await users.value("select count(*) from app_user") == 1
 
 
@@ -39,9 +39,9 @@ async def test_a_taken_name_is_refused(users: Users) -> None:
 async def test_a_bad_name_is_refused(users: Users, name: str, error: type[errors.SeatSyncError]) -> None:
     """The sentence describes a valid name, for users and tokens alike."""
     with pytest.raises(error):
-        await create_user(users.db, name, "viewer")
+        await create_user(users.db, users.settings, name, "viewer")
     with pytest.raises(error):
-        await session_tokens(users.db, users.tokens, name, create=True)
+        await session_tokens(users.db, users.settings, name, create=True)
 
 
 async def test_a_role_is_set(users: Users) -> None:
@@ -61,8 +61,8 @@ async def test_the_role_of_an_unknown_user_cannot_be_set(users: Users) -> None:
 
 async def test_tokens_are_sessions(users: Users) -> None:
     """Tokens are made in the given number, each of its own session."""
-    await create_user(users.db, "ada", "admin")
-    tokens = await session_tokens(users.db, users.tokens, "ada", count=3)
+    await create_user(users.db, users.settings, "ada", "admin")
+    tokens = await session_tokens(users.db, users.settings, "ada", count=3)
     assert len(set(tokens)) == 3
     for token in tokens:
         client = await users.browser().client(f"Bearer {token}")
@@ -72,8 +72,8 @@ async def test_tokens_are_sessions(users: Users) -> None:
 async def test_tokens_of_an_unknown_user_need_create(users: Users) -> None:
     """An unknown user is `UserNotFound`, and with ``create`` a new operator."""
     with pytest.raises(errors.UserNotFound):
-        await session_tokens(users.db, users.tokens, "ada")
-    (token,) = await session_tokens(users.db, users.tokens, "ada", create=True)
+        await session_tokens(users.db, users.settings, "ada")
+    (token,) = await session_tokens(users.db, users.settings, "ada", create=True)
     identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "operator"
@@ -81,8 +81,8 @@ async def test_tokens_of_an_unknown_user_need_create(users: Users) -> None:
 
 async def test_create_leaves_an_existing_user_as_it_is(users: Users) -> None:
     """``create`` adds missing users only."""
-    await create_user(users.db, "ada", "admin")
-    (token,) = await session_tokens(users.db, users.tokens, "ada", create=True, role="viewer")
+    await create_user(users.db, users.settings, "ada", "admin")
+    (token,) = await session_tokens(users.db, users.settings, "ada", create=True, role="viewer")
     identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "admin"
@@ -90,6 +90,6 @@ async def test_create_leaves_an_existing_user_as_it_is(users: Users) -> None:
 
 async def test_secrets_stay_out_of_reprs(users: Users) -> None:
     """A logged result shows neither secret nor phrase."""
-    created = await create_user(users.db, "ada", "admin")
+    created = await create_user(users.db, users.settings, "ada", "admin")
     assert created.phrase not in repr(created)
     assert "otpauth" not in repr(created)

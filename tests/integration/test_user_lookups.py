@@ -54,7 +54,7 @@ async def test_every_way_to_ask_takes_from_it(users: Users, method: str, data: d
 @pytest.mark.parametrize("open_", [True, False])
 async def test_registering_does_not_betray_taken_names(users: Users, open_: bool) -> None:
     """`user.register` without a registration says whether a name is taken, and counts as a question."""
-    await create_user(users.db, "ada", "viewer")
+    await create_user(users.db, users.settings, "ada", "viewer")
     users = users.evolve_settings(lookups_per_minute=1, registration="open" if open_ else "closed")
     assert await outcome(partial(users.browser(), REGISTER, username="ada", code="123456")) == "UserAlreadyExists"
     for username in ("ada", "eve"):
@@ -108,7 +108,7 @@ async def test_a_minute_later_questions_are_free_again(users: Users) -> None:
 
 async def test_the_time_does_not_betray_who_has_a_phrase(users: Users) -> None:
     """A wrong phrase takes as long to refuse where the user has none."""
-    await create_user(users.db, "ada", "viewer")
+    await create_user(users.db, users.settings, "ada", "viewer")
     await users.register("bob")
 
     async def fastest_s(username: str) -> float:

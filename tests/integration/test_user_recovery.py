@@ -68,7 +68,7 @@ async def test_a_confirmed_recovery_ends_everything_old(users: Users) -> None:
 
 async def test_a_recovery_keeps_name_and_role(users: Users) -> None:
     """A recovered user keeps name and role."""
-    phrase = (await create_user(users.db, "Ada", "admin")).phrase
+    phrase = (await create_user(users.db, users.settings, "Ada", "admin")).phrase
     browser = users.browser()
     phone = Phone.scan(users.clock, await browser(RECOVER, username="ada", phrase=phrase))
     await browser(REGISTER, username="ada", code=phone.code())

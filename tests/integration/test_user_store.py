@@ -29,14 +29,14 @@ async def create_account(users: Users, enrolment: Row) -> Row | None:
 
 async def user(users: Users) -> Row:
     """A user, and what a code has to match."""
-    await create_user(users.db, "ada", "viewer")
+    await create_user(users.db, users.settings, "ada", "viewer")
     return await begin_attempt(users.db, "begin_login", "ada", *DEVICE, missing=errors.UserNotFound)
 
 
 async def test_a_name_taken_since_is_taken(users: Users) -> None:
     """A name taken since the check is `UserAlreadyExists`, by the constraint itself."""
     enrolment = await begun(users, "ada")
-    await create_user(users.db, "Ada", "viewer")
+    await create_user(users.db, users.settings, "Ada", "viewer")
     with pytest.raises(errors.UserAlreadyExists):
         await create_account(users, enrolment)
 

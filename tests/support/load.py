@@ -24,8 +24,7 @@ from seatsync.load.plan import Share
 from seatsync.load.processes import Running, Work, start_process
 from seatsync.load.schedule import SendTimes
 from seatsync.user import accounts
-from seatsync.user.tokens import Tokens
-from tests.support.server import SECRET, RunningServer
+from tests.support.server import RunningServer
 
 #: An upper bound for each of these tests.
 PATIENCE_S = 60.0
@@ -66,8 +65,8 @@ class Access:
         """Called in the load test's thread."""
         if self.server is None:
             return ["any"]
-        tokens = Tokens(SECRET)
-        issue = partial(accounts.session_tokens, self.server.db, tokens, "load_test", create=True, count=count)
+        db, settings = self.server.db, self.server.settings
+        issue = partial(accounts.session_tokens, db, settings, "load_test", create=True, count=count)
         return trio.from_thread.run(issue)
 
     @contextlib.contextmanager

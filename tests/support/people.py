@@ -31,7 +31,18 @@ from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
 
 JWT_KEY = "a key of 32 bytes that guards no house"
+SECRETS_KEY = "a key of 32 bytes that opens no house"
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
+
+
+def _settings() -> Settings:
+    environ = {
+        "SEATSYNC_DATA": str(Path.cwd()),
+        "JWT_SECRET": JWT_KEY,
+        "SECRETS_KEY": SECRETS_KEY,
+        "DEFAULT_ROLE": "operator",
+    }
+    return load_settings(environ, dotenv=None)
 
 
 @define
@@ -60,6 +71,7 @@ class Users:
     registry: Registry
     authenticator: Authenticator
     logins: LoginTopic
+    settings: Settings = field(factory=_settings)
 
     def browser(self, address: str = REMOTE) -> "Browser":
         """A browser without cookies."""
@@ -67,8 +79,9 @@ class Users:
 
     def evolve_settings(self, **changes: Any) -> "Users":
         """Replace some settings."""
-        methods = UserMethods(self.db, self.tokens, evolve(_settings(), **changes), self.logins, self.clock)
-        return evolve(self, registry=Registry(methods.table(), public_view=True))
+        settings = evolve(self.settings, **changes)
+        methods = UserMethods(self.db, self.tokens, settings, self.logins, self.clock)
+        return evolve(self, registry=Registry(methods.table(), public_view=True), settings=settings)
 
     async def sql(self, statement: str, *args: Any) -> list[Row]:
         """Run a statement as a maintainer would."""
@@ -164,10 +177,6 @@ async def open_users(database_url: str) -> AsyncIterator[Users]:
         registry = Registry(UserMethods(db, tokens, _settings(), logins, clock).table(), public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)
         yield Users(db, clock, tokens, cookies, registry, authenticator, logins)
-
-
-def _settings() -> Settings:
-    return load_settings({"SEATSYNC_DATA": str(Path.cwd()), "DEFAULT_ROLE": "operator"}, dotenv=None)
 
 
 async def outcome(attempt: Callable[[], Awaitable[Any]]) -> str:

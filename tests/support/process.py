@@ -135,6 +135,7 @@ async def server_process(
     environment = {
         "DATABASE_URL": database_url,
         "JWT_SECRET": SECRET,
+        "SECRETS_KEY": SECRET,
         "PORT": "0",
         "WS_PORT": "0",
         "LOG_FORMAT": "json",

@@ -18,7 +18,6 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.timing import Timing
 from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
-from seatsync.user.tokens import Tokens
 from tests.support.client import Client, open_client
 
 SECRET = "tests only: " + 32 * "s"
@@ -54,11 +53,10 @@ class RunningServer:
 
     async def token(self, name: str, role: str = "operator") -> str:
         """A session token of that user, which is added if missing."""
-        tokens = Tokens(SECRET)
-        (token,) = await accounts.session_tokens(self.db, tokens, name, create=True, count=1)
+        (token,) = await accounts.session_tokens(self.db, self.settings, name, create=True, count=1)
         if role != "operator":
             await accounts.set_role(self.db, name, role)  # type: ignore[arg-type]  # tests name real roles
-            (token,) = await accounts.session_tokens(self.db, tokens, name, create=False, count=1)
+            (token,) = await accounts.session_tokens(self.db, self.settings, name, create=False, count=1)
         return token
 
     @asynccontextmanager
@@ -76,6 +74,7 @@ def server_settings(database_url: str, **overrides: str) -> Settings:
     environment = {
         "DATABASE_URL": database_url,
         "JWT_SECRET": SECRET,
+        "SECRETS_KEY": SECRET,
         "PORT": "0",
         "WS_PORT": "0",
         "DB_POOL_SIZE": "4",

@@ -34,7 +34,7 @@ def test_nothing_set_means_the_defaults() -> None:
     assert not settings.cookie_secure
     assert (settings.registration, settings.default_role) == ("open", "viewer")
     assert (settings.database_url, settings.listen_url) == (None, None)
-    assert settings.jwt_secrets == ()
+    assert (settings.jwt_secrets, settings.secrets_keys, settings.totp_issuer) == ((), (), "Seats Sync")
     assert (settings.allowed_origins, settings.trusted_proxies) == ((), ())
     assert (settings.max_message_bytes, settings.max_connections) == (262_144, 20_000)
     assert (settings.db_pool_size, settings.event_retention_days) == (8, 30)
@@ -46,7 +46,9 @@ def test_every_kind_of_value_is_read() -> None:
     settings = load(
         DATABASE_URL=DSN,
         LISTEN_URL=DSN,
-        JWT_SECRET=f"{SECRET}, {OTHER}",
+        JWT_SECRET=SECRET,
+        SECRETS_KEY=f"{SECRET}, {OTHER}",
+        TOTP_ISSUER="Kino Söhne",
         PORT="0",
         HOST="0.0.0.0, [::]",
         PUBLIC_VIEW="No",
@@ -55,7 +57,9 @@ def test_every_kind_of_value_is_read() -> None:
         SEATSYNC_DATA="/var/lib/seatsync",
         LOG_LEVEL="WARNING",
     )
-    assert settings.jwt_secrets == (SECRET, OTHER)
+    assert settings.jwt_secrets == (SECRET,)
+    assert settings.secrets_keys == (SECRET, OTHER)
+    assert settings.totp_issuer == "Kino Söhne"
     assert settings.port == 0
     assert settings.hosts == ("0.0.0.0", "::")
     assert not settings.loopback_only
@@ -75,13 +79,15 @@ def test_all_bad_settings_are_named_at_once() -> None:
     """One start shows every mistake."""
     bad = {
         "DATABASE_URL": "mysql://db",
-        "JWT_SECRET": f"{SECRET},short",
+        "JWT_SECRET": "short",
+        "SECRETS_KEY": f"{SECRET},short",
         "PORT": "70000",
         "WS_PORT": "ws",
         "HOST": "example.org",
         "PUBLIC_VIEW": "maybe",
         "REGISTRATION": "ajar",
         "DEFAULT_ROLE": "root",
+        "TOTP_ISSUER": "Kino: Salon",
         "ALLOWED_ORIGINS": "https://seats.example.org/path",
         "ALLOWED_HOSTS": "seats.example.org:3000",
         "MAX_MESSAGE_BYTES": "1e6",
@@ -159,20 +165,20 @@ def test_the_secret_is_measured_in_bytes() -> None:
 
 
 def test_a_database_of_ones_own_needs_keys_of_ones_own() -> None:
-    """Every node has to sign with the same key, so none is made up."""
-    assert [line.split()[0] for line in problems(DATABASE_URL=DSN)] == ["JWT_SECRET"]
+    """Every node has to sign and to decrypt with the same keys, so none is made up."""
+    assert [line.split()[0] for line in problems(DATABASE_URL=DSN)] == ["JWT_SECRET", "SECRETS_KEY"]
 
 
 def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     """`NAME_FILE` names it, for every secret; the white space at its end does not count, and lines separate keys."""
-    environ = {"DATABASE_URL": f"{DSN}\n", "LISTEN_URL": DSN, "METRICS_TOKEN": "metrics-word\n"}
-    environ |= {"JWT_SECRET": f"{SECRET}\n{OTHER}\n"}
+    environ = {"DATABASE_URL": f"{DSN}\n", "LISTEN_URL": DSN, "METRICS_TOKEN": "metrics-word-kept\n"}
+    environ |= {"JWT_SECRET": f"{SECRET}\n{OTHER}\n", "SECRETS_KEY": OTHER}
     assert set(environ) == {setting.name for setting in SETTINGS if setting.secret}
     for name, text in environ.items():
         (tmp_path / name).write_text(text)
     settings = load(**{f"{name}_FILE": str(tmp_path / name) for name in environ})
-    assert (settings.database_url, settings.listen_url, settings.metrics_token) == (DSN, DSN, "metrics-word")
-    assert settings.jwt_secrets == (SECRET, OTHER)
+    assert (settings.database_url, settings.listen_url, settings.metrics_token) == (DSN, DSN, "metrics-word-kept")
+    assert (settings.jwt_secrets, settings.secrets_keys) == ((SECRET, OTHER), (OTHER,))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,8 @@ def test_listen_url_goes_with_database_url() -> None:
 
 def test_secrets_are_not_shown() -> None:
     """Settings in a log, and errors about them, show no password or key."""
-    shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, JWT_SECRET=SECRET, METRICS_TOKEN="metrics-word-hidden"))
+    keys = {"JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}
+    shown = repr(load(DATABASE_URL=DSN, LISTEN_URL=DSN, METRICS_TOKEN="metrics-word-hidden", **keys))
     shown += str(problems(DATABASE_URL="db://seats:hidden-word@db", JWT_SECRET="hidden-word"))
     assert "hidden-word" not in shown
     assert SECRET not in shown

@@ -4,6 +4,7 @@ It cannot be run everywhere, so the tests parse its YAML. The image itself is bu
 """
 
 import http.server
+import itertools
 import json
 import re
 import subprocess
@@ -23,7 +24,7 @@ DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 NOT_FOR_CONTAINERS = {"LISTEN_URL", "SEATSYNC_DATA"}
 """Settings of no use beside a database container without a pooler."""
 
-NEEDED = dict.fromkeys(("JWT_SECRET", "POSTGRES_PASSWORD", "SERVER_PASSWORD"), "s" * 32)
+NEEDED = dict.fromkeys(("JWT_SECRET", "SECRETS_KEY", "POSTGRES_PASSWORD", "SERVER_PASSWORD"), "s" * 32)
 """What .env has to set."""
 
 
@@ -64,11 +65,13 @@ def test_nobody_registers_unless_it_is_opened() -> None:
 def test_secrets_come_from_outside_and_are_required() -> None:
     """Compose refuses to start without them and explains what to do."""
     services = compose()["services"]
-    assert services["server"]["environment"]["JWT_SECRET"].startswith("${JWT_SECRET:?")
+    for service, name in itertools.product(("server", "migrate"), ("JWT_SECRET", "SECRETS_KEY")):
+        assert services[service]["environment"][name].startswith(f"${{{name}:?")
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
     assert services["postgres"]["environment"]["SERVER_PASSWORD"].startswith("${SERVER_PASSWORD:?")
     example = (ROOT / ".env.example").read_text()
-    assert all(f"\n{name}=\n" in example for name in ("JWT_SECRET", "POSTGRES_PASSWORD", "SERVER_PASSWORD"))
+    required = ("JWT_SECRET", "SECRETS_KEY", "POSTGRES_PASSWORD", "SERVER_PASSWORD")
+    assert all(f"\n{name}=\n" in example for name in required)
 
 
 def test_the_server_is_pointed_at_the_database_beside_it() -> None:

@@ -32,11 +32,10 @@ CORE = LEAVES | {
 
 ARROWS: dict[str, set[str]] = {
     "": set(),
-    "environment": set(),
     "errors": set(),
     "jsontext": set(),
     "terminal": set(),
-    "config": {"errors", "environment"},
+    "config": {"errors"},
     "core": set(),
     "core.bucket": set(),
     "core.timing": set(),
@@ -54,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "user": CORE,
     "seed": CORE,
     "app": CORE | {"cinema", "hall", "user"},
-    "serve": CORE | {"app", "seed"},
+    "serve": CORE | {"app", "seed", "user"},
     "load": {"jsontext", "terminal"},
     "cli": CORE | {"serve", "app", "seed", "user", "load", "terminal"},
     "__main__": {"cli"},

@@ -5,7 +5,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from seatsync.config import ConfigError, signing_keys
+from seatsync.config import ConfigError
+from seatsync.config.values import signing_keys
 
 
 def read_or_make_keys(path: Path) -> tuple[str, ...]:

@@ -205,4 +205,5 @@ def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPos
         del os.environ[name]  # libpq would heed them: they are meant for another server
     with EmbeddedPostgres(settings.data_dir) as postgres:
         jwt_secrets = settings.jwt_secrets or read_or_make_keys(settings.data_dir / "jwt_secret")
-        yield evolve(settings, database_url=postgres.dsn, jwt_secrets=jwt_secrets), postgres
+        secrets_keys = settings.secrets_keys or read_or_make_keys(settings.data_dir / "secrets_key")
+        yield evolve(settings, database_url=postgres.dsn, jwt_secrets=jwt_secrets, secrets_keys=secrets_keys), postgres

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import structlog
 from attrs import define, frozen
 
-from seatsync.config import Network
+from seatsync.config.values import Network
 from seatsync.core.http.request import Request
 from seatsync.core.net.networks import client_address, is_in, is_loopback
 

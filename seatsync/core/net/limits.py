@@ -12,7 +12,7 @@ import structlog
 from attrs import define
 
 from seatsync import errors
-from seatsync.config import Network
+from seatsync.config.values import Network
 from seatsync.core.bucket import Bucket
 from seatsync.core.net.networks import LOOPBACK, client_network, is_in
 from seatsync.core.telemetry.sampling import REFUSALS, Lines

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from seatsync.config import Network
+from seatsync.config.values import Network
 
 Address = IPv4Address | IPv6Address
 

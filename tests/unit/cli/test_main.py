@@ -21,6 +21,7 @@ import qrcode
 
 from seatsync.cli import admin
 from seatsync.cli import main as cli
+from seatsync.user.keyring import Keyring, key_id
 from seatsync.user.tokens import Tokens
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
@@ -48,8 +49,8 @@ def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An environment with `database_url`."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("JWT_SECRET", SECRET)
+    for name, value in {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}.items():
+        monkeypatch.setenv(name, value)
     return database_url
 
 
@@ -57,7 +58,8 @@ def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
     """An environment whose database is down, with a password in its address."""
     url = "postgresql://seats:hidden-word@127.0.0.1:1/seats"
-    for name, value in {"DATABASE_URL": url, "JWT_SECRET": SECRET, "PORT": "0", "WS_PORT": "0"}.items():
+    keys = {"JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}
+    for name, value in {"DATABASE_URL": url, "PORT": "0", "WS_PORT": "0", **keys}.items():
         monkeypatch.setenv(name, value)
     return url
 
@@ -227,8 +229,8 @@ def test_migrate_prints_what_it_applied(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first run prints the applied migrations, the second has none."""
-    monkeypatch.setenv("DATABASE_URL", empty_database_url)
-    monkeypatch.setenv("JWT_SECRET", SECRET)
+    for name, value in {"DATABASE_URL": empty_database_url, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}.items():
+        monkeypatch.setenv(name, value)
     assert cli.main(["migrate"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0001_user"
     assert cli.main(["migrate"]) == 0
@@ -273,7 +275,8 @@ def test_user_create_on_any_terminal(environment: str, encoding: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode(encoding).splitlines()
     (uri,) = (line for line in lines if line.startswith("otpauth://totp/"))
-    assert uri.endswith(fetchval(environment, "select totp_secret from app_user where username = 'ada'"))
+    stored = fetchval(environment, "select totp_secret from app_user where username = 'ada'")
+    assert uri.endswith(f"secret={Keyring([SECRET]).decrypt('ada', stored)}")
     code = qrcode.QRCode(border=2)
     code.add_data(uri)
     matrix = code.get_matrix()
@@ -357,6 +360,39 @@ def test_a_closed_pipe_prints_no_traceback(unbuffered: str) -> None:
     assert process.returncode == 1
 
 
+def test_secrets_rotate_changes_the_key(
+    environment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every secret is encrypted with the first key; the old one can be removed then, and not before."""
+    assert cli.main(["token", "ada", "--create"]) == 0
+    new = SECRET[::-1]
+    monkeypatch.setenv("SECRETS_KEY", f"{new},{SECRET}")
+    capsys.readouterr()
+    for count in (1, 0):
+        assert cli.main(["secrets", "rotate"]) == 0
+        out = capsys.readouterr().out
+        assert out == f"Secrets encrypted anew: {count}. All are under the key {key_id(new)}.\n"
+    assert fetchval(environment, "select split_part(totp_secret, ':', 1) from app_user") == key_id(new)
+    monkeypatch.setenv("SECRETS_KEY", new)
+    assert cli.main(["user", "create", "bob"]) == 0
+
+
+@pytest.mark.parametrize("command", [["serve"], ["secrets", "rotate"], ["user", "create", "bob"]], ids=" ".join)
+def test_a_wrong_secrets_key_is_one_sentence(
+    environment: str, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the key that is missing, at the start and not at the first login; nothing is encrypted with another."""
+    assert cli.main(["token", "ada", "--create"]) == 0
+    for name, value in {"SECRETS_KEY": SECRET[::-1], "PORT": "0", "WS_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    assert cli.main(command) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("seatsync: SECRETS_KEY, or ")
+    assert key_id(SECRET) in last
+    assert fetchval(environment, "select count(*) from app_user") == 1
+
+
 def test_psql_runs_on_the_database_in_use(environment: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Arguments are passed to psql; its output and status are returned."""
     execute(environment, "create table proof as select 'here' as word")
@@ -398,8 +434,9 @@ def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: py
     for command in (["token", "ada", "--create"], ["token", "ada"]):
         assert cli.main(command) == 0
         printed.append(capsys.readouterr().out.strip())
-    secret = embedded / "jwt_secret"
-    assert secret.stat().st_mode & 0o777 == 0o600
+    secret, key = embedded / "jwt_secret", embedded / "secrets_key"
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (secret, key))
+    assert secret.read_text() != key.read_text()
     tokens = Tokens(secret.read_text().strip())
     claims = [tokens.verify(token) for token in printed]
     assert claims[0].user_id == claims[1].user_id

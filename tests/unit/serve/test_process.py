@@ -10,7 +10,7 @@ SECRET = "0123456789abcdef" * 2
 
 def warned(dsn: str) -> bool:
     """A database at that address is warned of."""
-    settings = load_settings({"DATABASE_URL": dsn, "JWT_SECRET": SECRET}, dotenv=None)
+    settings = load_settings({"DATABASE_URL": dsn, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}, dotenv=None)
     sentences = address_warnings(settings)
     assert all("hidden-word" not in sentence and "sslmode" in sentence for sentence in sentences)
     return bool(sentences)
@@ -55,6 +55,8 @@ def test_the_environment_of_libpq_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_address_for_listening_counts_too() -> None:
     """Notifications are the changes themselves."""
     local, remote = "postgresql://localhost/seats", "postgresql://db.example.org/seats?sslmode=prefer"
-    settings = load_settings({"DATABASE_URL": local, "LISTEN_URL": remote, "JWT_SECRET": SECRET}, dotenv=None)
+    settings = load_settings(
+        {"DATABASE_URL": local, "LISTEN_URL": remote, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}, dotenv=None
+    )
     (sentence,) = address_warnings(settings)
     assert sentence.startswith("LISTEN_URL leads to another machine")

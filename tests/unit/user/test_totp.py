@@ -9,6 +9,7 @@ import pytest
 from seatsync.user.totp import enrolment_uri, matching_step, new_secret, qr_code
 
 # RFC 6238 appendix B, cut to six digits; the key is ASCII "12345678901234567890".
+ISSUER = "Seats Sync"
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 
 
@@ -37,12 +38,12 @@ def test_a_secret_has_160_bits() -> None:
 
 def test_the_secret_is_the_last_parameter() -> None:
     """Clients show everything after ``secret=`` as the key to type."""
-    assert enrolment_uri("ada", RFC_SECRET).endswith(f"&secret={RFC_SECRET}")
+    assert enrolment_uri(ISSUER, "ada", RFC_SECRET).endswith(f"&secret={RFC_SECRET}")
 
 
 def test_an_authenticator_understands_the_uri() -> None:
     """A parser of the format finds the same name, issuer and codes."""
-    parsed = pyotp.parse_uri(enrolment_uri("ada_L-1", RFC_SECRET))
+    parsed = pyotp.parse_uri(enrolment_uri(ISSUER, "ada_L-1", RFC_SECRET))
     assert isinstance(parsed, pyotp.TOTP)
     assert (parsed.name, parsed.issuer, parsed.interval, parsed.digits) == ("ada_L-1", "Seats Sync", 30, 6)
     assert parsed.at(59) == "287082"
@@ -50,7 +51,7 @@ def test_an_authenticator_understands_the_uri() -> None:
 
 async def test_the_qr_code_is_an_svg() -> None:
     """A ``data:`` URL that an `img` shows, without another request."""
-    url = await qr_code(enrolment_uri("ada", RFC_SECRET))
+    url = await qr_code(enrolment_uri(ISSUER, "ada", RFC_SECRET))
     head, _, body = url.partition(",")
     assert head == "data:image/svg+xml;base64"
     root = ET.fromstring(base64.b64decode(body))  # noqa: S314 - our own image
