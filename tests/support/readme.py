@@ -15,9 +15,10 @@ PROTOCOL = "seatsync/core/protocol/README.md"
 SQL = "sql/README.md"
 LOAD = "seatsync/load/README.md"
 SERVE = "seatsync/serve/README.md"
+SECURITY = "seatsync/user/README.md"
 TESTS = "tests/README.md"
 
-PAGES = (FRONT, PROTOCOL, SQL, LOAD, SERVE, TESTS)
+PAGES = (FRONT, PROTOCOL, SQL, LOAD, SERVE, SECURITY, TESTS)
 """Every page, one for each reader."""
 
 _HEADING = re.compile(r"(#+) (.+)")

@@ -332,6 +332,17 @@ def test_every_room_is_on_the_map(pages: Pages) -> None:
     assert {room.relative_to(ROOT).as_posix() for room in rooms} - {"seatsync/core"} <= mapped
 
 
+def test_every_item_of_the_standard_has_its_test(pages: Pages) -> None:
+    """The items are in the order of the standard, and the tests exist."""
+    rows = pages.rows("Verification")
+    numbers = [tuple(int(part) for part in items.split(",")[0].split()[0].split(".")) for items, _, _ in rows]
+    assert numbers == sorted(numbers)
+    for items, _, cell in rows:
+        for test in names(cell):
+            path, _, name = test.partition("::")
+            assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{items}: {test}"
+
+
 def test_every_link_leads_somewhere(pages: Pages) -> None:
     """To a file, and to a heading of the page that the link is on or leads to."""
     for name, page in pages.by_path.items():
