@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from socket import socket
 from typing import Any
 
@@ -20,6 +21,7 @@ from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.table import Connections
 from seatsync.core.http.api import Api
 from seatsync.core.http.cookies import Cookies
+from seatsync.core.http.files import Files
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
@@ -54,6 +56,10 @@ from seatsync.user.messages import GUEST
 from seatsync.user.methods import UserMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
+
+#: The page and the JavaScript client; below ``/web/``, and the client at ``/`` as well.
+WEB = Path(__file__).parent / "web"
+AT_ROOT = ("client.js", "client.d.ts")
 
 #: Reconnect advice of a full server: from when to when clients spread their return, in milliseconds.
 NO_ROOM_RETRY_MS = (5_000, 15_000)
@@ -211,7 +217,13 @@ class _Server:
         authenticator = Authenticator(self._sign_ins, tokens, cookies, self._spawn)
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
-            Pages(self._registry, health=self._health, metrics=metrics_text, metrics_token=settings.metrics_token),
+            Pages(
+                self._registry,
+                Files(WEB, at_root=AT_ROOT),
+                health=self._health,
+                metrics=metrics_text,
+                metrics_token=settings.metrics_token,
+            ),
             OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only, hosts=settings.allowed_hosts),
             limits,
             sources=Sources(settings.trusted_proxies, always_tls=settings.cookie_secure),

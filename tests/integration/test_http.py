@@ -68,6 +68,16 @@ async def test_pages(server: RunningServer) -> None:
     assert b'seatsync_messages_total{method="/readyz",outcome="success"} 1.0' in metrics.body
 
 
+async def test_browsers_get_the_page_from_both_ports(server: RunningServer) -> None:
+    """The page comes with its ETag, and is not sent again to who has it."""
+    for port in (server.port, server.ws_port):
+        page = await http(port, "GET", "/", headers={"Accept": "text/html"})
+        assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+        assert page.body.lower().startswith(b"<!doctype html>")
+        etag = page.header("etag") or ""
+        assert (await http(port, "GET", "/", headers={"Accept": "text/html", "If-None-Match": etag})).status == 304
+
+
 async def test_first_frame_may_come_with_the_handshake(server: RunningServer) -> None:
     """Bytes after the handshake's head are frames, also on a connection that served a request before."""
     async with raw(server.port) as stream:

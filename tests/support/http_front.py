@@ -4,8 +4,10 @@ The parts around it are fakes: a registry of small methods (`registry`), an auth
 users, an upgrade that only answers. The calls that the server makes are in the lists of `World`.
 """
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -16,6 +18,7 @@ from seatsync import errors, jsontext
 from seatsync.config import Settings, load_settings
 from seatsync.core.http.api import Api
 from seatsync.core.http.cookies import Cookies
+from seatsync.core.http.files import Files
 from seatsync.core.http.origin import OriginPolicy
 from seatsync.core.http.pages import Pages
 from seatsync.core.http.server import HttpServer
@@ -33,6 +36,8 @@ from seatsync.core.telemetry.sampling import FailureLog
 Pipe = trio.abc.HalfCloseableStream
 
 COOKIES = Cookies("0123456789abcdef0123456789abcdef", secure=False)
+
+NO_FILES = Files(Path(os.devnull))
 
 #: The next visitor of a client that logs in as "chosen".
 NEXT_VISITOR = new_id()
@@ -186,6 +191,7 @@ class World:
 
     settings: Settings
     nursery: trio.Nursery
+    files: Files = field(default=NO_FILES, kw_only=True)
     has_room: bool = True
     health: dict[str, Any] = field(factory=lambda: {"ready": True})
     upgraded: list[Handshake] = field(factory=list)
@@ -208,7 +214,13 @@ class World:
         methods = registry(self.calls)
         self.server = HttpServer(
             Api(methods, COOKIES, self._authenticate),
-            Pages(methods, health=lambda: self.health, metrics=_metrics, metrics_token=self.settings.metrics_token),
+            Pages(
+                methods,
+                self.files,
+                health=lambda: self.health,
+                metrics=_metrics,
+                metrics_token=self.settings.metrics_token,
+            ),
             OriginPolicy(
                 self.settings.allowed_origins,
                 loopback_only=self.settings.loopback_only,
@@ -262,10 +274,10 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(**environ: str) -> AsyncIterator[World]:
-    """A server with these settings; its connections end with the block."""
+async def open_world(files: Files | None = None, /, **environ: str) -> AsyncIterator[World]:
+    """A server with these files and settings; its connections end with the block."""
     async with trio.open_nursery() as nursery:
-        yield World(settings(**environ), nursery)
+        yield World(settings(**environ), nursery, files=files or NO_FILES)
         nursery.cancel_scope.cancel()
 
 

@@ -35,6 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "jsontext": set(),
     "terminal": set(),
+    "web": set(),
     "config": {"errors"},
     "core": set(),
     "core.bucket": set(),

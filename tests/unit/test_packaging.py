@@ -6,6 +6,8 @@ from configparser import ConfigParser
 from fnmatch import fnmatch
 from pathlib import Path
 
+from seatsync.core.http.files import TYPES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,6 +30,15 @@ def test_every_sql_file_is_taken_along() -> None:
     files = [path.relative_to(ROOT / "sql").as_posix() for path in (ROOT / "sql").rglob("*.sql")]
     assert files
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
+
+
+def test_every_file_of_the_page_is_taken_along() -> None:
+    """The server reads the page and the client from the installed package."""
+    web = ROOT / "seatsync" / "web"
+    patterns = [pattern.strip() for pattern in setup()["options.package_data"]["seatsync.web"].split(",")]
+    taken = {path for pattern in patterns for path in web.glob(pattern)}
+    assert web / "index.html" in taken
+    assert taken == {path for path in web.rglob("*") if path.suffix in TYPES}
 
 
 def test_tests_bring_the_embedded_database() -> None:

@@ -1,4 +1,4 @@
-"""The pages besides ``/api``: for people, load balancers and Prometheus."""
+"""What is served besides ``/api``: the page and its files for people, and pages for load balancers and Prometheus."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from seatsync import errors, jsontext
 from seatsync.core.http.faults import UpgradeRequired
+from seatsync.core.http.files import PAGE, Files
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
 from seatsync.core.http.source import Source
@@ -27,24 +28,43 @@ class Pages:
     """The pages by path."""
 
     _registry: Registry
+    _files: Files
     _health: Callable[[], Mapping[str, Any]]
     _metrics: Callable[[], Awaitable[bytes]]
     _metrics_token: str | None
 
+    def has(self, path: str) -> bool:
+        """There is something at a request's path: one of `PATHS`, or a file."""
+        return path in PATHS or self._files.at(path) is not None
+
     async def answer(self, request: Request, source: Source) -> Response:
-        """Return the page at the request's path, one of `PATHS`; raises `Forbidden` for ``/metrics``."""
+        """Return what is at the request's path; raises `Forbidden` for ``/metrics``, and `NotFound`."""
         if request.method not in {"GET", "HEAD"}:
             return failure(errors.MethodNotAllowed(), (b"Allow", ALLOW))
         match request.path:
             case "/":
-                return Response(200, self._index(), TEXT)
+                response = self._front(request)
             case "/ws":
-                return failure(UpgradeRequired())
+                response = failure(UpgradeRequired())
             case "/healthz":
-                return Response(200, b'{"alive":true}')
+                response = Response(200, b'{"alive":true}')
             case "/readyz":
-                return self._readiness()
-        return await self._exposition(request, source)
+                response = self._readiness()
+            case "/metrics":
+                response = await self._exposition(request, source)
+            case _:
+                response = self._file(request)
+        return response
+
+    def _file(self, request: Request) -> Response:
+        file = self._files.at(request.path)
+        if file is None:
+            raise errors.NotFound
+        return file.answer(request)
+
+    def _front(self, request: Request) -> Response:
+        page = self._files.find(PAGE) if request.accepts(b"accept", "text/html") else None
+        return Response(200, self._index(), TEXT) if page is None else page.answer(request, b"Accept")
 
     def _readiness(self) -> Response:
         health = self._health()

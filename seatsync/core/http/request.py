@@ -44,6 +44,14 @@ class Request:
         value = self.headers.get(name, b"").lower()
         return value == token or token in {part.strip() for part in value.split(b",")}
 
+    def accepts(self, name: bytes, what: str) -> bool:
+        """A list of preferences names that itself, no wildcard, and not with the weight 0 (RFC 9110, 12.5)."""
+        for part in (self.header(name) or "").lower().split(","):
+            value, _, weight = part.replace(" ", "").partition(";")
+            if value == what:
+                return not re.fullmatch(r"q=0(?:\.0*)?", weight)
+        return False
+
     def bearer(self) -> str | None:
         """The token of ``Bearer`` credentials (RFC 6750 §2.1); ``None`` for other schemes and without credentials."""
         scheme, _, token = (self.header(b"authorization") or "").partition(" ")

@@ -14,7 +14,10 @@ HeaderList = list[tuple[bytes, bytes]]
 
 TEXT = b"text/plain; charset=utf-8"
 
-_NO_CONTENT, _TOO_MANY, _UNAVAILABLE = 204, 429, 503
+#: A ``Content-Security-Policy``: nothing is loaded for the response, and no page shows it in a frame.
+LOADS_NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+
+_NO_CONTENT, _NOT_MODIFIED, _TOO_MANY, _UNAVAILABLE = 204, 304, 429, 503
 
 #: Fields that a status requires (RFC 9110, 11.6.1 and 15.5.22; RFC 6455, 4.4).
 _FIELDS_OF_STATUS: dict[int, HeaderList] = {
@@ -31,6 +34,9 @@ class Response:
     body: bytes = b""
     content_type: bytes = b"application/json"
     headers: HeaderList = field(factory=list)
+    cache_control: bytes = b"no-store"
+    policy: bytes = LOADS_NOTHING
+    """``Content-Security-Policy``."""
     outcome: str = "success"
     """For logs and metrics: ``success``, or the code of the error."""
     reason: str | None = None
@@ -41,18 +47,18 @@ class Response:
     def fields(self) -> HeaderList:
         """All header fields.
 
-        No cache may store a response; no browser may guess another type, load something for it, show it in a frame, or
-        tell another site its address.
+        No browser may guess another type or tell another site its address; unless the response says otherwise no cache
+        may store it, and no browser load something for it or show it in a frame.
         """
         fields = [
             (b"Date", formatdate(usegmt=True).encode()),
-            (b"Cache-Control", b"no-store"),
+            (b"Cache-Control", self.cache_control),
             (b"X-Content-Type-Options", b"nosniff"),
             (b"Referrer-Policy", b"no-referrer"),
-            (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
+            (b"Content-Security-Policy", self.policy),
             *self.headers,
         ]
-        if self.status != _NO_CONTENT:
+        if self.status not in {_NO_CONTENT, _NOT_MODIFIED}:
             fields.append((b"Content-Type", self.content_type))
             fields.append((b"Content-Length", b"%d" % len(self.body)))
         return fields

@@ -136,7 +136,7 @@ class HttpServer:
         is_api = path.startswith(api.PREFIX)
         body = await exchange.read_body(is_wanted=is_api and request.method == "POST" and bool(self._type_of(path)))
         is_of_server = path == "*" and request.method == "OPTIONS"
-        if not (is_api or is_of_server or path in pages.PATHS):
+        if not (is_api or is_of_server or self._pages.has(path)):
             raise errors.NotFound
         if request.method == "OPTIONS":
             allow = _ALLOW if is_of_server else api.ALLOW if is_api else pages.ALLOW
@@ -171,9 +171,9 @@ class HttpServer:
 
     def _type_of(self, path: str) -> str:
         """A request's name in logs and metrics: one of a fixed set, whatever clients send."""
-        if path in pages.PATHS:
-            return path
-        try:
-            return self._api.find(path).name
-        except errors.RouteNotFound:
-            return ""
+        if path.startswith(api.PREFIX):
+            try:
+                return self._api.find(path).name
+            except errors.RouteNotFound:
+                return ""
+        return path if self._pages.has(path) else ""

@@ -1,0 +1,1 @@
+"""The page and the JavaScript client, as browsers get them; there is no Python here."""
