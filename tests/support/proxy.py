@@ -1,5 +1,6 @@
-"""A TCP proxy before PostgreSQL, with or without TLS, that can be cut and frozen: an unreachable database."""
+"""A TCP proxy before PostgreSQL or a server, with or without TLS, that can be cut, frozen and slow."""
 
+import math
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,17 +10,20 @@ from urllib.parse import parse_qs, urlsplit
 import trio
 from attrs import define, field
 
-_CHUNK_BYTES = 65536
+_CHUNK_BYTES, _SLOW_CHUNK_BYTES = 65536, 4096
 
 
 @define
 class Proxy:
-    """Passes connections on to PostgreSQL unless cut or frozen."""
+    """Passes connections on unless cut or frozen."""
 
     target: str
+    """The address; new connections are passed on to another if it is changed."""
     tls: ssl.SSLContext | None = None
     """Accept encrypted connections alone."""
     port: int = 0
+    bytes_per_s: float = math.inf
+    """Of each connection, in each direction."""
     _cut: bool = False
     _thawed: trio.Event = field(factory=trio.Event)
     _connections: set[trio.CancelScope] = field(factory=set)
@@ -33,6 +37,11 @@ class Proxy:
         parts = urlsplit(self.target)
         user = parts.netloc.rpartition("@")[0]
         return f"postgresql://{user}@127.0.0.1:{self.port}{parts.path}"
+
+    @property
+    def is_slow(self) -> bool:
+        """It passes bytes on at a limited rate."""
+        return self.bytes_per_s < math.inf
 
     def cut(self) -> None:
         """End every connection; new ones end at once."""
@@ -82,8 +91,9 @@ class Proxy:
 
     async def _pass(self, source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
         try:
-            while data := await source.receive_some(_CHUNK_BYTES):
+            while data := await source.receive_some(_SLOW_CHUNK_BYTES if self.is_slow else _CHUNK_BYTES):
                 await self._thawed.wait()
+                await trio.sleep(len(data) / self.bytes_per_s)
                 await sink.send_all(data)
             await sink.aclose()  # with the end of TLS
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -92,9 +102,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_to(database_url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
-    """A proxy to that database."""
-    proxy = Proxy(database_url, tls)
+async def proxy_to(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """A proxy to that database or server."""
+    proxy = Proxy(address, tls)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1"))
         proxy.port = listener.socket.getsockname()[1]
