@@ -50,10 +50,12 @@ from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
 from seatsync.user.feed import UserFeed
+from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import SUBSCRIBE as SUBSCRIBE_LOGIN
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.messages import GUEST
 from seatsync.user.methods import UserMethods
+from seatsync.user.session_list import SessionMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
 
@@ -175,6 +177,7 @@ class _Server:
         )
         self._feed_key = FeedKey()
         self._users = UserFeed(self._sign_ins, self._connections, self._feed_key)
+        self._seen = LastSeen(self._reads, settings.session_idle_hours, timing)
         self._listener = self._build_listener()
         self._socket_limits = SocketLimits(
             connections=settings.max_connections,
@@ -202,19 +205,21 @@ class _Server:
         )
 
     def _build_http(self, limits: ClientLimits) -> HttpServer:
-        settings, secrets = self._settings, self._settings.jwt_secrets
+        settings, secrets, seen = self._settings, self._settings.jwt_secrets, self._seen
         tokens = Tokens(*secrets)
+        idle_hours, logins = settings.session_idle_hours, LoginTopic(self._spawn, self._timing)
         metrics_text = self._metrics_text or self._own_metrics
         cookies = Cookies(*secrets, secure=settings.cookie_secure)
         self._registry = Registry(
             [
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
-                *UserMethods(self._sign_ins, tokens, settings, LoginTopic(self._spawn, self._timing)).table(),
+                *UserMethods(self._sign_ins, tokens, settings, logins, seen=seen).table(),
+                *SessionMethods(self._sign_ins, seen, idle_hours).table(),
             ],
             public_view=settings.public_view,
         )
-        authenticator = Authenticator(self._sign_ins, tokens, cookies, self._spawn)
+        authenticator = Authenticator(self._sign_ins, tokens, cookies, self._spawn, seen=seen, idle_hours=idle_hours)
         return HttpServer(
             Api(self._registry, cookies, authenticator.client),
             Pages(
@@ -250,6 +255,7 @@ class _Server:
             self._connections.keep_alive,
             self._channels.evict_forever,
             self._channels.compare_forever,
+            partial(self._seen.run, lambda: self._connections.session_ids),
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)
@@ -331,9 +337,10 @@ class _Server:
 
 
 def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
-    hall = load("hall")
+    hall, user = load("hall"), load("user")
     return [
-        (load("user")["prune"], (PRUNE_ROWS,)),
+        (user["prune"], (PRUNE_ROWS,)),
+        (user["prune_idle"], (PRUNE_ROWS, settings.session_idle_hours)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
         (hall["keep_history"], (settings.event_retention_days,)),
     ]

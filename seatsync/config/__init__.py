@@ -115,6 +115,12 @@ class Settings:
     totp_issuer: str = _setting(
         "TOTP_ISSUER", "Seats Sync", "Name of this service in authenticator apps, for new enrolments.", issuer
     )
+    session_idle_hours: int = _setting(
+        "SESSION_IDLE_HOURS",
+        "48",
+        "Hours after which a session ends that nobody uses, within its 5 days; 0 for no such end.",
+        number(0, 8760),
+    )
     allowed_origins: tuple[str, ...] = _setting(
         "ALLOWED_ORIGINS",
         "",

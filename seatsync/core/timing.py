@@ -66,6 +66,9 @@ class Timing:
     """From the check of a handshake's session until its connection is indexed, at most."""
     tick_s: float = 0.5
     """Between two checks of the connections' deadlines."""
+    seen_write_s: float = 2.0
+    seen_open_s: float = 60.0
+    """From the use of a session until the database has it, and between two rounds in which open sockets are uses."""
 
     # Channels
     retry_s: float = 0.25

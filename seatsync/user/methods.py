@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from attrs import evolve
 
 from seatsync import errors
 from seatsync.config import Settings
@@ -13,17 +14,22 @@ from seatsync.core.connections.connection import at_end, subscribing, unsubscrib
 from seatsync.core.net.networks import client_network
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
-from seatsync.core.protocol.call import Call, Identity, Login, Reply, new_id
+from seatsync.core.protocol.call import Call, Login, Reply, new_id
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method
 from seatsync.user import phrases
+from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import SUBSCRIBE, LoginTopic, state_of
 from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased
 from seatsync.user.secrets import Secrets
+from seatsync.user.session_list import identity_of
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from seatsync.user.tokens import Clock, Tokens
 
 _DONE = {"success": True}
+
+#: The methods of this domain that a service key may call.
+_FOR_SERVICES = frozenset({"user.status", SUBSCRIBE})
 
 _NO_COOKIE = (
     "The request has no cookie of the one that began it: send cookies with both; a page of another site, which gets "
@@ -37,10 +43,18 @@ class UserMethods:
     """The API of this domain."""
 
     def __init__(
-        self, db: Database, tokens: Tokens, settings: Settings, logins: LoginTopic, clock: Clock = time.time
+        self,
+        db: Database,
+        tokens: Tokens,
+        settings: Settings,
+        logins: LoginTopic,
+        clock: Clock = time.time,
+        *,
+        seen: LastSeen,
     ) -> None:
         self._db = db
         self._logins = logins
+        self._seen = seen
         self._tokens = tokens
         self._secrets = Secrets(settings, clock)
         self._allowed = settings.registration == "open"
@@ -50,7 +64,7 @@ class UserMethods:
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
-        return (
+        methods = (
             Method("user.status", NoParams, status),
             Method(SUBSCRIBE, NoParams, self.subscribe, Access.IDENTIFIED, Kind.SUBSCRIBE),
             unsubscribing("user.unsubscribe", SUBSCRIBE),
@@ -63,6 +77,7 @@ class UserMethods:
             Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER),
             Method("user.recover", NamedPhrase, self.recover, makes_visitor=True),
         )
+        return tuple(evolve(method, people_only=method.name not in _FOR_SERVICES) for method in methods)
 
     def subscribe(self, call: Call, _: NoParams) -> None:
         """The login state now, and its next change."""
@@ -75,7 +90,8 @@ class UserMethods:
         """Find the user, or begin to enrol an authenticator.
 
         What is begun over HTTP belongs to a new id, which only this response has: a cookie known before does not do.
-        Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`.
+        Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`; `UserAlreadyExists` for the name of a
+        service, which nobody signs in as.
         """
         await self._count_lookup(call, params.username)
         client, secret, owner = call.client, self._secrets.new(params.username), self._owner(call)
@@ -169,6 +185,7 @@ class UserMethods:
             raise gone
         username = opened["username"]
         token = self._tokens.issue(opened["user_id"], opened["session_id"], opened["expires_at"].timestamp())
+        self._seen.note(opened["session_id"], client.address, client.user_agent)
         logger.info("login", user=username, type=call.method, address=client.address)
         return Reply(
             data={"status": "user", "username": username, "token": token},
@@ -183,7 +200,7 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidCode`.
         """
-        identity, device = await _identity(call), _device(call)
+        identity, device = await identity_of(call), _device(call)
         user = await begin_attempt(self._db, "begin_code", identity.session_id, *device, missing=errors.SessionExpired)
         step, phrase = self._secrets.step(identity.username, user["secret"], params.code), phrases.new_phrase()
         phrase_hash = await phrases.hash_phrase(phrase)
@@ -197,7 +214,7 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidRecoveryPhrase`.
         """
-        identity = await _identity(call)
+        identity = await identity_of(call)
         offer = await begin_attempt(self._db, "begin_save", identity.session_id, missing=errors.SessionExpired)
         await _check_phrase(offer, params.phrase)
         if not await self._db.fetchval(QUERIES["save_phrase"], offer["user_id"], offer["phrase_hash"]):
@@ -240,13 +257,6 @@ async def status(call: Call, _: NoParams) -> dict[str, str]:
 def _device(call: Call) -> tuple[bytes, str]:
     """The marks of a caller without a session: the hash of its visitor id, and its network."""
     return digest(call.client.visitor), client_network(call.client.address)
-
-
-async def _identity(call: Call) -> Identity:
-    identity = await call.client.identify()
-    if identity is None:
-        raise errors.Unauthorized
-    return identity
 
 
 async def _check_phrase(row: Row, phrase: str) -> None:

@@ -1,11 +1,17 @@
 -- Users, sessions, registrations and recoveries. Visitors and owners are the SHA-256 of the ids in a visitor cookie.
 
 -- name: live_identities
--- The users of these sessions ($1), without sessions that have ended.
-select u.id as user_id, u.username, u.role::text as role, s.id as session_id
+-- The users of these sessions ($1), without sessions that have ended or were out of use for $2 hours (0: no matter).
+select
+    u.id as user_id,
+    u.username,
+    u.role::text as role,
+    s.id as session_id,
+    extract(epoch from s.expires_at)::double precision as expires_at,
+    s.key_hash
 from session s
 join app_user u on u.id = s.user_id
-where s.id = any($1::uuid[]) and s.expires_at > now();
+where s.id = any($1::uuid[]) and session_is_live(s, $2);
 
 -- name: end_session
 -- Ends a session.
@@ -16,7 +22,7 @@ delete from session where id = $1;
 select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
 from app_user u
 cross join lateral admit_code(u.id, $2, $3) a
-where lower(u.username collate "C") = lower($1 collate "C");
+where lower(u.username collate "C") = lower($1 collate "C") and not u.is_service;
 
 -- name: log_in
 -- Opens a session for the user, unless the step of the code was used before.
@@ -30,8 +36,15 @@ select count_lookup($1, $2, $3, $4);
 
 -- name: start_registration
 -- The user of this name, or the secret of its registration by this visitor and owner, or the code of the error.
-select code, wait, id, user_id, username, secret
-from begin_registration($1, $2, $3, $4, $5, $6, $7);
+select
+    case when u.is_service then 'UserAlreadyExists' else r.code end as code,
+    r.wait,
+    r.id,
+    r.user_id,
+    r.username,
+    r.secret
+from begin_registration($1, $2, $3, $4, $5, $6, $7) r
+left join app_user u on u.id = r.user_id;
 
 -- name: drop_registration
 -- Deletes this owner's registration of this name.
@@ -65,7 +78,7 @@ cross join lateral (
     select case when is_known_device(u.id, $2) then 0 else throttle_window('recovery', $3, 30) end
 ) as w (wait)
 left join recovery r on r.user_id = u.id
-where lower(u.username collate "C") = lower($1 collate "C");
+where lower(u.username collate "C") = lower($1 collate "C") and not u.is_service;
 
 -- name: start_recovery
 -- Begins the enrolment of a new authenticator; the username, null if the phrase is no longer in force.
@@ -134,10 +147,10 @@ select id, $4 from added
 returning user_id;
 
 -- name: set_role
--- Changes a user's role; no row if there is no such user.
+-- Changes a user's role; no row if there is no such user. A service has the role of its key.
 update app_user
 set role = $2::text::user_role
-where lower(username collate "C") = lower($1 collate "C")
+where lower(username collate "C") = lower($1 collate "C") and not is_service
 returning id;
 
 -- name: add_sessions
@@ -146,7 +159,7 @@ insert into session (user_id)
 select u.id
 from app_user u
 cross join generate_series(1, $2)
-where lower(u.username collate "C") = lower($1 collate "C")
+where lower(u.username collate "C") = lower($1 collate "C") and not u.is_service
 returning id, user_id, expires_at;
 
 -- name: secrets_by_key
@@ -232,6 +245,22 @@ with sessions as (
 select (select count(*) from sessions) + (select count(*) from registrations)
     + (select count(*) from visitors) + (select count(*) from networks) + (select count(*) from throttles);
 
+-- name: prune_idle
+-- Removes at most $1 sessions out of use for $2 hours (0: none) and the 5 minutes that last_seen_at may lag; the number.
+with idle as (
+    delete from session
+    where id in (
+        select id
+        from session
+        where $2 > 0 and key_hash is null
+            and last_seen_at <= now() - make_interval(hours => $2) - interval '5 minutes'
+        limit $1
+        for update skip locked
+    )
+    returning 1
+)
+select count(*) from idle;
+
 -- name: live_sessions
 -- Those of these sessions ($1) that have not ended.
 select id from session where id = any($1::uuid[]) and expires_at > now();
@@ -239,3 +268,96 @@ select id from session where id = any($1::uuid[]) and expires_at > now();
 -- name: notify
 -- Notifies every server; the payload ($1) is tagged.
 select pg_notify('seatsync', $1);
+
+-- name: mark_seen
+-- Sessions ($1) are in use from addresses ($2), null for a socket that is open, by agents ($3); idle hours: $4.
+update session s
+set last_seen_at = now(), address = coalesce(n.address, s.address), user_agent = coalesce(n.user_agent, s.user_agent)
+from (
+    select f.id, left(seen.address, 64) as address, left(seen.user_agent, 256) as user_agent
+    from unnest($1::uuid[], $2::text[], $3::text[]) seen (id, address, user_agent)
+    join session f on f.id = seen.id
+    where (seen.address is null or session_is_live(f, $4))
+        and (
+            f.last_seen_at is null
+            or f.last_seen_at < now() - interval '4 minutes'
+            or (f.address is null and seen.address is not null)
+        )
+    order by f.id
+    for no key update of f skip locked
+) n
+where s.id = n.id;
+
+-- name: find_user
+-- The user of this name; no row if there is none.
+select id as user_id, username, role::text as role, is_service
+from app_user
+where lower(username collate "C") = lower($1 collate "C");
+
+-- name: sessions_of
+-- The live sessions of a user ($1; idle hours: $2), the newest thousand, the newest first.
+select
+    id::text as id,
+    wire_time(created_at) as created_at,
+    wire_time(last_seen_at) as last_seen_at,
+    case when isfinite(expires_at) then wire_time(expires_at) end as expires_at,
+    address,
+    user_agent
+from session s
+where user_id = $1 and session_is_live(s, $2)
+order by s.created_at desc, s.id
+limit 1000;
+
+-- name: end_sessions
+-- Ends the live sessions of a user ($1; idle hours: $2), all or those of $3, but for one ($4) unless null; the number.
+with ended as (
+    delete from session s
+    where s.user_id = $1 and session_is_live(s, $2)
+        and ($3::text[] is null or s.id::text = any($3::text[]))
+        and s.id is distinct from $4::uuid
+    returning 1
+)
+select count(*) from ended;
+
+-- name: add_service
+-- Adds a service of this name, or locks the one there is; no row if the name is a person's.
+insert into app_user as u (username, role, is_service)
+values ($1, $2::text::user_role, true)
+on conflict (lower(username collate "C")) do update set is_service = u.is_service where u.is_service
+returning u.id;
+
+-- name: set_service_role
+-- Gives a service that has no live key a role; no row if it has one.
+update app_user u
+set role = $2::text::user_role
+where u.id = $1
+    and not exists (select from session s where s.user_id = u.id and s.expires_at > now())
+returning u.id;
+
+-- name: add_key
+-- Adds a service's ($1) key: the id of its session ($2), its hash ($3), for $4 days, without end if null.
+insert into session (id, user_id, key_hash, last_seen_at, expires_at)
+values ($2, $1, $3, null, coalesce(now() + make_interval(days => $4), 'infinity'));
+
+-- name: keys
+-- The live keys by name; not what they are.
+select
+    u.username,
+    u.role::text as role,
+    wire_time(s.created_at) as created_at,
+    case when isfinite(s.expires_at) then wire_time(s.expires_at) end as expires_at,
+    wire_time(s.last_seen_at) as last_seen_at,
+    s.address,
+    s.user_agent
+from session s
+join app_user u on u.id = s.user_id
+where s.key_hash is not null and s.expires_at > now()
+order by lower(u.username);
+
+-- name: revoke_key
+-- Revokes a service's key; its name, no row if it has none.
+delete from session s
+using app_user u
+where u.id = s.user_id and lower(u.username collate "C") = lower($1 collate "C")
+    and s.key_hash is not null and s.expires_at > now()
+returning u.username;

@@ -14,6 +14,7 @@ from seatsync.core.protocol.registry import Registry
 from seatsync.hall.messages import STATUSES
 from seatsync.hall.methods import HallMethods
 from seatsync.user.methods import UserMethods
+from seatsync.user.session_list import SessionMethods
 from seatsync.user.tokens import Tokens
 from tests.support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
@@ -22,7 +23,8 @@ _NOTHING = cast("Any", None)
 #: Every method, of a registry without anything behind it.
 REGISTRY = Registry(
     [
-        *UserMethods(_NOTHING, Tokens("s" * 32), load_settings({}, dotenv=None), _NOTHING).table(),
+        *UserMethods(_NOTHING, Tokens("s" * 32), load_settings({}, dotenv=None), _NOTHING, seen=_NOTHING).table(),
+        *SessionMethods(_NOTHING, _NOTHING, 0).table(),
         *CinemaMethods(_NOTHING).table(),
         *HallMethods(_NOTHING, _NOTHING).table(),
     ],

@@ -11,6 +11,7 @@ from tests.support.sql import World
 FOR_EVERYBODY = {
     *("hall_changes", "hall_counts", "hall_snapshot", "hall_update", "wire_epoch", "wire_time"),
     "change_seats",
+    "session_is_live",
     *("seat_refusal", "seat_refusal_message"),
 }
 

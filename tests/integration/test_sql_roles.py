@@ -65,6 +65,9 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
             assert await server.db.fetchval(hall_queries["keep_history"], 30) == 0
             assert await server.db.fetchval(hall_queries["prune_keys"], 100) == 0
             assert await server.db.fetchval(load("user")["prune"], 100) == 0
+            assert await server.db.fetchval(load("user")["prune_idle"], 100, 48) == 0
+            (session,) = await client.data("user.sessions")
+            assert session["address"] is not None
             assert await server.db.fetch(hall_queries["unlocked"], [hall.id], hall.seats) != []
 
 
@@ -85,6 +88,7 @@ async def test_the_server_signs_people_in(server_url: str) -> None:
         await users.browser()("user.auth_start", username="eve")
         assert await rotate(users.db, Keyring(["a new key of 32 bytes for the secrets", SECRETS_KEY])) == 2
         assert await users.value("select count(*) from session") == 2
+        assert await other("user.end_sessions") == {"ended": 1}
 
 
 async def test_the_server_checks_the_schema(server_url: str, database_url: str) -> None:

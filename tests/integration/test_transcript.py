@@ -43,6 +43,7 @@ MASKS = (
     (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<date>"),
     (r'"eid":"[0-9a-f]{16}"', '"eid":"<made up>"'),
     (r"localhost:\d+", "localhost:<port>"),
+    (r'"id":"[0-9a-f-]{36}"', '"id":"<session>"'),
 )
 
 REFUSED = (

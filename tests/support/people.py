@@ -25,13 +25,16 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
+from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.methods import UserMethods
+from seatsync.user.session_list import SessionMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
 
 JWT_KEY = "a key of 32 bytes that guards no house"
 SECRETS_KEY = "a key of 32 bytes that opens no house"
+IDLE_HOURS = 48
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
 
 
@@ -71,6 +74,7 @@ class Users:
     registry: Registry
     authenticator: Authenticator
     logins: LoginTopic
+    seen: LastSeen
     settings: Settings = field(factory=_settings)
 
     def browser(self, address: str = REMOTE) -> "Browser":
@@ -80,7 +84,7 @@ class Users:
     def evolve_settings(self, **changes: Any) -> "Users":
         """Replace some settings."""
         settings = evolve(self.settings, **changes)
-        methods = UserMethods(self.db, self.tokens, settings, self.logins, self.clock)
+        methods = UserMethods(self.db, self.tokens, settings, self.logins, self.clock, seen=self.seen)
         return evolve(self, registry=Registry(methods.table(), public_view=True), settings=settings)
 
     async def sql(self, statement: str, *args: Any) -> list[Row]:
@@ -173,10 +177,11 @@ async def open_users(database_url: str) -> AsyncIterator[Users]:
     """Open the user domain on that database."""
     async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False)
-        logins = LoginTopic(nursery.start_soon)
-        registry = Registry(UserMethods(db, tokens, _settings(), logins, clock).table(), public_view=True)
-        authenticator = Authenticator(db, tokens, cookies, nursery.start_soon)
-        yield Users(db, clock, tokens, cookies, registry, authenticator, logins)
+        logins, seen = LoginTopic(nursery.start_soon), LastSeen(db, IDLE_HOURS)
+        methods = UserMethods(db, tokens, _settings(), logins, clock, seen=seen).table()
+        registry = Registry([*methods, *SessionMethods(db, seen, IDLE_HOURS).table()], public_view=True)
+        authenticator = Authenticator(db, tokens, cookies, nursery.start_soon, seen=seen, idle_hours=IDLE_HOURS)
+        yield Users(db, clock, tokens, cookies, registry, authenticator, logins, seen)
 
 
 async def outcome(attempt: Callable[[], Awaitable[Any]]) -> str:

@@ -39,6 +39,7 @@ from seatsync.load.stats import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
 from seatsync.user.methods import UserMethods
+from seatsync.user.session_list import SessionMethods
 from seatsync.user.tokens import Tokens
 from seatsync.user.totp import STEP_S
 from tests.faults import blocked, crashes, feed, guesses, herd, hostile, network, slow
@@ -120,7 +121,8 @@ def methods() -> dict[str, Method]:
     tokens = Tokens("s" * 32)
     registry = Registry(
         [
-            *UserMethods(nothing, tokens, load_settings({}, dotenv=None), nothing).table(),
+            *UserMethods(nothing, tokens, load_settings({}, dotenv=None), nothing, seen=nothing).table(),
+            *SessionMethods(nothing, nothing, 0).table(),
             *CinemaMethods(nothing).table(),
             *HallMethods(nothing, nothing).table(),
         ],

@@ -1,4 +1,4 @@
-"""Where a request comes from: the client's address, whether it is local, and whether it came over TLS.
+"""Where a request comes from: the client's address and name, whether it is local, and whether it came over TLS.
 
 **Local** is a request of a program on this machine: its TCP peer is a loopback address, it was not forwarded, and it is
 not HTTP/1.0, which proxies speak without saying so. No header can make a request local. A proxy that forwards
@@ -13,6 +13,9 @@ from attrs import define, frozen
 from seatsync.config.values import Network
 from seatsync.core.http.request import Request
 from seatsync.core.net.networks import client_address, is_in, is_loopback
+
+#: Characters of a ``User-Agent`` that are kept; those of browsers have about 120.
+MAX_USER_AGENT = 256
 
 #: Fields that proxies add; one of them is enough.
 FORWARDING = frozenset(
@@ -32,6 +35,8 @@ class Source:
     """It is exempt from the limits of an address, and may read the metrics."""
     is_tls: bool = False
     """The client, as far as is known, speaks TLS, to a proxy."""
+    user_agent: str | None = None
+    """What the client calls itself, cut to `MAX_USER_AGENT`."""
 
 
 @define(eq=False)
@@ -57,6 +62,7 @@ class Sources:
             client_address(peer, request.header(b"x-forwarded-for"), self._trusted_proxies),
             is_local=on_loopback and not is_forwarded and request.version != b"1.0",
             is_tls=self._always_tls or (is_trusted and request.has_token(b"x-forwarded-proto", b"https")),
+            user_agent=(request.header(b"user-agent") or "")[:MAX_USER_AGENT] or None,
         )
 
     def _warn(self, peer: str) -> None:

@@ -1,5 +1,6 @@
 """One call: the client that makes it, the session named by the client's token, and the reply."""
 
+import math
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
 from typing import Any, Literal
@@ -26,6 +27,8 @@ class Identity:
     session_id: UUID
     may_write: bool = False
     """The role includes the methods of `Access.WRITE`."""
+    expires_at: float = math.inf
+    """When the session ends at the latest, in seconds since the epoch."""
 
 
 @define(eq=False)
@@ -34,12 +37,14 @@ class Session:
 
     id: UUID
     expires_at: float
-    """When the token expires, in seconds since the epoch."""
+    """When the token expires, in seconds since the epoch; or the session, once identified, if that is sooner."""
     _find: Callable[[], Awaitable[Identity | None]] | None
     """Finds the identity, ``None`` for a session that has ended; may raise `ServiceUnavailable`."""
     identity: Identity | None = None
     ended: bool = False
     """It was revoked, or its token expired, while the connection was open."""
+    is_service: bool = False
+    """Its token is a service key: a program has it, and nobody has signed in."""
 
     @property
     def identified(self) -> bool:
@@ -54,6 +59,8 @@ class Session:
         if self._find is not None:
             self.identity = await self._find()
             self._find = None
+            if self.identity is not None:
+                self.expires_at = min(self.expires_at, self.identity.expires_at)
         return self.identity
 
 
@@ -75,6 +82,8 @@ class Client:
     """The error of a guest's call for a user's method: it names the fault of the token, if there was one."""
     is_local: bool = False
     """It is a program on this machine, not one that a proxy here speaks for."""
+    user_agent: str | None = None
+    """What it calls itself, cut short; any characters may be in it."""
 
     @property
     def identity(self) -> Identity | None:

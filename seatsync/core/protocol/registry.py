@@ -68,6 +68,8 @@ class Method:
     access: Access = Access.ANYONE
     kind: Kind = Kind.CALL
     aliases: tuple[str, ...] = ()
+    people_only: bool = False
+    """It is about signing in: service keys are refused."""
     makes_visitor: bool = False
     """Its answer over HTTP, also an error, sets the visitor cookie of a client that has none."""
 
@@ -128,6 +130,8 @@ class Registry:
 
     def check_rights(self, method: Method, client: Client) -> None:
         """Raises `Client.refusal`, `Forbidden` or `SessionExpired`, for a client whose session has been checked."""
+        if method.people_only and client.session is not None and client.session.is_service:
+            raise errors.Forbidden("A service key does not allow that.")
         if self._is_open(method) or method.access is Access.IDENTIFIED:
             return
         if client.session is None:

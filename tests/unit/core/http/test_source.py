@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from seatsync.core.http.request import Request
-from seatsync.core.http.source import FORWARDING, Source, Sources
+from seatsync.core.http.source import FORWARDING, MAX_USER_AGENT, Source, Sources
 
 PROXIES = (ip_network("172.16.0.0/12"),)
 CLAIM, OVER_TLS = {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-Proto": "https"}
@@ -54,6 +54,13 @@ def test_a_trusted_proxy_says_what_came_over_tls() -> None:
     assert not source("172.17.0.2").is_tls
     assert not source("127.0.0.1", OVER_TLS).is_tls
     assert source("127.0.0.1", always_tls=True).is_tls
+
+
+def test_the_user_agent_is_cut() -> None:
+    """It is whatever the client sends, so only so much of it is kept; none and an empty one are the same."""
+    assert source("192.0.2.1", {"User-Agent": "till/2"}).user_agent == "till/2"
+    assert source("192.0.2.1", {"User-Agent": "x" * 5000}).user_agent == "x" * MAX_USER_AGENT
+    assert source("192.0.2.1").user_agent is source("192.0.2.1", {"User-Agent": ""}).user_agent is None
 
 
 def test_a_proxy_that_is_not_trusted_is_warned_of_once() -> None:

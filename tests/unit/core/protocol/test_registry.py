@@ -1,5 +1,6 @@
 """The methods by name, their access rights, and how each kind is run."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -82,6 +83,32 @@ async def test_rights_of_each_kind_of_access(
     for role, expected in outcomes.items():
         who = client("operator", ended=True) if role == ENDED else client(role)
         assert await outcome(registry, method, who) == expected, role
+
+
+@pytest.mark.parametrize("access", Access)
+async def test_what_is_for_people_is_not_for_services(access: Access) -> None:
+    """Forbidden, whoever else may call the method, and before the service has been identified."""
+
+    async def find() -> Identity:
+        return Identity(1, "door-3", "admin", uuid4(), may_write=True)
+
+    for people_only, expected in ((True, "Forbidden"), (False, None)):
+        method = Method("m", NoParams, nothing, access, people_only=people_only)
+        session = Session(uuid4(), math.inf, find, is_service=True)
+        who = Client("192.0.2.1", "v", session=session)
+        assert await outcome(Registry([method], public_view=True), method, who) == expected
+
+
+async def test_session_that_ends_before_its_token() -> None:
+    """It is known once the session is identified; a session that lasts longer than its token does not matter."""
+    for ends_at, expected in ((1e9, 1e9), (3e9, 2e9)):
+
+        async def find(ends_at: float = ends_at) -> Identity:
+            return Identity(1, "ann", "viewer", uuid4(), expires_at=ends_at)
+
+        session = Session(uuid4(), 2e9, find)
+        await session.identify()
+        assert session.expires_at == expected
 
 
 async def test_rights_come_before_the_data() -> None:
