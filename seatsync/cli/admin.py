@@ -40,7 +40,7 @@ class Context:
     """The migrations that were missing until now."""
 
 
-def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], None]:
+def on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], None]:
     """Make a command of a function that works on the database."""
 
     async def run(options: argparse.Namespace, settings: Settings) -> None:
@@ -55,7 +55,7 @@ def _on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpar
     return command
 
 
-@_on_database
+@on_database
 async def migrate(context: Context) -> None:
     """Apply the missing migrations and print their names; grant the server's role its rights."""
     write_lines(*context.applied)
@@ -63,20 +63,20 @@ async def migrate(context: Context) -> None:
         await grant(context.db, context.options.server_role)
 
 
-@_on_database
+@on_database
 async def seed_demo(context: Context) -> None:
     """Add the demo cinemas, unless there are cinemas already."""
     if not await seed.demo(context.db):
         write_lines("seatsync: There are cinemas already; nothing was added.", stream=sys.stderr)
 
 
-@_on_database
+@on_database
 async def seed_hall(context: Context) -> None:
     """Add a hall and print its id."""
     write_lines(await seed.hall(context.db, context.options.name, context.options.seats))
 
 
-@_on_database
+@on_database
 async def user_create(context: Context) -> None:
     """Add a user, and print the authenticator's secret and the recovery phrase, this once.
 
@@ -105,13 +105,13 @@ def _qr_code(uri: str) -> list[str]:
     return ["".join("  " if is_dark else "##" for is_dark in row) for row in code.get_matrix()]
 
 
-@_on_database
+@on_database
 async def user_role(context: Context) -> None:
     """Change a role."""
     await accounts.set_role(context.db, context.options.name, context.options.role)
 
 
-@_on_database
+@on_database
 async def token(context: Context) -> None:
     """Print the tokens of new sessions."""
     options, settings = context.options, context.settings
@@ -121,7 +121,7 @@ async def token(context: Context) -> None:
     write_lines(*issued)
 
 
-@_on_database
+@on_database
 async def secrets_rotate(context: Context) -> None:
     """Encrypt all authenticators' secrets with the first key."""
     keyring = Keyring(context.settings.secrets_keys)

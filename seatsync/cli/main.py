@@ -91,6 +91,8 @@ def _parser() -> Parser:
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
 
+    _add_keys(commands)
+
     token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
     token.add_argument("name", metavar="NAME")
     token.add_argument(
@@ -114,6 +116,17 @@ def _parser() -> Parser:
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser
+
+
+def _add_keys(commands: Commands) -> None:
+    key = _add_group(commands, "key", "manage the service keys of programs")
+    create = _add(key, "create", "cli.keys:create", "add a service key for a program and print it, this once")
+    create.add_argument("name", metavar="NAME", help="the program's, in histories and logs")
+    create.add_argument("--role", choices=ROLES, required=True, help="what the key allows")
+    _add_number(create, "--days", 3650, "days until it expires (default: never)")
+    _add(key, "list", "cli.keys:show", "list the service keys that are valid, and when they were used last")
+    revoke = _add(key, "revoke", "cli.keys:revoke", "revoke a service key and close its connections")
+    revoke.add_argument("name", metavar="NAME")
 
 
 def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:
