@@ -256,6 +256,7 @@ class Connection:
         self._failures.write(
             error.code,
             connection=self.id,
+            address=self.client.address,
             user=self.client.username,
             type=type_[:64],
             eid=eid,
