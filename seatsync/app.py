@@ -49,6 +49,7 @@ from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
+from seatsync.user.auth_events import AuthLog
 from seatsync.user.feed import UserFeed
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import SUBSCRIBE as SUBSCRIBE_LOGIN
@@ -256,6 +257,7 @@ class _Server:
             self._channels.evict_forever,
             self._channels.compare_forever,
             partial(self._seen.run, lambda: self._connections.session_ids),
+            AuthLog(self._sign_ins, self._metrics, self._timing).run,
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)
@@ -341,6 +343,7 @@ def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
     return [
         (user["prune"], (PRUNE_ROWS,)),
         (user["prune_idle"], (PRUNE_ROWS, settings.session_idle_hours)),
+        (user["keep_auth_events"], (settings.auth_event_days, PRUNE_ROWS)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
         (hall["keep_history"], (settings.event_retention_days,)),
     ]

@@ -191,14 +191,71 @@ CREATE FUNCTION public.app_user_end_sessions() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+    v_reason text := auth_reason();
 begin
     perform assert_table(tg_relid, 'app_user');
+    perform record_auth_event('auth.role_changed', new.id, new.username, p_detail => old.role || ' to ' || new.role);
+    perform set_config('seatsync.auth_reason', 'role', true);
     delete from session where user_id = new.id;
+    perform set_config('seatsync.auth_reason', v_reason, true);
     return null;
 end
 $$;
 
-COMMENT ON FUNCTION public.app_user_end_sessions() IS 'Trigger function: deletes the sessions of a user whose role has changed, for a connection keeps the rights that it began with.';
+COMMENT ON FUNCTION public.app_user_end_sessions() IS 'For a trigger of app_user: a new role is recorded, and ends the sessions.';
+
+CREATE FUNCTION public.app_user_record() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, 'app_user');
+    if tg_op = 'INSERT' then
+        perform record_auth_event('auth.registered', new.id, new.username, p_detail => new.role::text);
+    else
+        perform record_auth_event('auth.recovered', new.id, new.username);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.app_user_record() IS 'For triggers of app_user: records a new user or a new authenticator.';
+
+CREATE FUNCTION public.app_user_record_deleted() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    v_reason text := auth_reason();
+begin
+    perform assert_table(tg_relid, 'app_user');
+    if tg_op = 'TRUNCATE' then
+        perform record_auth_event('auth.deleted', u.id, u.username) from app_user u;
+        return null;
+    end if;
+    perform record_auth_event('auth.deleted', old.id, old.username);
+    perform set_config('seatsync.auth_reason', 'deletion', true);
+    delete from session where user_id = old.id;
+    perform set_config('seatsync.auth_reason', v_reason, true);
+    return old;
+end
+$$;
+
+COMMENT ON FUNCTION public.app_user_record_deleted() IS 'For triggers of app_user: records that users go, and ends their sessions.';
+
+CREATE FUNCTION public.as_client(p_id bigint, p_address text, p_visitor bytea, p_reason text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform set_config('seatsync.auth_address', coalesce(p_address, ''), true);
+    perform set_config('seatsync.auth_device', coalesce(left(encode(p_visitor, 'hex'), 16), ''), true);
+    perform set_config('seatsync.auth_reason', coalesce(p_reason, ''), true);
+    return p_id;
+end
+$$;
+
+COMMENT ON FUNCTION public.as_client(p_id bigint, p_address text, p_visitor bytea, p_reason text) IS 'Events of the rest of the transaction are of that client, for that reason. Returns the id: who uses it comes later.';
 
 CREATE FUNCTION public.assert_table(relation oid, expected regclass) RETURNS void
     LANGUAGE plpgsql
@@ -212,6 +269,54 @@ end
 $$;
 
 COMMENT ON FUNCTION public.assert_table(relation oid, expected regclass) IS 'For triggers, which have the rights of the owner: refuses a table that is not ours.';
+
+CREATE FUNCTION public.auth_event_append() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, 'auth_event');
+    insert into auth_event_pending (event_id) select a.id from added a;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.auth_event_append() IS 'For a trigger of auth_event: new events are to be logged by a server.';
+
+CREATE FUNCTION public.auth_event_refuse() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    v_days integer := nullif(current_setting('seatsync.auth_event_days', true), '');
+begin
+    if tg_op = 'DELETE' and v_days >= 1 then
+        if old.at < clock_timestamp() - make_interval(days => v_days) then
+            return old;
+        end if;
+    end if;
+    raise exception 'auth_event is append-only; keep_auth_events removes old rows'
+        using errcode = 'insufficient_privilege';
+end
+$$;
+
+COMMENT ON FUNCTION public.auth_event_refuse() IS 'For triggers of auth_event: lets keep_auth_events remove old rows, and nothing else.';
+
+CREATE FUNCTION public.auth_reason() RETURNS text
+    LANGUAGE sql STABLE
+    AS $_$
+    select coalesce(substring(current_setting('seatsync.auth_reason', true) from '^[a-z_]{1,32}$'), 'sql')
+$_$;
+
+COMMENT ON FUNCTION public.auth_reason() IS 'The reason of as_client; sql without.';
+
+CREATE FUNCTION public.auth_setting(p_name text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    select nullif(left(regexp_replace(current_setting('seatsync.auth_' || p_name, true), '[^\x20-\x7e]', '?', 'g'), 64), '')
+$$;
+
+COMMENT ON FUNCTION public.auth_setting(p_name text) IS 'The address or device of as_client, printable whoever set it; null without.';
 
 CREATE FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_owner bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
@@ -423,6 +528,14 @@ $$;
 
 COMMENT ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Makes a confirmed registration a user; no row when it is gone, unique_violation when the name is taken.';
 
+CREATE FUNCTION public.failures_a_minute() RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    select 10
+$$;
+
+COMMENT ON FUNCTION public.failures_a_minute() IS 'So many failures of a user have a row each in a minute, and so many of all names that nobody has; the rest is counted.';
+
 CREATE FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) RETURNS public.enrolment
     LANGUAGE plpgsql
     AS $$
@@ -502,6 +615,21 @@ COMMENT ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_netwo
 
 CREATE FUNCTION public.grant_server(server regrole) RETURNS void
     LANGUAGE plpgsql
+    AS $$
+begin
+    perform grant_server_before_auth_events(server);
+    execute format(
+        'grant execute on function as_client, record_failure, record_refusal, take_auth_events, keep_auth_events'
+        ' to %s',
+        server
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
+
+CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
+    LANGUAGE plpgsql
     AS $_$
 begin
     execute format(
@@ -521,7 +649,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
+COMMENT ON FUNCTION public.grant_server_before_auth_events(server regrole) IS 'For grant_server: the rights of the files before 0019_auth_events.sql.';
 
 CREATE FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) RETURNS text
     LANGUAGE sql STABLE
@@ -816,6 +944,34 @@ $$;
 
 COMMENT ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) IS 'The visitor has signed in as that user.';
 
+CREATE FUNCTION public.keep_auth_events(days integer, most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    removed integer;
+begin
+    if days < 1 then
+        raise exception 'the events of a day are kept at least' using errcode = 'invalid_parameter_value';
+    end if;
+    perform set_config('seatsync.auth_event_days', days::text, true);
+    delete from auth_event e
+    where e.id = any(array(
+        select o.id
+        from auth_event o
+        where o.at < clock_timestamp() - make_interval(days => days)
+        order by o.at
+        limit most
+        for update skip locked
+    ));
+    get diagnostics removed = row_count;
+    perform set_config('seatsync.auth_event_days', '', true);
+    return removed;
+end
+$$;
+
+COMMENT ON FUNCTION public.keep_auth_events(days integer, most integer) IS 'Removes at most so many events that are older than so many days, one at least; returns how many.';
+
 CREATE FUNCTION public.keep_history(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -942,6 +1098,66 @@ end
 $$;
 
 COMMENT ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Begins a session, ends the one the request came with, forgives wrong codes and remembers the visitor.';
+
+CREATE FUNCTION public.record_auth_event(p_event text, p_user bigint, p_username text, p_reason text DEFAULT public.auth_reason(), p_detail text DEFAULT NULL::text) RETURNS void
+    LANGUAGE sql
+    AS $$
+    insert into auth_event (event, reason, user_id, username, address, device, detail)
+    values (p_event, p_reason, p_user, p_username, auth_setting('address'), auth_setting('device'), p_detail)
+$$;
+
+COMMENT ON FUNCTION public.record_auth_event(p_event text, p_user bigint, p_username text, p_reason text, p_detail text) IS 'For triggers and record_failure: adds an event, of the client of as_client.';
+
+CREATE FUNCTION public.record_failure(p_user bigint, p_username text, p_reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    if p_reason is null then
+        return;
+    elsif throttle_window('auth_event', coalesce(p_user::text, 'unknown'), failures_a_minute()) = 0 then
+        perform record_auth_event('auth.login_failed', p_user, p_username, p_reason);
+    else
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$$;
+
+COMMENT ON FUNCTION public.record_failure(p_user bigint, p_username text, p_reason text) IS 'Records that an attempt to sign in as a user failed, or as a name that nobody has; nothing without a reason.';
+
+CREATE FUNCTION public.record_lockout() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, coalesce(
+        (select t from unnest('{known_visitor,known_network}'::regclass[]) t where t = tg_relid), 'lockout'
+    ));
+    if may_guess(coalesce(old.failures, 0)) and not may_guess(new.failures) then
+        perform record_auth_event(
+            'auth.locked', new.user_id, (select u.username from app_user u where u.id = new.user_id),
+            case tg_relid
+                when 'known_visitor'::regclass then 'device'
+                when 'known_network'::regclass then 'network'
+                else 'unknown_clients'
+            end
+        );
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.record_lockout() IS 'For triggers where wrong codes are counted: records the one after which none is looked at.';
+
+CREATE FUNCTION public.record_refusal(p_user bigint, p_username text, p_wait integer) RETURNS void
+    LANGUAGE sql
+    AS $$
+    select record_failure(
+        p_user, p_username, case when p_wait is null then 'locked_out' when p_wait > 0 then 'waiting' end
+    )
+$$;
+
+COMMENT ON FUNCTION public.record_refusal(p_user bigint, p_username text, p_wait integer) IS 'Records that an attempt at a secret of a user is not looked at: for so many seconds, or, with null, until a lockout ends.';
 
 CREATE FUNCTION public.recount_seats(halls bigint[]) RETURNS void
     LANGUAGE plpgsql
@@ -1337,6 +1553,42 @@ $$;
 
 COMMENT ON FUNCTION public.session_notice(id uuid) IS 'What announces the end of a session; any role may read it, so it hides the id.';
 
+CREATE FUNCTION public.session_record_ended() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    v_ended session[];
+begin
+    perform assert_table(tg_relid, 'session');
+    if tg_op = 'DELETE' then
+        v_ended := array(select b::session from before b);
+    elsif tg_op = 'TRUNCATE' then
+        v_ended := array(select s from session s);
+    else
+        v_ended := array(
+            select b::session
+            from before b
+            left join after a on a.id = b.id and a.user_id = b.user_id and a.expires_at > now()
+            where b.expires_at > now() and a.id is null
+        );
+    end if;
+    insert into auth_event (event, reason, user_id, username, address, device)
+    select
+        'auth.session_ended',
+        case when s.expires_at > now() then auth_reason() else 'expiry' end,
+        s.user_id,
+        u.username,
+        auth_setting('address'),
+        auth_setting('device')
+    from unnest(v_ended) s
+    left join app_user u on u.id = s.user_id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.session_record_ended() IS 'For triggers of session: records the end of those that are deleted, or that an update ends.';
+
 CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -1416,6 +1668,62 @@ $$;
 
 COMMENT ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) IS 'Finds or begins the registration of a name: five at a time by a visitor, fifty from a network.';
 
+CREATE TABLE public.auth_event (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    event text NOT NULL,
+    reason text NOT NULL,
+    user_id bigint,
+    username text,
+    address text,
+    device text,
+    detail text,
+    times bigint DEFAULT 1 NOT NULL,
+    db_role text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT auth_event_name CHECK ((event ~ '^auth\.[a-z_]+$'::text)),
+    CONSTRAINT auth_event_reason CHECK ((reason ~ '^[a-z_]{1,32}$'::text))
+);
+
+COMMENT ON TABLE public.auth_event IS 'What has happened to accounts, whoever changed them. Rows are only added; keep_auth_events removes the old ones.';
+
+COMMENT ON COLUMN public.auth_event.id IS 'Its number.';
+
+COMMENT ON COLUMN public.auth_event.at IS 'When it happened, by the clock of the database.';
+
+COMMENT ON COLUMN public.auth_event.event IS 'What happened, as in the log: auth.login_failed, auth.locked, …';
+
+COMMENT ON COLUMN public.auth_event.reason IS 'Why, or by what; sql for a statement that is not the server''s.';
+
+COMMENT ON COLUMN public.auth_event.user_id IS 'The user, who may be gone; null for a name that nobody has.';
+
+COMMENT ON COLUMN public.auth_event.username IS 'The user''s name then, or the name that nobody has.';
+
+COMMENT ON COLUMN public.auth_event.address IS 'The client''s address, as the server gave it; null for SQL.';
+
+COMMENT ON COLUMN public.auth_event.device IS 'The first 16 digits of the hash in known_visitor, of the client''s visitor id; nobody can pose as it with these.';
+
+COMMENT ON COLUMN public.auth_event.detail IS 'The role of a new user, the two roles of a change.';
+
+COMMENT ON COLUMN public.auth_event.times IS 'How many failures the row stands for.';
+
+COMMENT ON COLUMN public.auth_event.db_role IS 'The database role that was logged in; it cannot choose another name.';
+
+CREATE FUNCTION public.take_auth_events(most integer) RETURNS SETOF public.auth_event
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    with taken as (
+        delete from auth_event_pending p
+        where p.event_id = any(array(
+            select o.event_id from auth_event_pending o order by o.event_id limit most for update skip locked
+        ))
+        returning p.event_id
+    )
+    select e.* from taken t join auth_event e on e.id = t.event_id order by e.id
+$$;
+
+COMMENT ON FUNCTION public.take_auth_events(most integer) IS 'The next events to log, at most so many; each is given to one server, and to none again.';
+
 CREATE FUNCTION public.throttle_attempt(p_scope text, p_subject text) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -1443,6 +1751,26 @@ end
 $$;
 
 COMMENT ON FUNCTION public.throttle_attempt(p_scope text, p_subject text) IS 'Five attempts in a row are free, then each waits for 30 s, doubling to 15 minutes; success deletes the row.';
+
+CREATE FUNCTION public.throttle_record_flood() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+declare
+    v_user bigint;
+begin
+    perform assert_table(tg_relid, 'throttle');
+    v_user := substring(old.subject from '^[0-9]{1,18}$')::bigint;
+    insert into auth_event (event, reason, user_id, username, times)
+    select
+        'auth.login_failed', 'flood', v_user, (select u.username from app_user u where u.id = v_user),
+        old.attempts - failures_a_minute()
+    where old.attempts > failures_a_minute();
+    return null;
+end
+$_$;
+
+COMMENT ON FUNCTION public.throttle_record_flood() IS 'For a trigger of throttle: once the minute is over, the failures without a row of their own are recorded in one.';
 
 CREATE FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) RETURNS text
     LANGUAGE sql STABLE
@@ -1735,6 +2063,23 @@ ALTER TABLE public.app_user ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+ALTER TABLE public.auth_event ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.auth_event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.auth_event_pending (
+    event_id bigint NOT NULL
+);
+
+COMMENT ON TABLE public.auth_event_pending IS 'The events that no server has logged yet.';
+
+COMMENT ON COLUMN public.auth_event_pending.event_id IS 'The event.';
 
 CREATE TABLE public.cinema (
     id bigint NOT NULL,
@@ -2089,7 +2434,7 @@ CREATE TABLE public.throttle (
 
 COMMENT ON TABLE public.throttle IS 'Attempts counted before they are looked at; deleting a row forgives them.';
 
-COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `lookup`, `auth_start`, and `recovery` of an address, are the attempts of a minute.';
+COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `lookup`, `auth_start`, and `recovery` of an address, are the attempts of a minute; `auth_event` the failures of a minute, of which the first have rows in auth_event.';
 
 COMMENT ON COLUMN public.throttle.subject IS 'Whose attempts: a user''s id with the hash of a known device''s visitor or with a network; the id of a registration; a network (an IPv4 address or the /64 of an IPv6 address); or a visitor''s hash.';
 
@@ -2129,6 +2474,12 @@ ALTER TABLE ONLY public.seat_event ATTACH PARTITION public.seat_event_default DE
 
 ALTER TABLE ONLY public.app_user
     ADD CONSTRAINT app_user_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.auth_event_pending
+    ADD CONSTRAINT auth_event_pending_pkey PRIMARY KEY (event_id);
+
+ALTER TABLE ONLY public.auth_event
+    ADD CONSTRAINT auth_event_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.cinema
     ADD CONSTRAINT cinema_pkey PRIMARY KEY (id);
@@ -2189,6 +2540,8 @@ ALTER TABLE ONLY public.write_key
 
 CREATE UNIQUE INDEX app_user_username_key ON public.app_user USING btree (lower((username COLLATE "C")));
 
+CREATE INDEX auth_event_at_idx ON public.auth_event USING btree (at);
+
 CREATE INDEX hall_cinema_id_idx ON public.hall USING btree (cinema_id);
 
 CREATE INDEX known_network_expires_at_idx ON public.known_network USING btree (expires_at);
@@ -2221,9 +2574,37 @@ CREATE INDEX write_key_created_at_idx ON public.write_key USING btree (created_a
 
 ALTER INDEX public.seat_event_pkey ATTACH PARTITION public.seat_event_default_pkey;
 
+CREATE TRIGGER app_user_deleted BEFORE DELETE ON public.app_user FOR EACH ROW EXECUTE FUNCTION public.app_user_record_deleted();
+
+COMMENT ON TRIGGER app_user_deleted ON public.app_user IS 'Records that a user goes.';
+
+CREATE TRIGGER app_user_recovered AFTER UPDATE OF totp_secret ON public.app_user FOR EACH ROW WHEN (((new.totp_secret <> old.totp_secret) AND ((new.totp_last_step <> old.totp_last_step) OR (strpos(new.totp_secret, ':'::text) = 0) OR (split_part(new.totp_secret, ':'::text, 1) = split_part(old.totp_secret, ':'::text, 1))))) EXECUTE FUNCTION public.app_user_record();
+
+COMMENT ON TRIGGER app_user_recovered ON public.app_user IS 'Records a new authenticator of a user.';
+
+CREATE TRIGGER app_user_registered AFTER INSERT ON public.app_user FOR EACH ROW EXECUTE FUNCTION public.app_user_record();
+
+COMMENT ON TRIGGER app_user_registered ON public.app_user IS 'Records a new user.';
+
 CREATE TRIGGER app_user_role_changed AFTER UPDATE ON public.app_user FOR EACH ROW WHEN ((old.role IS DISTINCT FROM new.role)) EXECUTE FUNCTION public.app_user_end_sessions();
 
 COMMENT ON TRIGGER app_user_role_changed ON public.app_user IS 'A user with a new role has to sign in again.';
+
+CREATE TRIGGER app_user_truncated BEFORE TRUNCATE ON public.app_user FOR EACH STATEMENT EXECUTE FUNCTION public.app_user_record_deleted();
+
+COMMENT ON TRIGGER app_user_truncated ON public.app_user IS 'Records that all users go.';
+
+CREATE TRIGGER auth_event_added AFTER INSERT ON public.auth_event REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.auth_event_append();
+
+COMMENT ON TRIGGER auth_event_added ON public.auth_event IS 'Has a server log what is added.';
+
+CREATE TRIGGER auth_event_kept BEFORE DELETE OR UPDATE ON public.auth_event FOR EACH ROW EXECUTE FUNCTION public.auth_event_refuse();
+
+COMMENT ON TRIGGER auth_event_kept ON public.auth_event IS 'Rows are neither changed nor removed.';
+
+CREATE TRIGGER auth_event_not_truncated BEFORE TRUNCATE ON public.auth_event FOR EACH STATEMENT EXECUTE FUNCTION public.auth_event_refuse();
+
+COMMENT ON TRIGGER auth_event_not_truncated ON public.auth_event IS 'Rows are not removed all together either.';
 
 CREATE TRIGGER cinema_keep_id BEFORE UPDATE OF id ON public.cinema FOR EACH ROW WHEN ((new.id <> old.id)) EXECUTE FUNCTION public.keep_id();
 
@@ -2261,6 +2642,18 @@ CREATE TRIGGER hall_updated AFTER UPDATE ON public.hall FOR EACH ROW WHEN ((((((
 
 COMMENT ON TRIGGER hall_updated ON public.hall IS 'Announces a change of name, size, cinema or epoch.';
 
+CREATE TRIGGER known_network_counted AFTER INSERT OR UPDATE OF failures ON public.known_network FOR EACH ROW EXECUTE FUNCTION public.record_lockout();
+
+COMMENT ON TRIGGER known_network_counted ON public.known_network IS 'Records that a network is unknown from now on.';
+
+CREATE TRIGGER known_visitor_counted AFTER INSERT OR UPDATE OF failures ON public.known_visitor FOR EACH ROW EXECUTE FUNCTION public.record_lockout();
+
+COMMENT ON TRIGGER known_visitor_counted ON public.known_visitor IS 'Records that a device is unknown from now on.';
+
+CREATE TRIGGER lockout_counted AFTER INSERT OR UPDATE ON public.lockout FOR EACH ROW EXECUTE FUNCTION public.record_lockout();
+
+COMMENT ON TRIGGER lockout_counted ON public.lockout IS 'Records that unknown clients are locked out.';
+
 CREATE TRIGGER seat_deleted AFTER DELETE ON public.seat REFERENCING OLD TABLE AS old_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_deleted();
 
 COMMENT ON TRIGGER seat_deleted ON public.seat IS 'Announces removed seats, once for each statement.';
@@ -2293,9 +2686,21 @@ CREATE TRIGGER seat_updated AFTER UPDATE ON public.seat REFERENCING OLD TABLE AS
 
 COMMENT ON TRIGGER seat_updated ON public.seat IS 'Announces changed seats, once for each statement.';
 
+CREATE TRIGGER session_all_ended BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_record_ended();
+
+COMMENT ON TRIGGER session_all_ended ON public.session IS 'Records the end of all sessions.';
+
+CREATE TRIGGER session_cut_short AFTER UPDATE ON public.session REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.session_record_ended();
+
+COMMENT ON TRIGGER session_cut_short ON public.session IS 'Records sessions that an update has ended.';
+
 CREATE TRIGGER session_deleted AFTER DELETE ON public.session REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_deleted();
 
 COMMENT ON TRIGGER session_deleted ON public.session IS 'Deleting a session logs it out at once, on every server.';
+
+CREATE TRIGGER session_ended AFTER DELETE ON public.session REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION public.session_record_ended();
+
+COMMENT ON TRIGGER session_ended ON public.session IS 'Records the end of sessions.';
 
 CREATE TRIGGER session_truncated BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_truncated();
 
@@ -2304,6 +2709,13 @@ COMMENT ON TRIGGER session_truncated ON public.session IS 'Truncating the sessio
 CREATE TRIGGER session_updated AFTER UPDATE ON public.session REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_updated();
 
 COMMENT ON TRIGGER session_updated ON public.session IS 'Ending a session early logs it out at once, on every server.';
+
+CREATE TRIGGER throttle_flood_over AFTER DELETE ON public.throttle FOR EACH ROW WHEN ((old.scope = 'auth_event'::text)) EXECUTE FUNCTION public.throttle_record_flood();
+
+COMMENT ON TRIGGER throttle_flood_over ON public.throttle IS 'Records the failures of a minute that have no row of their own.';
+
+ALTER TABLE ONLY public.auth_event_pending
+    ADD CONSTRAINT auth_event_pending_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.auth_event(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_cinema_id_fkey FOREIGN KEY (cinema_id) REFERENCES public.cinema(id) ON DELETE CASCADE;
@@ -2345,7 +2757,21 @@ REVOKE ALL ON FUNCTION public.announce_unannounced(of_hall bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.app_user_end_sessions() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.app_user_record() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.app_user_record_deleted() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.as_client(p_id bigint, p_address text, p_visitor bytea, p_reason text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.auth_event_append() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.auth_event_refuse() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.auth_reason() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.auth_setting(p_name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_owner bytea, p_address text, p_secret text) FROM PUBLIC;
 
@@ -2363,6 +2789,8 @@ REVOKE ALL ON FUNCTION public.counts_of(deltas public.seat_delta[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.failures_a_minute() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
@@ -2370,6 +2798,8 @@ REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret te
 REVOKE ALL ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) FROM PUBLIC;
 
@@ -2387,6 +2817,8 @@ REVOKE ALL ON FUNCTION public.hall_notice(h public.hall, data text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.keep_auth_events(days integer, most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.keep_history(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
@@ -2398,6 +2830,14 @@ REVOKE ALL ON FUNCTION public.may_guess(p_failures bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.next_revision(halls bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.record_auth_event(p_event text, p_user bigint, p_username text, p_reason text, p_detail text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.record_failure(p_user bigint, p_username text, p_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.record_lockout() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.record_refusal(p_user bigint, p_username text, p_wait integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.recount_seats(halls bigint[]) FROM PUBLIC;
 
@@ -2427,11 +2867,17 @@ REVOKE ALL ON FUNCTION public.session_announce_updated() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.session_notice(id uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.session_record_ended() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.start_registration(p_username text, p_visitor bytea, p_address text, p_secret text, p_open boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.take_auth_events(most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.throttle_attempt(p_scope text, p_subject text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.throttle_record_flood() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.throttle_subject(p_user bigint, p_visitor bytea) FROM PUBLIC;
 

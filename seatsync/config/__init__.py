@@ -177,6 +177,9 @@ class Settings:
     event_retention_days: int = _setting(
         "EVENT_RETENTION_DAYS", "30", "Days for which seat changes are kept.", number(1, 36_500)
     )
+    auth_event_days: int = _setting(
+        "AUTH_EVENT_DAYS", "90", "Days for which the events of accounts are kept.", number(1, 36_500)
+    )
     workers: int = _setting(
         "WORKERS", "1", "Number of server processes; several share the ports under a supervisor.", number(1, 64)
     )

@@ -111,6 +111,8 @@ class Timing:
     first_migrate_pause_s: float = 0.25
     last_migrate_pause_s: float = 10.0
     """Before a migration that got no lock is run again: first and maximum delay."""
+    auth_log_s: float = 1.0
+    """Between two looks for events of accounts that no server has logged."""
     prune_s: float = 60.0
     prune_batch_s: float = 0.2
     """Between two rounds of pruning, and between two batches of a round."""

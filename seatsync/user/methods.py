@@ -18,6 +18,7 @@ from seatsync.core.protocol.call import Call, Login, Reply, new_id
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method
 from seatsync.user import phrases
+from seatsync.user.auth_events import failures_recorded
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import SUBSCRIBE, LoginTopic, state_of
 from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased
@@ -64,6 +65,7 @@ class UserMethods:
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
+        recorded = partial(failures_recorded, self._db)
         methods = (
             Method("user.status", NoParams, status),
             Method(SUBSCRIBE, NoParams, self.subscribe, Access.IDENTIFIED, Kind.SUBSCRIBE),
@@ -71,11 +73,11 @@ class UserMethods:
             Method("user.auth_start", Named, self.start_registration, makes_visitor=True),
             Method("user.auth_reset", Named, self.drop_registration),
             Method("user.register", NamedCode, self.register, makes_visitor=True),
-            Method("user.login", NamedCode, self.log_in, makes_visitor=True),
+            Method("user.login", NamedCode, recorded(self.log_in), makes_visitor=True),
             Method("user.logout", NoParams, self.log_out),
-            Method("user.recovery_phrase", Coded, self.offer_phrase, Access.USER),
+            Method("user.recovery_phrase", Coded, recorded(self.offer_phrase), Access.USER),
             Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER),
-            Method("user.recover", NamedPhrase, self.recover, makes_visitor=True),
+            Method("user.recover", NamedPhrase, recorded(self.recover), makes_visitor=True),
         )
         return tuple(evolve(method, people_only=method.name not in _FOR_SERVICES) for method in methods)
 
@@ -151,6 +153,7 @@ class UserMethods:
                 "begin_login",
                 params.username,
                 *_device(call),
+                call.client.address,
                 missing=errors.UserNotFound,
                 throttled=errors.TooManyLoginAttempts,
             )
@@ -166,8 +169,10 @@ class UserMethods:
         """End the call's session; a guest, who has none, receives the same reply."""
         identity = await call.client.identify()
         if identity is not None:
-            await self._db.execute(QUERIES["end_session"], identity.session_id)
-            logger.info("logout", user=identity.username)
+            client = call.client
+            args = (identity.session_id, client.address, digest(client.visitor))
+            await self._db.execute(QUERIES["end_session"], *args)
+            logger.info("logout", user=identity.username, address=client.address)
         return Reply(data=_DONE, logged_out=True, announcement=GUEST)
 
     async def _open_session(self, call: Call, gone: type[errors.SeatSyncError], query: str, *args: Any) -> Reply:
@@ -180,7 +185,8 @@ class UserMethods:
         replaces = None if identity is None else identity.session_id
         visitor = new_id() if call.transport == "http" else client.visitor
         seen, network = _device(call)
-        opened = await open_session(self._db, query, *args, replaces, seen, digest(visitor), network)
+        args = (*args, replaces, seen, digest(visitor), network, client.address)
+        opened = await open_session(self._db, query, *args)
         if opened is None:
             raise gone
         username = opened["username"]
@@ -201,7 +207,8 @@ class UserMethods:
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidCode`.
         """
         identity, device = await identity_of(call), _device(call)
-        user = await begin_attempt(self._db, "begin_code", identity.session_id, *device, missing=errors.SessionExpired)
+        attempt = (identity.session_id, *device, call.client.address)
+        user = await begin_attempt(self._db, "begin_code", *attempt, missing=errors.SessionExpired)
         step, phrase = self._secrets.step(identity.username, user["secret"], params.code), phrases.new_phrase()
         phrase_hash = await phrases.hash_phrase(phrase)
         args = (user["user_id"], user["secret"], step, phrase_hash, *device, user["is_known"])
@@ -219,7 +226,7 @@ class UserMethods:
         await _check_phrase(offer, params.phrase)
         if not await self._db.fetchval(QUERIES["save_phrase"], offer["user_id"], offer["phrase_hash"]):
             raise errors.InvalidRecoveryPhrase
-        logger.info("recovery_phrase_saved", user=identity.username)
+        logger.info("recovery_phrase_saved", user=identity.username, address=call.client.address)
         return _DONE
 
     async def recover(self, call: Call, params: NamedPhrase) -> dict[str, str]:
@@ -229,10 +236,10 @@ class UserMethods:
         `InvalidRecoveryPhrase`.
         """
         await self._count_lookup(call, params.username)
-        device = _device(call)
-        user = await begin_attempt(self._db, "begin_recovery", params.username, *device, missing=errors.UserNotFound)
+        visitor, network = _device(call)
+        attempt = (params.username, visitor, network, call.client.address)
+        user = await begin_attempt(self._db, "begin_recovery", *attempt, missing=errors.UserNotFound)
         await _check_phrase(user, params.phrase)
-        visitor, network = device
         owner, secret = self._owner(call), self._secrets.new(params.username)
         args = (user["user_id"], user["phrase_hash"], visitor, owner, network, secret)
         username = await self._db.fetchval(QUERIES["start_recovery"], *args)

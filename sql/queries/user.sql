@@ -1,4 +1,5 @@
 -- Users, sessions, registrations and recoveries. Visitors and owners are the SHA-256 of the ids in a visitor cookie.
+-- as_client comes before what makes events: it says which client they are of.
 
 -- name: live_identities
 -- The users of these sessions ($1), without sessions that have ended or were out of use for $2 hours (0: no matter).
@@ -14,20 +15,23 @@ join app_user u on u.id = s.user_id
 where s.id = any($1::uuid[]) and session_is_live(s, $2);
 
 -- name: end_session
--- Ends a session.
-delete from session where id = $1;
+-- Ends a session; the client has address $2 and visitor $3.
+delete from session using as_client(0, $2, $3, 'logout') where id = $1;
 
 -- name: begin_login
 -- The secret for a code of this username, the attempt counted; wait is 0 for an admitted attempt, null in a lockout.
 select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
 from app_user u
-cross join lateral admit_code(u.id, $2, $3) a
+cross join lateral as_client(u.id, $4, $2, null) c (user_id)
+cross join lateral admit_code(c.user_id, $2, $3) a
+cross join lateral record_refusal(u.id, u.username, a.wait)
 where lower(u.username collate "C") = lower($1 collate "C") and not u.is_service;
 
 -- name: log_in
 -- Opens a session for the user, unless the step of the code was used before.
 select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
-from log_in($1, $2, $3, $5, $6, $7) o
+from as_client($1, $9, $6, 'login') c (user_id)
+cross join lateral log_in(c.user_id, $2, $3, $5, $6, $7) o
 cross join lateral remember_client(o.user_id, $7, $8, $4);
 
 -- name: count_lookup
@@ -63,20 +67,25 @@ from find_enrolment($1, $2, $3);
 -- name: create_account
 -- Adds the user of a confirmed registration and opens a session; no row if the registration is gone.
 select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
-from create_account($1, $2, $3, $4::text::user_role, $5, $6, $7, $8) o
+from as_client($1, $10, $7, 'registration') c (registration_id)
+cross join lateral create_account(c.registration_id, $2, $3, $4::text::user_role, $5, $6, $7, $8) o
 cross join lateral remember_client(o.user_id, $8, $9, false);
 
 -- name: begin_recovery
 -- The hash for a phrase of this username, the attempt counted; wait is 0 for an admitted attempt.
-select u.id as user_id, r.phrase_hash,
-    case
-        when w.wait > 0 then w.wait
-        else throttle_attempt('recovery', guess_subject(u.id, $2, $3))
-    end as wait
+select u.id as user_id, r.phrase_hash, a.wait
 from app_user u
 cross join lateral (
     select case when is_known_device(u.id, $2) then 0 else throttle_window('recovery', $3, 30) end
 ) as w (wait)
+cross join lateral (
+    select
+        case
+            when w.wait > 0 then w.wait
+            else throttle_attempt('recovery', guess_subject(u.id, $2, $3))
+        end
+) as a (wait)
+cross join lateral record_refusal(as_client(u.id, $4, $2, null), u.username, a.wait)
 left join recovery r on r.user_id = u.id
 where lower(u.username collate "C") = lower($1 collate "C") and not u.is_service;
 
@@ -94,7 +103,8 @@ select username from begun;
 -- name: finish_recovery
 -- Replaces the authenticator and opens a session; no row if the recovery is gone.
 select o.user_id, o.username, o.role::text as role, o.session_id, o.expires_at
-from finish_recovery($1, $2, $3, $4, $5, $6) o
+from as_client($1, $8, $5, 'recovery') c (registration_id)
+cross join lateral finish_recovery(c.registration_id, $2, $3, $4, $5, $6) o
 cross join lateral remember_client(o.user_id, $6, $7, false);
 
 -- name: begin_code
@@ -102,7 +112,9 @@ cross join lateral remember_client(o.user_id, $6, $7, false);
 select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
 from session s
 join app_user u on u.id = s.user_id
-cross join lateral admit_code(u.id, $2, $3) a
+cross join lateral as_client(u.id, $4, $2, null) c (user_id)
+cross join lateral admit_code(c.user_id, $2, $3) a
+cross join lateral record_refusal(u.id, u.username, a.wait)
 where s.id = $1 and s.expires_at > now();
 
 -- name: offer_phrase
@@ -138,7 +150,7 @@ select save_phrase($1, $2);
 -- Adds a user with an authenticator and a recovery phrase; no row if the name is taken.
 with added as (
     insert into app_user (username, role, totp_secret)
-    values ($1, $2::text::user_role, $3)
+    select $1, $2::text::user_role, $3 from as_client(0, null, null, 'command')
     on conflict do nothing
     returning id
 )
@@ -150,6 +162,7 @@ returning user_id;
 -- Changes a user's role; no row if there is no such user. A service has the role of its key.
 update app_user
 set role = $2::text::user_role
+from as_client(0, null, null, 'command')
 where lower(username collate "C") = lower($1 collate "C") and not is_service
 returning id;
 
@@ -216,6 +229,20 @@ with free as (
     returning 1
 )
 select count(*) from encrypted;
+
+-- name: record_failure
+-- Records that an attempt to sign in as this username failed, for the reason $2; the client has $3 and $4.
+select record_failure(as_client(u.id, $3, $4, null), coalesce(u.username, $1), $2)
+from (select) one
+left join app_user u on lower(u.username collate "C") = lower($1 collate "C");
+
+-- name: take_auth_events
+-- The next events to log, at most $1; no other server is given them.
+select at, event, reason, user_id, username, address, device, detail, times, db_role from take_auth_events($1);
+
+-- name: keep_auth_events
+-- Removes at most $2 events older than $1 days; the number removed.
+select keep_auth_events($1, $2);
 
 -- name: prune
 -- Removes at most $1 expired rows of each table; the number removed.

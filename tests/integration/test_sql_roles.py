@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from tests.support.people import SECRETS_KEY, Phone, open_users
 from tests.support.server import running_server
 from tests.support.sql import Session, World
 from tests.support.views import open_view
+from tests.support.waiting import eventually
 
 RECOVER, REGISTER, LOGIN = "user.recover", "user.register", "user.login"
 
@@ -68,6 +70,8 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
             assert await server.db.fetchval(load("user")["prune_idle"], 100, 48) == 0
             (session,) = await client.data("user.sessions")
             assert session["address"] is not None
+            assert await server.db.fetchval(load("user")["keep_auth_events"], 90, 100) == 0
+            await eventually(partial(server.value, "select not exists (select from auth_event_pending)"))
             assert await server.db.fetch(hall_queries["unlocked"], [hall.id], hall.seats) != []
 
 
@@ -128,6 +132,12 @@ def server_session(world: World, server_role: str) -> Session:
         "truncate seat",
         "insert into seat_event (hall_id, rev, kind) values (1, 99, 'layout')",
         "delete from seat_event",
+        "insert into auth_event (event, reason) values ('auth.deleted', 'sql')",
+        "update auth_event set username = 'eve'",
+        "delete from auth_event",
+        "truncate auth_event cascade",
+        "delete from auth_event_pending",
+        "select record_auth_event('auth.deleted', 1, 'eve')",
         "update hall_count set seats = 0",
         "update feed_key set key = ''",
         "select announce('cinemas')",
@@ -149,18 +159,26 @@ def test_the_server_may_do_nothing_else(world: World, hall: int, server_session:
 def test_a_reporter_reads(world: World, hall: int) -> None:
     """The grants of the page: counts and history, and nobody's secrets."""
     role = f"seatsync_test_reporter_{os.getpid()}"
-    world.do(f"create role {role}; grant select on cinema, hall, seat_type, seat, seat_event, seat_count to {role}")
+    tables = "cinema, hall, seat_type, seat, seat_event, seat_count, auth_event"
+    world.do(f"create role {role}; grant select on {tables} to {role}")
+    world.user("ada")
     session = world.session()
     session.do(f"set role {role}")
     try:
         assert session.value("select vacant from seat_count where hall_id = $1", hall) == 6
         assert session.value("select count(*) from seat_event where hall_id = $1", hall) == 6
         assert session.value("select rev from hall_snapshot($1)", hall) == 1
+        assert session.values("select username from auth_event") == ["ada"]
         for statement in (
             "update seat set status = 'OCCUPIED'",
             "select change_seats('{1}', 'OCCUPIED')",
             "select totp_secret from app_user",
             "table session",
+            "delete from auth_event",
+            "update auth_event set address = null",
+            "truncate auth_event",
+            "select take_auth_events(1)",
+            "select keep_auth_events(1, 1)",
             "table feed_key",
         ):
             with pytest.raises(errors.InsufficientPrivilege):
@@ -175,5 +193,7 @@ def test_the_server_cannot_drop_what_is_new(world: World, hall: int, server_sess
     """A server that is taken over does not remove its traces: the history of a day stays."""
     with pytest.raises(errors.InvalidParameterValue):
         server_session.value("select keep_history($1::int)", days)
+    with pytest.raises(errors.InvalidParameterValue):
+        server_session.value("select keep_auth_events($1::int, 100)", days)
     assert server_session.value("select keep_history(1)") == 0
     assert world.value("select count(*) from seat_event where hall_id = $1", hall) == 6

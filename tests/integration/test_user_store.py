@@ -12,7 +12,7 @@ from tests.support.people import Users
 SECRET = "JBSWY3DPEHPK3PXP"
 VISITOR, OWNER, NETWORK = digest("visitor"), digest("owner"), "192.0.2.1"
 DEVICE = (VISITOR, NETWORK)
-VISIT = (None, VISITOR, *DEVICE)
+VISIT = (None, VISITOR, *DEVICE, NETWORK)
 
 
 async def begun(users: Users, username: str) -> Row:
@@ -30,7 +30,7 @@ async def create_account(users: Users, enrolment: Row) -> Row | None:
 async def user(users: Users) -> Row:
     """A user, and what a code has to match."""
     await create_user(users.db, users.settings, "ada", "viewer")
-    return await begin_attempt(users.db, "begin_login", "ada", *DEVICE, missing=errors.UserNotFound)
+    return await begin_attempt(users.db, "begin_login", "ada", *DEVICE, NETWORK, missing=errors.UserNotFound)
 
 
 async def test_a_name_taken_since_is_taken(users: Users) -> None:

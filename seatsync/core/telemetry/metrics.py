@@ -75,6 +75,8 @@ class Metrics(Collector):
     commit_to_push_seconds: Histogram = field(init=False)
     messages: Counter[tuple[str, str]] = field(factory=Counter)
     """Requests by (method, outcome); the outcome is ``success`` or an error code."""
+    auth_events: Counter[tuple[str, str]] = field(factory=Counter)
+    """What has happened to accounts, by (event, reason), both from a fixed set."""
     request_seconds: dict[str, Histogram] = field(factory=partial(defaultdict, partial(Histogram, SECONDS)))
     """From a request's arrival to its answer, by method."""
     histograms: dict[str, tuple[str, Histogram]] = field(factory=dict)
@@ -115,6 +117,14 @@ class Metrics(Collector):
         for labels, count in self.messages.items():
             messages.add_metric(labels, count)
         yield messages
+        auth_events = CounterMetricFamily(
+            f"{PREFIX}_auth_events",
+            "Failed sign-ins and changes of accounts, by event and reason.",
+            labels=["event", "reason"],
+        )
+        for labels, count in self.auth_events.items():
+            auth_events.add_metric(labels, count)
+        yield auth_events
         seconds = HistogramMetricFamily(
             f"{PREFIX}_request_seconds", "From a request's arrival to its answer, by method.", labels=["method"]
         )
