@@ -1573,14 +1573,15 @@ begin
             where b.expires_at > now() and a.id is null
         );
     end if;
-    insert into auth_event (event, reason, user_id, username, address, device)
+    insert into auth_event (event, reason, user_id, username, address, device, detail)
     select
         'auth.session_ended',
         case when s.expires_at > now() then auth_reason() else 'expiry' end,
         s.user_id,
         u.username,
         auth_setting('address'),
-        auth_setting('device')
+        auth_setting('device'),
+        case when s.key_hash is not null then 'service key' end
     from unnest(v_ended) s
     left join app_user u on u.id = s.user_id;
     return null;
@@ -1588,6 +1589,22 @@ end
 $$;
 
 COMMENT ON FUNCTION public.session_record_ended() IS 'For triggers of session: records the end of those that are deleted, or that an update ends.';
+
+CREATE FUNCTION public.session_record_first_use() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, 'session');
+    insert into auth_event (event, reason, user_id, username, address)
+    select 'auth.key_used_first', 'key', u.id, u.username, new.address
+    from app_user u
+    where u.id = new.user_id;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.session_record_first_use() IS 'For a trigger of session: records the first use of a service key.';
 
 CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
@@ -1702,7 +1719,7 @@ COMMENT ON COLUMN public.auth_event.address IS 'The client''s address, as the se
 
 COMMENT ON COLUMN public.auth_event.device IS 'The first 16 digits of the hash in known_visitor, of the client''s visitor id; nobody can pose as it with these.';
 
-COMMENT ON COLUMN public.auth_event.detail IS 'The role of a new user, the two roles of a change.';
+COMMENT ON COLUMN public.auth_event.detail IS 'The role of a new user, the two roles of a change; that a session is that of a service key.';
 
 COMMENT ON COLUMN public.auth_event.times IS 'How many failures the row stands for.';
 
@@ -2702,6 +2719,10 @@ CREATE TRIGGER session_ended AFTER DELETE ON public.session REFERENCING OLD TABL
 
 COMMENT ON TRIGGER session_ended ON public.session IS 'Records the end of sessions.';
 
+CREATE TRIGGER session_key_used AFTER UPDATE OF last_seen_at ON public.session FOR EACH ROW WHEN (((old.last_seen_at IS NULL) AND (new.last_seen_at IS NOT NULL) AND (new.key_hash IS NOT NULL))) EXECUTE FUNCTION public.session_record_first_use();
+
+COMMENT ON TRIGGER session_key_used ON public.session IS 'Records the first use of a service key.';
+
 CREATE TRIGGER session_truncated BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_truncated();
 
 COMMENT ON TRIGGER session_truncated ON public.session IS 'Truncating the sessions logs everybody out at once.';
@@ -2868,6 +2889,8 @@ REVOKE ALL ON FUNCTION public.session_announce_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.session_notice(id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.session_record_ended() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.session_record_first_use() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) FROM PUBLIC;
 

@@ -30,9 +30,10 @@ REASONS: Final[dict[str, tuple[str, ...]]] = {
     "auth.role_changed": ("command", "sql"),
     "auth.deleted": ("sql",),
     "auth.session_ended": (
-        *("logout", "login", "registration", "recovery", "role", "deletion", "expiry"),
+        *("logout", "ended", "login", "registration", "recovery", "role", "deletion", "expiry", "idle"),
         *("command", "sql"),
     ),
+    "auth.key_used_first": ("key",),
 }
 
 #: Events of one query.

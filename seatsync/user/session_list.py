@@ -11,11 +11,11 @@ from attrs import Attribute, define, field, frozen
 from seatsync import errors
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
-from seatsync.core.protocol.call import Call, Identity
+from seatsync.core.protocol.call import Call, Client, Identity
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Method
 from seatsync.user.last_seen import LastSeen
-from seatsync.user.store import QUERIES
+from seatsync.user.store import QUERIES, digest
 
 #: Ids in one request at most: as many as ``user.sessions`` shows.
 MAX_IDS = 1000
@@ -36,14 +36,21 @@ async def sessions_of(db: Database, user_id: int, idle_hours: int) -> list[Row]:
 
 
 async def end_sessions(
-    db: Database, user_id: int, idle_hours: int, *, ids: Sequence[str] | None = None, keep: UUID | None = None
+    db: Database,
+    user_id: int,
+    idle_hours: int,
+    *,
+    ids: Sequence[str] | None = None,
+    keep: UUID | None = None,
+    client: Client | None = None,
 ) -> int:
     """End a user's live sessions, all or those with these ids, but for ``keep``; returns their number.
 
-    Their sockets are closed with 4001, on every server.
+    Their sockets are closed with 4001, on every server. It is recorded as done by ``client``, without one by a command.
     """
     wanted = None if ids is None else list(ids)
-    return int(await db.fetchval(QUERIES["end_sessions"], user_id, idle_hours, wanted, keep))
+    origin = (None, None, "command") if client is None else (client.address, digest(client.visitor), "ended")
+    return int(await db.fetchval(QUERIES["end_sessions"], user_id, idle_hours, wanted, keep, *origin))
 
 
 async def identity_of(call: Call) -> Identity:
@@ -93,6 +100,8 @@ class SessionMethods:
         """End some of them, or all but the caller's own; ids that are none of them are passed over."""
         identity = await identity_of(call)
         keep = identity.session_id if params.ids is None else None
-        ended = await end_sessions(self._db, identity.user_id, self._idle_hours, ids=params.ids, keep=keep)
+        ended = await end_sessions(
+            self._db, identity.user_id, self._idle_hours, ids=params.ids, keep=keep, client=call.client
+        )
         logger.info("sessions_ended", user=identity.username, sessions=ended, address=call.client.address)
         return {"ended": ended}

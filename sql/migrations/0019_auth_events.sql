@@ -33,7 +33,7 @@ comment on column auth_event.username is 'The user''s name then, or the name tha
 comment on column auth_event.address is 'The client''s address, as the server gave it; null for SQL.';
 comment on column auth_event.device is
     'The first 16 digits of the hash in known_visitor, of the client''s visitor id; nobody can pose as it with these.';
-comment on column auth_event.detail is 'The role of a new user, the two roles of a change.';
+comment on column auth_event.detail is 'The role of a new user, the two roles of a change; that a session is that of a service key.';
 comment on column auth_event.times is 'How many failures the row stands for.';
 comment on column auth_event.db_role is 'The database role that was logged in; it cannot choose another name.';
 
@@ -375,14 +375,15 @@ begin
             where b.expires_at > now() and a.id is null
         );
     end if;
-    insert into auth_event (event, reason, user_id, username, address, device)
+    insert into auth_event (event, reason, user_id, username, address, device, detail)
     select
         'auth.session_ended',
         case when s.expires_at > now() then auth_reason() else 'expiry' end,
         s.user_id,
         u.username,
         auth_setting('address'),
-        auth_setting('device')
+        auth_setting('device'),
+        case when s.key_hash is not null then 'service key' end
     from unnest(v_ended) s
     left join app_user u on u.id = s.user_id;
     return null;
@@ -403,6 +404,26 @@ create trigger session_cut_short after update on session
 create trigger session_all_ended before truncate on session
     for each statement execute function session_record_ended();
 
+-- A service key has a session that was seen never until its first use.
+create function session_record_first_use() returns trigger
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    perform assert_table(tg_relid, 'session');
+    insert into auth_event (event, reason, user_id, username, address)
+    select 'auth.key_used_first', 'key', u.id, u.username, new.address
+    from app_user u
+    where u.id = new.user_id;
+    return null;
+end
+$$;
+
+comment on function session_record_first_use is 'For a trigger of session: records the first use of a service key.';
+
+create trigger session_key_used after update of last_seen_at on session
+    for each row when (old.last_seen_at is null and new.last_seen_at is not null and new.key_hash is not null)
+    execute function session_record_first_use();
+
+comment on trigger session_key_used on session is 'Records the first use of a service key.';
 comment on trigger session_ended on session is 'Records the end of sessions.';
 comment on trigger session_cut_short on session is 'Records sessions that an update has ended.';
 comment on trigger session_all_ended on session is 'Records the end of all sessions.';

@@ -276,6 +276,7 @@ select (select count(*) from sessions) + (select count(*) from registrations)
 -- Removes at most $1 sessions out of use for $2 hours (0: none) and the 5 minutes that last_seen_at may lag; the number.
 with idle as (
     delete from session
+    using as_client(0, null, null, 'idle')
     where id in (
         select id
         from session
@@ -337,8 +338,10 @@ limit 1000;
 
 -- name: end_sessions
 -- Ends the live sessions of a user ($1; idle hours: $2), all or those of $3, but for one ($4) unless null; the number.
+-- Its client has address $5 and visitor $6; the reason is $7.
 with ended as (
     delete from session s
+    using as_client(0, $5, $6, $7)
     where s.user_id = $1 and session_is_live(s, $2)
         and ($3::text[] is null or s.id::text = any($3::text[]))
         and s.id is distinct from $4::uuid
@@ -349,7 +352,7 @@ select count(*) from ended;
 -- name: add_service
 -- Adds a service of this name, or locks the one there is; no row if the name is a person's.
 insert into app_user as u (username, role, is_service)
-values ($1, $2::text::user_role, true)
+select $1, $2::text::user_role, true from as_client(0, null, null, 'command')
 on conflict (lower(username collate "C")) do update set is_service = u.is_service where u.is_service
 returning u.id;
 
@@ -384,7 +387,7 @@ order by lower(u.username);
 -- name: revoke_key
 -- Revokes a service's key; its name, no row if it has none.
 delete from session s
-using app_user u
+using app_user u, as_client(0, null, null, 'command')
 where u.id = s.user_id and lower(u.username collate "C") = lower($1 collate "C")
     and s.key_hash is not null and s.expires_at > now()
 returning u.username;

@@ -19,15 +19,17 @@ from structlog.typing import EventDict
 
 from seatsync.core.telemetry.logs import redact
 from seatsync.core.timing import Timing
-from seatsync.user import accounts
+from seatsync.user import accounts, keys
 from seatsync.user.auth_events import BATCH
+from seatsync.user.session_list import end_sessions
 from tests.support.client import Client, http, open_client
 from tests.support.server import RunningServer, running_server
+from tests.support.service_keys import service_key
 from tests.support.waiting import eventually
 
 HOME, ELSEWHERE = "192.0.2.1", "2001:db8::7"
 WRONG_PHRASE = "babab babab babab babab babab"
-FAST = Timing(auth_log_s=0.02)
+FAST = Timing(auth_log_s=0.02, seen_write_s=0.02)
 WAYS = ["http", "ws"]
 
 
@@ -211,6 +213,43 @@ async def test_a_phrase_that_has_to_wait(server: RunningServer, way: str) -> Non
             *[("auth.login_failed", "wrong_phrase")] * 5,
             ("auth.login_failed", "waiting"),
         ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_sessions_that_are_ended_from_another(server: RunningServer, way: str) -> None:
+    """The event has the client that ends them, or is that of a command."""
+    async with signed_in(server, way) as ada:
+        await server.sql("insert into session (user_id) values (1)")
+        assert await ada.call("end_sessions") == {"ended": 1}
+        assert (await recorded(server))[1:] == [("auth.session_ended", "ended")]
+        assert await server.value("select address from auth_event where reason = 'ended'") == HOME
+    assert await end_sessions(server.db, 1, 48) == 1
+    assert (await recorded(server))[2:] == [("auth.session_ended", "command")]
+
+
+async def test_a_service_key(server: RunningServer, logs: list[EventDict]) -> None:
+    """Its first use has the address, and its end says what it was; later uses leave no event."""
+    key = await service_key(server.db)
+    headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": HOME}
+    used = "select exists (select from auth_event where event = 'auth.key_used_first')"
+    await http(server.port, "POST", "/api/user/status", {}, headers)
+    await eventually(partial(server.value, used))
+    await server.sql("update session set last_seen_at = now() - interval '1 hour'")
+    await http(server.port, "POST", "/api/user/status", {}, headers)
+    await eventually(partial(server.value, "select last_seen_at > now() - interval '1 minute' from session"))
+    await keys.revoke_key(server.db, "door-3")
+    rows = await recorded(server)
+    assert rows == [
+        ("auth.registered", "command"),
+        ("auth.key_used_first", "key"),
+        ("auth.session_ended", "command"),
+    ]
+    assert [(line.get("address"), line["user"], line.get("detail")) for line in lines_of(logs)] == [
+        (None, "door-3", "operator"),
+        (HOME, "door-3", None),
+        (None, "door-3", "service key"),
+    ]
+    assert await counted(server) == Counter(rows)
 
 
 async def test_what_sql_and_commands_do(server: RunningServer, logs: list[EventDict]) -> None:

@@ -102,6 +102,13 @@ def test_an_expired_session_is_recorded_when_it_is_pruned(world: World) -> None:
     assert events(world)[1:] == [(ENDED, "expiry", "ada", None)]
 
 
+def test_an_idle_session_is_recorded_when_it_is_pruned(world: World) -> None:
+    """Its end has no other cause either."""
+    world.do("update session set last_seen_at = now() - interval '3 days'")
+    world.value(USER["prune_idle"].sql, 10, 48)
+    assert events(world)[1:] == [(ENDED, "idle", "ada", None)]
+
+
 @pytest.mark.parametrize("table", ["known_visitor", "known_network"])
 def test_a_device_that_becomes_unknown_is_recorded(world: World, table: str) -> None:
     """With its hundredth failure, once."""
@@ -111,6 +118,17 @@ def test_a_device_that_becomes_unknown_is_recorded(world: World, table: str) -> 
         world.do(f"update {table} set failures = failures + 1")
     reason = {"known_visitor": "device", "known_network": "network"}[table]
     assert events(world)[1:] == [("auth.locked", reason, "ada", None)]
+
+
+def test_the_first_use_of_a_key_is_recorded(world: World) -> None:
+    """Once, with the address; other sessions and the making of a key are none."""
+    world.do("insert into app_user (username, is_service) values ('gate', true)")
+    world.do("insert into session (user_id, key_hash, last_seen_at) values (2, sha256('x'), null)")
+    assert len(events(world)) == 2
+    for _ in range(2):
+        world.do("update session set last_seen_at = now(), address = '192.0.2.9'")
+    rows = world.rows("select event, reason, username, address from auth_event where id > 2")
+    assert [tuple(row) for row in rows] == [("auth.key_used_first", "key", "gate", "192.0.2.9")]
 
 
 # append-only
