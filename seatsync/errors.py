@@ -24,7 +24,7 @@ class Failure(Exception):
 class SeatSyncError(Exception):
     """Something went wrong."""
 
-    code: ClassVar[str] = "InternalServerError"
+    code: str = "InternalServerError"
     http_status: ClassVar[int] = 500
 
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:

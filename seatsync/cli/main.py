@@ -112,7 +112,7 @@ def _parser() -> Parser:
 
     watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a guest receives them")
     watch.add_argument("hall", metavar="HALL", type=whole_number(1, 2**63 - 1), help="the hall's id")
-    watch.add_argument("--url", metavar="URL", help="the server's WebSocket (default: ws://localhost:WS_PORT/ws)")
+    watch.add_argument("--url", metavar="URL", help="the server's address (default: http://localhost:WS_PORT)")
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser

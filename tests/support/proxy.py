@@ -24,6 +24,8 @@ class Proxy:
     port: int = 0
     bytes_per_s: float = math.inf
     """Of each connection, in each direction."""
+    accepted: int = 0
+    """Connections so far, those too that end at once."""
     _cut: bool = False
     _thawed: trio.Event = field(factory=trio.Event)
     _connections: set[trio.CancelScope] = field(factory=set)
@@ -63,6 +65,7 @@ class Proxy:
 
     async def serve(self, socket: trio.SocketStream) -> None:
         """One connection."""
+        self.accepted += 1
         stream: trio.abc.Stream = socket
         if self.tls is not None:
             await socket.receive_some(8)  # SSLRequest (PostgreSQL, section 54.2.11)

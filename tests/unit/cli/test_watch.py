@@ -3,9 +3,12 @@
 import pytest
 import trio
 
+from seatsync import errors
+from seatsync.cli import main as cli
 from seatsync.cli import watch
-from seatsync.errors import Failure
+from seatsync.client import NoConnection
 from tests.support.halls import make_hall
+from tests.support.proxy import proxy_to
 from tests.support.server import RunningServer
 from tests.support.waiting import eventually
 
@@ -66,13 +69,56 @@ async def test_notes_and_names_cannot_control_the_terminal(
     assert all(line.isprintable() for line in out.splitlines())
 
 
+async def test_a_loss_is_one_notice(server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, however many attempts it takes; standard output goes on with what has changed."""
+    hall = await make_hall(server)
+    out, errors_ = [""], [""]
+
+    async def printed(so_far: list[str], text: str) -> None:
+        async def is_there() -> bool:
+            captured = capsys.readouterr()
+            out[0] += captured.out
+            errors_[0] += captured.err
+            return text in so_far[0]
+
+        await eventually(is_there)
+
+    async with proxy_to(f"tcp://127.0.0.1:{server.port}") as proxy, trio.open_nursery() as nursery:
+        nursery.start_soon(watch.follow, f"http://localhost:{proxy.port}", hall.id)
+        await printed(out, "at revision")
+        proxy.cut()
+
+        async def is_trying() -> bool:
+            return proxy.accepted >= 3
+
+        await eventually(is_trying)
+        await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
+        proxy.restore()
+        await printed(out, ": OCCUPIED")
+        await printed(errors_, "connected again")
+        nursery.cancel_scope.cancel()
+    assert "connect" not in "".join(line for line in out[0].splitlines() if "[info" not in line)  # the server's log
+    assert errors_[0].splitlines() == ["connection lost: broken off (1006); trying again", "connected again"]
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://localhost", "http://", "localhost:port", "ws://[::1", "http://localhost:1", "x y"]
+)
+def test_what_cannot_work_is_one_sentence(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """At once, and without a traceback."""
+    assert cli.main(["watch", "3", "--url", url]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("seatsync: ")
+    assert line.endswith(".")
+
+
 async def test_a_hall_that_does_not_exist_is_an_error(server: RunningServer) -> None:
     """An unknown hall ends it with the server's message."""
-    with pytest.RaisesGroup(Failure, flatten_subgroups=True):
+    with pytest.raises(errors.HallNotFound):
         await watch.follow(url(server), 4711)
 
 
 async def test_a_server_that_was_never_there_is_an_error() -> None:
     """A failing first connect is not tried again: the address may be wrong."""
-    with pytest.raises(Failure, match="There is no server"):
+    with pytest.raises(NoConnection, match="There is no server"):
         await watch.follow("ws://127.0.0.1:1/ws", 1)
