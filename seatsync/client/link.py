@@ -7,6 +7,7 @@ queue, and whoever waits for an answer may be cancelled at any time.
 import math
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -90,9 +91,11 @@ class Link:
         self._scope.cancel()
 
     async def aclose(self) -> None:
-        """Close it cleanly; when that takes too long, or is cancelled, it is dropped."""
-        with trio.move_on_after(self._timing.close_s):
+        """Close it cleanly; when that takes too long, it is dropped. Cancelled, it is left to `Connector.converse`."""
+        self.closing = self.closing or Closing(1000)
+        with trio.move_on_after(self._timing.close_s), suppress(ProtocolError):
             await self._ws.aclose()
+        self._scope.cancel()
 
     async def write(self) -> None:
         """Send what is queued, until cancelled."""
@@ -133,6 +136,8 @@ class Link:
                     take(jsontext.loads(text))
         except ConnectionClosed as closed:
             found = closed.reason
+            if self.closing is not None:
+                return  # `aclose` waits for the server's close frame
             if found is None or found.code == _NO_FRAME:
                 self.end(Closing(_NO_FRAME, "broken off"))
             else:

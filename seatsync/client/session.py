@@ -42,7 +42,10 @@ async def connect(
             yield seats
         except Exception as error:  # noqa: BLE001 - raised below, outside the nursery, which would wrap it
             failure = error
-        await seats._leave()  # noqa: SLF001 - its own
+        finally:
+            link = seats._finish(trio.ClosedResourceError("The block of connect has been left."))  # noqa: SLF001
+        if link is not None:
+            await link.aclose()
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -225,6 +228,8 @@ class Seats:
             started_at, token = trio.current_time(), self._token
             try:
                 closing = await self._connector.converse(token, opened, self._take)
+                if trio.current_time() - started_at >= self._connector.timing.settled_s:
+                    backoff.reset()
             except NoConnection:
                 if is_first:
                     raise
@@ -234,8 +239,6 @@ class Seats:
                 self._finish(ClosedForGood(f"The server has closed the connection for good: {closing}."))
             if self._end is not None:
                 return
-            if trio.current_time() - started_at >= self._connector.timing.settled_s:
-                backoff.reset()
             if closing is not _SIGNED_IN:
                 await trio.sleep(backoff.wait_s(closing))
 
@@ -267,19 +270,15 @@ class Seats:
             for changes in list(self._changes.values()):
                 changes.lose(self._lost)
 
-    def _finish(self, end: Exception) -> None:
+    def _finish(self, end: Exception) -> Link | None:
+        """End every call and iteration, and return the connection, which is left to close."""
+        link = self._link
         self._lose(_SIGNED_IN)
         self._end = self._end or end
         for changes in list(self._changes.values()):
             changes.end(self._end)
         self._notify()
-
-    async def _leave(self) -> None:
-        """End everything, with a clean close."""
-        link = self._link
-        self._finish(trio.ClosedResourceError("The block of connect has been left."))
-        if link is not None:
-            await link.aclose()
+        return link
 
     def _notify(self) -> None:
         self._news.set()

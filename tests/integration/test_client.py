@@ -7,15 +7,16 @@ from uuid import uuid4
 import pyotp
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
-from seatsync.client import Changes, NoConnection, OutcomeUnknown, connect
+from seatsync.client import Changes, NoConnection, OutcomeUnknown, Timing, connect
 from tests.support.client import PATIENCE_S
 from tests.support.follower import QUICK, following, is_true
 from tests.support.halls import held, make_hall, status_of, waits_for_a_lock
 from tests.support.server import RunningServer
-from tests.support.waiting import metric_is
+from tests.support.waiting import eventually, metric_is
 
 
 def url(server: RunningServer) -> str:
@@ -264,3 +265,28 @@ async def test_leaving_the_block_ends_what_is_left(server: RunningServer) -> Non
             await seats.call("user.status")
         await iterate(seats.hall(hall.id))
     await metric_is(server.port, "connections", 0)
+
+
+async def test_a_cancelled_block_ends_what_is_left(server: RunningServer) -> None:
+    """As one that is left does; nobody waits for an answer that cannot come."""
+    with trio.CancelScope() as scope:
+        async with connect(url(server)) as seats:
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    with pytest.raises(trio.ClosedResourceError):
+        await seats.call("user.status")
+    with pytest.raises(trio.ClosedResourceError):
+        await anext(seats.hall(1))
+
+
+async def test_leaving_waits_for_the_close_frame_alone(server: RunningServer) -> None:
+    """A clean close takes no longer than the server's answer."""
+    with trio.fail_after(PATIENCE_S), capture_logs() as logs:
+        async with connect(url(server), timing=Timing(close_s=PATIENCE_S)):
+            pass
+
+        async def is_logged() -> bool:
+            return any(line["event"] == "connection_closed" for line in logs)
+
+        await eventually(is_logged)
+    assert [line["close_code"] for line in logs if line["event"] == "connection_closed"] == [1000]

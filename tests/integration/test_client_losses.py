@@ -240,6 +240,22 @@ async def test_a_missing_revision_is_asked_for() -> None:
     assert requests == [True, {"id": 7, "since": 1, "epoch": "e"}]
 
 
+async def test_an_error_of_a_newer_server() -> None:
+    """Its code is kept, and ends the iteration; one that passes, as the server says when."""
+
+    async def talk(ws: WebSocketConnection) -> None:
+        for error in ({"error": "ServiceUnavailable", "retry_after": 0.01}, {"error": "Novelty", "retry_after": 9}):
+            eid = (await requested(ws))["eid"]
+            frame = {"type": "hall.subscribe", "status": "error", "data": None, "eid": eid, "message": "No.", "ts": 1}
+            await ws.send_message(json.dumps(frame | error))
+        await requested(ws, "never")
+
+    async with fake_server(talk) as (port, _), connect(f"127.0.0.1:{port}", timing=QUICK) as seats:
+        with pytest.raises(errors.SeatSyncError, match="No") as raised:
+            await anext(seats.hall(7))
+    assert (raised.value.code, raised.value.retry_after) == ("Novelty", 9)
+
+
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1009])
 async def test_a_code_that_forbids_another_connection(code: int) -> None:
     """Iterations, calls under way and later ones end with an error that says so."""
