@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test fuzz lint types fmt cov load bench faults model schema typings lock audit image-check up down logs clean
+.PHONY: help run test fuzz lint types fmt cov load bench faults model schema typings protocol lock audit image-check up down logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ schema: $(VENV)/.dev  ## regenerate sql/schema.sql from the migrations
 
 typings: $(VENV)/.dev  ## regenerate seatsync/web/client.d.ts from the client in JavaScript
 	@$(BIN)/python -m tests.support.typings
+
+protocol: $(VENV)/.dev  ## regenerate seatsync/web/protocol.d.ts, and fetch what checks the protocol's documents
+	@$(BIN)/python -m tests.support.documents
 
 lock: $(VENV)/.lock  ## lock what the image installs, with hashes (make lock ARGS=--upgrade)
 	@$(COMPILE) setup.cfg --output-file seatsync/serve/requirements.lock $(ARGS)

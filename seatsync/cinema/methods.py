@@ -1,6 +1,7 @@
 """The methods ``cinemas.*``."""
 
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
+from seatsync.cinema.messages import Cinema, CinemasStale, CinemaUpdate
 from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
@@ -16,8 +17,23 @@ class CinemaMethods:
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
         return (
-            Method("cinemas.get_cinemas", NoParams, self.get_cinemas, Access.READ, aliases=("cinema.get_cinemas",)),
-            Method(SUBSCRIBE, NoParams, self.subscribe, Access.READ, Kind.SUBSCRIBE),
+            Method(
+                "cinemas.get_cinemas",
+                NoParams,
+                self.get_cinemas,
+                Access.READ,
+                aliases=("cinema.get_cinemas",),
+                result=list[Cinema],
+            ),
+            Method(
+                SUBSCRIBE,
+                NoParams,
+                self.subscribe,
+                Access.READ,
+                Kind.SUBSCRIBE,
+                result=list[Cinema],
+                update=CinemaUpdate | CinemasStale,
+            ),
             unsubscribing("cinemas.unsubscribe", SUBSCRIBE),
         )
 

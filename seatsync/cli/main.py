@@ -24,6 +24,8 @@ from seatsync.terminal import write_lines
 Parser: TypeAlias = argparse.ArgumentParser
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 -- argparse gives it no public name
 
+FORMATS = ("asyncapi", "openapi", "jsonschema", "typescript")
+
 ROLES: tuple[str, ...] = get_args(Role)
 
 
@@ -113,6 +115,10 @@ def _parser() -> Parser:
     watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a guest receives them")
     watch.add_argument("hall", metavar="HALL", type=whole_number(1, 2**63 - 1), help="the hall's id")
     watch.add_argument("--url", metavar="URL", help="the server's address (default: http://localhost:WS_PORT)")
+
+    meaning = "print the protocol as data: asyncapi, openapi, jsonschema or typescript"
+    protocol = _add(commands, "protocol", "cli.protocol:protocol", meaning)
+    protocol.add_argument("document", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser

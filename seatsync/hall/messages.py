@@ -1,12 +1,13 @@
-"""The parameters of the methods ``hall.*``."""
+"""The data of the methods ``hall.*``: parameters, validated when structured, and what is sent."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from attrs import Attribute, field, frozen
 
 from seatsync import errors
 from seatsync.core.protocol.params import Id
+from seatsync.core.protocol.wire import OPTIONAL, REQUIRED, Count, Keywords, Timestamp, rule, sent
 
 #: Seats of one bulk change, at most.
 MAX_SEATS = 1000
@@ -17,21 +18,26 @@ STATUSES = ("VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE")
 
 _MAX_REV = 2**63 - 1
 
+_STATUS: dict[str, Any] = {"title": "SeatStatus", "enum": STATUSES}
+
 
 def _upper(value: str | None) -> str | None:
     return None if value is None else value.upper()
 
 
+@rule(**_STATUS)
 def _check_status(_: Any, attribute: "Attribute[Any]", value: str | None) -> None:
     if value is not None and value not in STATUSES:
         raise errors.ValidationError(f"{attribute.name}: one of {', '.join(STATUSES)} is needed.")
 
 
+@rule(maxLength=MAX_NOTE_CHARACTERS, pattern=r"^[^\0]*$")
 def _check_note(_: Any, __: "Attribute[Any]", value: str | None) -> None:
     if value is not None and (len(value) > MAX_NOTE_CHARACTERS or "\0" in value):
         raise errors.ValidationError(f"note: at most {MAX_NOTE_CHARACTERS} characters, and no NUL, are allowed.")
 
 
+@rule(minimum=0, maximum=_MAX_REV)
 def _check_since(_: Any, __: "Attribute[Any]", value: int | None) -> None:
     if value is not None and not 0 <= value <= _MAX_REV:
         raise errors.ValidationError("since: a revision is needed.")
@@ -41,7 +47,7 @@ def _check_since(_: Any, __: "Attribute[Any]", value: int | None) -> None:
 class HallId:
     """``hall.get``."""
 
-    id: Id | None = None
+    id: Id | None = field(default=None, metadata=REQUIRED)
 
 
 @frozen
@@ -61,14 +67,14 @@ class SeatChange:
     expected: str | None = field(default=None, converter=_upper, validator=_check_status)
     """Change it only if this is its status now."""
     note: str | None = field(default=None, validator=_check_note)
-    """``None`` keeps the note, ``""`` removes it."""
+    """`null` keeps the note, `""` removes it."""
 
 
 @frozen
 class UpdateSeatStatus(SeatChange):
     """``hall.update_seat_status``."""
 
-    hall_id: Id | None = field(default=None, kw_only=True)
+    hall_id: Id | None = field(default=None, kw_only=True, metadata=REQUIRED)
     key: UUID | None = field(default=None, kw_only=True)
 
     @property
@@ -81,13 +87,138 @@ class UpdateSeatStatus(SeatChange):
 class UpdateSeats:
     """``hall.update_seats``: all of them, or none."""
 
-    hall_id: Id | None = field(default=None, kw_only=True)
+    hall_id: Id | None = field(default=None, kw_only=True, metadata=REQUIRED)
     seats: list[SeatChange] = field(kw_only=True)
     key: UUID | None = field(default=None, kw_only=True)
 
     @seats.validator
+    @rule(minItems=1, maxItems=MAX_SEATS)
     def _check_seats(self, _: "Attribute[Any]", seats: list[SeatChange]) -> None:
         if not 1 <= len(seats) <= MAX_SEATS:
             raise errors.ValidationError(f"seats: 1 to {MAX_SEATS} seats are needed.")
         if len({seat.seat_id for seat in seats}) < len(seats):
             raise errors.ValidationError("seats: a seat may be named only once.")
+
+
+# What is sent: PostgreSQL makes it, and `seatsync.core.channels.documents` adds to it.
+
+SeatStatus = Annotated[str, Keywords(**_STATUS)]
+Rev = Annotated[int, Keywords(minimum=0, maximum=_MAX_REV)]
+
+
+@sent
+class SeatCounts:
+    """How many seats are in each status."""
+
+    VACANT: Count
+    RESERVED: Count
+    OCCUPIED: Count
+    MAINTENANCE: Count
+
+
+@sent
+class SeatTypeName:
+    """The type of one seat."""
+
+    id: Id
+    name: str
+
+
+@sent
+class SeatTypeCounts:
+    """The counts of one type of seat in a hall."""
+
+    id: Id
+    seats_count: Count
+    """How many seats there are of it."""
+    seats: SeatCounts
+
+
+@sent
+class SeatType(SeatTypeCounts):
+    """A type of seat in a hall."""
+
+    name: str
+
+
+@sent
+class SeatState:
+    """What changes of a seat without its layout."""
+
+    id: Id
+    status: SeatStatus
+    updated_at: Timestamp
+    note: str | None
+    """The reason for maintenance."""
+
+
+@sent
+class Seat(SeatState):
+    """A seat with its place in the plan of its hall."""
+
+    row: int
+    place: int
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float
+    """In degrees."""
+    seat_type: SeatTypeName
+
+
+@sent
+class Hall:
+    """A hall with its seats, at one revision."""
+
+    id: Id
+    cinema_id: Id
+    name: str
+    rows: Annotated[int, Keywords(minimum=1)]
+    places: Annotated[int, Keywords(minimum=1)]
+    """Of the longest row."""
+    created_at: Timestamp
+    rev: Rev
+    epoch: str
+    """The series that `rev` belongs to: revisions of different epochs do not compare."""
+    seats: list[Seat]
+    """Ordered by row and place."""
+    seat_types: list[SeatType]
+    """Ordered by id."""
+    stale: Literal[True] = OPTIONAL
+    """The hall may be older than what is committed."""
+
+
+@sent
+class HallUpdate:
+    """What has changed in a hall: merge both lists by id."""
+
+    id: Id
+    from_: Rev = OPTIONAL
+    """The first of several revisions that are merged, or of those missed."""
+    rev: Rev
+    """The last one."""
+    seats: list[SeatState]
+    seat_types: list[SeatTypeCounts]
+    """Those of the changed seats."""
+    resumed: Literal[True] = OPTIONAL
+    """This is all that was missed since the revision that was asked for."""
+    stale: Literal[True] = OPTIONAL
+    """The hall may be older than what is committed."""
+
+
+@sent
+class HallStale:
+    """Whether the hall may be older than what is committed."""
+
+    id: Id
+    stale: bool
+
+
+@sent
+class HallWritten:
+    """The seats of a write that has committed."""
+
+    id: Id
+    rev: Rev
+    seats: list[SeatState]

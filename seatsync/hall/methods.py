@@ -10,7 +10,16 @@ from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import Id
 from seatsync.core.protocol.registry import Access, Json, Kind, Method
-from seatsync.hall.messages import HallId, SubscribeHall, UpdateSeats, UpdateSeatStatus
+from seatsync.hall.messages import (
+    Hall,
+    HallId,
+    HallStale,
+    HallUpdate,
+    HallWritten,
+    SubscribeHall,
+    UpdateSeats,
+    UpdateSeatStatus,
+)
 from seatsync.hall.store import Write
 
 SUBSCRIBE = "hall.subscribe"
@@ -26,11 +35,21 @@ class HallMethods:
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
         return (
-            Method("hall.get", HallId, self.get, Access.READ),
-            Method(SUBSCRIBE, SubscribeHall, self.subscribe, Access.READ, Kind.SUBSCRIBE),
+            Method("hall.get", HallId, self.get, Access.READ, result=Hall),
+            Method(
+                SUBSCRIBE,
+                SubscribeHall,
+                self.subscribe,
+                Access.READ,
+                Kind.SUBSCRIBE,
+                result=Hall,
+                update=HallUpdate | HallStale,
+            ),
             unsubscribing("hall.unsubscribe", SUBSCRIBE),
-            Method("hall.update_seat_status", UpdateSeatStatus, self.update, Access.WRITE, Kind.WRITE),
-            Method("hall.update_seats", UpdateSeats, self.update, Access.WRITE, Kind.WRITE),
+            Method(
+                "hall.update_seat_status", UpdateSeatStatus, self.update, Access.WRITE, Kind.WRITE, result=HallWritten
+            ),
+            Method("hall.update_seats", UpdateSeats, self.update, Access.WRITE, Kind.WRITE, result=HallWritten),
         )
 
     async def get(self, _: Call, params: HallId) -> Json:

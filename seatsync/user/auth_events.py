@@ -5,6 +5,7 @@ is handed to one server, which writes its line and counts it; no sampling leaves
 """
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, Final
 
 import structlog
@@ -56,6 +57,7 @@ def failures_recorded(
     Raises what ``run`` does, and `ServiceUnavailable` for a failure that cannot be recorded.
     """
 
+    @wraps(run)
     async def recorded(call: Call, params: Any) -> Any:
         try:
             return await run(call, params)

@@ -17,11 +17,25 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Login, Reply, new_id
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Kind, Method
+from seatsync.core.protocol.wire import Done
 from seatsync.user import phrases
 from seatsync.user.auth_events import failures_recorded
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import SUBSCRIBE, LoginTopic, state_of
-from seatsync.user.messages import GUEST, Coded, Named, NamedCode, NamedPhrase, Phrased
+from seatsync.user.messages import (
+    GUEST,
+    Candidate,
+    Coded,
+    Guest,
+    KnownUser,
+    Named,
+    NamedCode,
+    NamedPhrase,
+    NewSession,
+    Phrase,
+    Phrased,
+    SignedIn,
+)
 from seatsync.user.secrets import Secrets
 from seatsync.user.session_list import identity_of
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
@@ -67,17 +81,25 @@ class UserMethods:
         """The methods of this domain."""
         recorded = partial(failures_recorded, self._db)
         methods = (
-            Method("user.status", NoParams, status),
-            Method(SUBSCRIBE, NoParams, self.subscribe, Access.IDENTIFIED, Kind.SUBSCRIBE),
+            Method("user.status", NoParams, status, result=Guest | SignedIn),
+            Method(
+                SUBSCRIBE,
+                NoParams,
+                self.subscribe,
+                Access.IDENTIFIED,
+                Kind.SUBSCRIBE,
+                result=Guest | SignedIn,
+                update=Guest | SignedIn,
+            ),
             unsubscribing("user.unsubscribe", SUBSCRIBE),
-            Method("user.auth_start", Named, self.start_registration, makes_visitor=True),
-            Method("user.auth_reset", Named, self.drop_registration),
-            Method("user.register", NamedCode, self.register, makes_visitor=True),
-            Method("user.login", NamedCode, recorded(self.log_in), makes_visitor=True),
-            Method("user.logout", NoParams, self.log_out),
-            Method("user.recovery_phrase", Coded, recorded(self.offer_phrase), Access.USER),
-            Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER),
-            Method("user.recover", NamedPhrase, recorded(self.recover), makes_visitor=True),
+            Method("user.auth_start", Named, self.start_registration, makes_visitor=True, result=KnownUser | Candidate),
+            Method("user.auth_reset", Named, self.drop_registration, result=Done),
+            Method("user.register", NamedCode, self.register, makes_visitor=True, result=NewSession),
+            Method("user.login", NamedCode, recorded(self.log_in), makes_visitor=True, result=NewSession),
+            Method("user.logout", NoParams, self.log_out, result=Done),
+            Method("user.recovery_phrase", Coded, recorded(self.offer_phrase), Access.USER, result=Phrase),
+            Method("user.save_recovery_phrase", Phrased, self.save_phrase, Access.USER, result=Done),
+            Method("user.recover", NamedPhrase, recorded(self.recover), makes_visitor=True, result=Candidate),
         )
         return tuple(evolve(method, people_only=method.name not in _FOR_SERVICES) for method in methods)
 

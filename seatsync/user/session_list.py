@@ -14,7 +14,9 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Client, Identity
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Method
+from seatsync.core.protocol.wire import rule
 from seatsync.user.last_seen import LastSeen
+from seatsync.user.messages import SessionsEnded, UserSession
 from seatsync.user.store import QUERIES, digest
 
 #: Ids in one request at most: as many as ``user.sessions`` shows.
@@ -61,6 +63,7 @@ async def identity_of(call: Call) -> Identity:
     return identity
 
 
+@rule(maxItems=MAX_IDS)
 def _few(_: Any, attribute: "Attribute[Any]", ids: list[str] | None) -> None:
     if ids is not None and len(ids) > MAX_IDS:
         raise errors.ValidationError(f"{attribute.name}: at most {MAX_IDS} at once.")
@@ -84,8 +87,8 @@ class SessionMethods:
     def table(self) -> tuple[Method, ...]:
         """The methods of sessions."""
         return (
-            Method("user.sessions", NoParams, self.show, Access.USER, people_only=True),
-            Method("user.end_sessions", Chosen, self.end, Access.USER, people_only=True),
+            Method("user.sessions", NoParams, self.show, Access.USER, people_only=True, result=list[UserSession]),
+            Method("user.end_sessions", Chosen, self.end, Access.USER, people_only=True, result=SessionsEnded),
         )
 
     async def show(self, call: Call, _: NoParams) -> list[dict[str, Any]]:

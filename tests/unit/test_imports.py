@@ -53,11 +53,12 @@ ARROWS: dict[str, set[str]] = {
     "hall": CORE,
     "user": CORE,
     "seed": CORE,
-    "app": CORE | {"cinema", "hall", "user"},
+    "schema": CORE,
+    "app": CORE | {"cinema", "hall", "user", "schema"},
     "serve": CORE | {"app", "seed", "user"},
     "client": {"errors", "jsontext"},
     "load": {"jsontext", "terminal"},
-    "cli": CORE | {"serve", "app", "seed", "user", "client", "load", "terminal"},
+    "cli": CORE | {"serve", "app", "seed", "cinema", "hall", "user", "schema", "client", "load", "terminal"},
     "__main__": {"cli"},
 }
 """Which rooms each room may import, besides itself."""

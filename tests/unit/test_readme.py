@@ -1,14 +1,9 @@
 """The pages against the code: every table is complete, every name exists, every link leads somewhere."""
 
 import argparse
-import ast
-import inspect
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from configparser import ConfigParser
-from itertools import pairwise
-from typing import Any, cast
 
 import attrs
 import pytest
@@ -16,35 +11,34 @@ import yaml
 from prometheus_client.core import CounterMetricFamily
 
 from seatsync import errors
-from seatsync.cinema.methods import CinemaMethods
 from seatsync.cli import main as cli
+from seatsync.cli.protocol import methods as declared_methods
 from seatsync.config import SETTINGS, load_settings
 from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.http.cookies import SESSION_LIFETIME_S
 from seatsync.core.http.exchange import MAX_HEAD_BYTES
+from seatsync.core.http.faults import statuses
 from seatsync.core.http.pages import PATHS
 from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.listen import BACKLOG
 from seatsync.core.net.stream import SLOW_BYTES
 from seatsync.core.protocol.envelope import MAX_EID_BYTES
-from seatsync.core.protocol.registry import Access, Method, Registry
+from seatsync.core.protocol.registry import Access, Method
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
-from seatsync.hall.methods import HallMethods
 from seatsync.hall.writes import batch_seats
 from seatsync.load.stats import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
-from seatsync.user.methods import UserMethods
-from seatsync.user.session_list import SessionMethods
-from seatsync.user.tokens import Tokens
+from seatsync.schema.types import Schemas, texts_of
 from seatsync.user.totp import STEP_S
 from tests.faults import blocked, crashes, feed, guesses, herd, hostile, network, slow
 from tests.faults.drill import DRILLS
 from tests.support.readme import FRONT, PAGES, PROTOCOL, ROOT, Pages, names, read_pages
+from tests.support.schemas import check_frame, validator
 
 WHO = {
     Access.ANYONE: "anyone",
@@ -116,19 +110,8 @@ def pages() -> Pages:
 
 
 def methods() -> dict[str, Method]:
-    """Every method, of a registry without anything behind it."""
-    nothing = cast("Any", None)
-    tokens = Tokens("s" * 32)
-    registry = Registry(
-        [
-            *UserMethods(nothing, tokens, load_settings({}, dotenv=None), nothing, seen=nothing).table(),
-            *SessionMethods(nothing, nothing, 0).table(),
-            *CinemaMethods(nothing).table(),
-            *HallMethods(nothing, nothing).table(),
-        ],
-        public_view=True,
-    )
-    return {method.name: method for method in registry}
+    """Every method."""
+    return {method.name: method for method in declared_methods()}
 
 
 def test_every_method_is_in_the_table(pages: Pages) -> None:
@@ -141,6 +124,15 @@ def test_every_method_is_in_the_table(pages: Pages) -> None:
         (method.name, *method.aliases): (WHO[method.access], {field.name for field in attrs.fields(method.params)})
         for method in methods().values()
     }
+
+
+def test_every_answer_is_in_the_table(pages: Pages) -> None:
+    """The names of the objects that a method sends, and of a list's items."""
+    objects = {names(name)[0] for name, *_ in pages.rows("Objects")}
+    for name, _, _, answer in pages.rows("Methods"):
+        method, schemas = methods()[names(name)[0]], Schemas()
+        sent = str([schemas.of(type_) for type_ in (method.result, method.update)])
+        assert objects.intersection(names(answer)) == set(re.findall(r"#/\$defs/(\w+)", sent)), name
 
 
 def test_every_parameter_of_a_seat_is_named(pages: Pages) -> None:
@@ -158,6 +150,33 @@ def test_every_method_has_an_example(pages: Pages) -> None:
     assert all(len(frames) >= 2 for frames in examples.values())
 
 
+def test_every_example_is_of_the_protocol(pages: Pages) -> None:
+    """Every request, reply and update fits the schemas, and has no field besides."""
+    validators = {name: validator(f"{name}.request") for name in methods()}
+    frames = [frame for frames in pages.by_path[PROTOCOL].examples().values() for frame in frames]
+    for frame in frames:
+        if "status" in frame:
+            check_frame(frame)
+        else:
+            validators[frame["type"]](frame)
+
+
+def test_every_object_is_in_the_table(pages: Pages) -> None:
+    """Every object that is sent, with its fields and what it is."""
+    schemas = Schemas()
+    for method in methods().values():
+        for type_ in (method.result, method.update):
+            schemas.of(type_)
+    objects = {name: schema for name, schema in schemas.named.items() if schema["type"] == "object"}
+    assert {names(name)[0]: (meaning, names(fields)) for name, meaning, fields in pages.rows("Objects")} == {
+        name: (
+            schema["description"].rstrip("."),
+            [field + "?" * (field not in schema["required"]) for field in schema["properties"]],
+        )
+        for name, schema in objects.items()
+    }
+
+
 def test_every_setting_is_in_the_table(pages: Pages) -> None:
     """Name, default and meaning, in the order of `.env.example`."""
     rows = [(*names(name), "".join(names(default)), meaning) for name, default, meaning in pages.rows("Settings")]
@@ -166,14 +185,11 @@ def test_every_setting_is_in_the_table(pages: Pages) -> None:
 
 def test_every_error_is_in_the_table(pages: Pages) -> None:
     """Every error has code, HTTP statuses, default message and advice, or is called reserved."""
-    statuses: defaultdict[str, set[int]] = defaultdict(set)
-    for error in _every_error(errors.SeatSyncError):
-        statuses[error.code].add(error.http_status)
     rows = pages.rows("Errors")
     reserved = _reserved_errors(pages)
     assert {
-        names(code)[0]: ({int(number) for number in status.split(", ")}, meaning) for code, status, meaning, _ in rows
-    } == {code: (statuses[code], error.sentence()) for code, error in errors.BY_CODE.items() if code not in reserved}
+        names(code)[0]: ([int(number) for number in status.split(", ")], meaning) for code, status, meaning, _ in rows
+    } == {code: (statuses(code), error.sentence()) for code, error in errors.BY_CODE.items() if code not in reserved}
     assert all(todo for _, _, _, todo in rows)
 
 
@@ -187,7 +203,7 @@ def test_reserved_is_what_nothing_sends(pages: Pages) -> None:
 def test_every_close_code_is_in_the_table(pages: Pages) -> None:
     """Meaning and advice are the words of the code."""
     rows = {int(names(code)[0]): (meaning, advice) for code, meaning, advice in pages.rows("Close codes")}
-    texts = _texts_of(CloseCode)
+    texts = texts_of(CloseCode)
     assert set(rows) == set(CloseCode)
     for code in CloseCode:
         meaning, _, advice = texts[code.name].rstrip(".").partition(": ")
@@ -359,23 +375,6 @@ def test_every_link_leads_somewhere(pages: Pages) -> None:
 def test_every_page_is_on_the_front_page(pages: Pages) -> None:
     """The front page links to every page."""
     assert set(PAGES) - {FRONT} <= set(pages.by_path[FRONT].links())
-
-
-def _every_error(root: type[errors.SeatSyncError]) -> Iterator[type[errors.SeatSyncError]]:
-    for child in root.__subclasses__():
-        yield child
-        yield from _every_error(child)
-
-
-def _texts_of(cls: type) -> dict[str, str]:
-    """The strings that stand under the members of a class."""
-    (definition,) = ast.parse(inspect.getsource(cls)).body
-    assert isinstance(definition, ast.ClassDef)
-    found = {}
-    for member, text in pairwise(definition.body):
-        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[ast.unparse(member.targets[0])] = str(text.value.value)
-    return found
 
 
 def _reserved_errors(pages: Pages) -> set[str]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import trio
@@ -25,6 +25,7 @@ from seatsync.core.protocol import envelope as protocol
 from seatsync.core.protocol.call import Call, Client, Reply
 from seatsync.core.protocol.params import structure
 from seatsync.core.protocol.registry import Json, Kind, Method, Pending, Registry, encode
+from seatsync.core.protocol.wire import REQUIRED, Done, Keywords
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
@@ -354,17 +355,18 @@ class Connection:
 class SubEid:
     """The eid that the subscription was made with."""
 
-    sub_eid: Any = None
+    sub_eid: Annotated[Any, Keywords(type=["string", "integer"])] = field(default=None, metadata=REQUIRED)
 
 
 def unsubscribing(name: str, subscribe: str) -> Method:
     """The method ``name``, which ends subscriptions of the method ``subscribe``. It needs no rights."""
 
     async def unsubscribe(call: Call, params: SubEid) -> dict[str, bool]:
+        """End a subscription; raises `SubscriptionNotFound`."""
         _socket_call(call).connection.unsubscribe(subscribe, protocol.normalise_eid(params.sub_eid))
         return {"success": True}
 
-    return Method(name, SubEid, unsubscribe, kind=Kind.UNSUBSCRIBE)
+    return Method(name, SubEid, unsubscribe, kind=Kind.UNSUBSCRIBE, result=Done)
 
 
 def subscribing(call: Call, topic: Subscribed) -> AbstractContextManager[Subscription]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+#: The name of the session cookie; with ``secure`` a prefix stands before it.
+SESSION_COOKIE: Final = "seatsync"
 SESSION_LIFETIME_S: Final = 5 * 86_400
 #: 400 days: browsers keep no cookie longer (RFC 6265bis §5.5).
 VISITOR_LIFETIME_S: Final = 400 * 86_400
@@ -28,7 +30,7 @@ class Cookies:
         # Keys of their own, so that neither kind of credential passes for the other (RFC 8725 §3.12).
         self._visitor_keys = [hmac.digest(one.encode(), b"seatsync visitor", hashlib.sha256) for one in secrets]
         prefix = "__Host-" if secure else ""
-        self._session_name = f"{prefix}seatsync"
+        self._session_name = prefix + SESSION_COOKIE
         self._visitor_name = f"{prefix}seatsync_visitor"
         self._attributes = "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
 

@@ -3,7 +3,9 @@
 `MessageTooLarge` (413) and `MethodNotAllowed` (405) are in `seatsync.errors`.
 """
 
-from seatsync.errors import BadInput
+from collections.abc import Iterator
+
+from seatsync.errors import BadInput, SeatSyncError
 
 
 class MalformedRequest(BadInput, code="BadRequest"):
@@ -24,3 +26,14 @@ class UpgradeRequired(BadInput, status=426, code="BadRequest"):
 
 class HeadTooLarge(BadInput, status=431, code="BadRequest"):
     """The header fields of the request are too large."""
+
+
+def statuses(code: str) -> list[int]:
+    """The HTTP statuses of a wire code."""
+    return sorted({error.http_status for error in _below(SeatSyncError) if error.code == code})
+
+
+def _below(error: type[SeatSyncError]) -> Iterator[type[SeatSyncError]]:
+    for child in error.__subclasses__():
+        yield child
+        yield from _below(child)

@@ -18,7 +18,7 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 #: The subprotocol that is selected; and the beginning of one that carries a token, which is neither echoed nor logged.
 SUBPROTOCOL = "seatsync.v1"
-_BEARER = "seatsync.bearer."
+BEARER = "seatsync.bearer."
 
 #: Characters of an offered name that are logged, for it may be a token that is offered in another way; and of all.
 _SHOWN_OF_NAME, _SHOWN = 24, 200
@@ -61,7 +61,7 @@ class Offer:
     @property
     def token(self) -> str | None:
         """The token of the first offer that carries one."""
-        return next((name[len(_BEARER) :] for name in self.protocols if name.startswith(_BEARER)), None)
+        return next((name[len(BEARER) :] for name in self.protocols if name.startswith(BEARER)), None)
 
     @property
     def is_unknown(self) -> bool:
@@ -77,8 +77,8 @@ class Offer:
 
 
 def _shown(name: str) -> str:
-    if name.lower().startswith(_BEARER):
-        return f"{_BEARER}<token>"
+    if name.lower().startswith(BEARER):
+        return f"{BEARER}<token>"
     return name if len(name) <= _SHOWN_OF_NAME else f"{name[:_SHOWN_OF_NAME]}..."
 
 

@@ -14,7 +14,7 @@ from seatsync import errors
 #: An id in a request's data: a positive integer that fits PostgreSQL's bigint.
 Id = NewType("Id", int)
 
-_MAX_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 _Hook = Callable[[Any, Any], Any]
 
@@ -36,7 +36,7 @@ def _checked(wanted: type, name: str, inner: _Hook = lambda value, _: value) -> 
 
 
 def _id(value: Any, _: Any) -> Id:
-    if type(value) is not int or not 0 < value <= _MAX_ID:
+    if type(value) is not int or not 0 < value <= MAX_ID:
         raise ValueError("a positive integer is needed")
     return Id(value)
 

