@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from seatsync import errors
 from seatsync.cinema.live_list import LiveList
@@ -39,7 +39,7 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.prune import prune_forever
 from seatsync.core.postgres.queries import Query, load
 from seatsync.core.protocol.envelope import close_reason
-from seatsync.core.protocol.registry import Registry, encode
+from seatsync.core.protocol.registry import Method, Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
@@ -149,6 +149,8 @@ class _Server:
     _metrics_text: Callable[[], Awaitable[bytes]] | None
     _timing: Timing
     _stopping: bool = False
+    _documents: dict[str, bytes] = field(factory=dict)
+    _documenting: trio.Lock = field(factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
         settings, metrics, timing = self._settings, self._metrics, self._timing
@@ -229,6 +231,7 @@ class _Server:
                 health=self._health,
                 metrics=metrics_text,
                 metrics_token=settings.metrics_token,
+                document=self._document,
             ),
             OriginPolicy(settings.allowed_origins, loopback_only=settings.loopback_only, hosts=settings.allowed_hosts),
             limits,
@@ -329,6 +332,13 @@ class _Server:
     async def _own_metrics(self) -> bytes:
         return self._metrics.text()
 
+    async def _document(self, name: str) -> bytes:
+        """A document of the protocol. It is made in a thread, once."""
+        async with self._documenting:
+            if name not in self._documents:
+                self._documents[name] = await trio.to_thread.run_sync(_make_document, name, list(self._registry))
+        return self._documents[name]
+
     def _health(self) -> Mapping[str, Any]:
         parts = {
             "database": self._database.state,
@@ -336,6 +346,12 @@ class _Server:
             "server": "stopping" if self._stopping else OK,
         }
         return {"ready": all(state in {OK, "live"} for state in parts.values()), **parts}
+
+
+def _make_document(name: str, methods: Sequence[Method]) -> bytes:
+    from seatsync.schema.documents import DOCUMENTS  # noqa: PLC0415 - few servers are asked for one
+
+    return DOCUMENTS[name](methods).encode()
 
 
 def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:

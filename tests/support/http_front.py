@@ -220,6 +220,7 @@ class World:
                 health=lambda: self.health,
                 metrics=_metrics,
                 metrics_token=self.settings.metrics_token,
+                document=_document,
             ),
             OriginPolicy(
                 self.settings.allowed_origins,
@@ -361,6 +362,10 @@ def registry(calls: list[Call]) -> Registry:
         ],
         public_view=True,
     )
+
+
+async def _document(name: str) -> bytes:
+    return b'{"name":"%b"}' % name.encode()
 
 
 async def _metrics() -> bytes:

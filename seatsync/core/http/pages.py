@@ -20,7 +20,10 @@ ALLOW = b"GET, HEAD, OPTIONS"
 #: Served by a full server, too: they report it.
 HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 
-PATHS = HEALTH | {"/", "/ws"}
+#: The protocol as data, by the name of the document.
+DOCUMENTS = {"/asyncapi.json": "asyncapi", "/openapi.json": "openapi"}
+
+PATHS = HEALTH | {"/", "/ws", *DOCUMENTS}
 
 
 @define(eq=False)
@@ -32,6 +35,8 @@ class Pages:
     _health: Callable[[], Mapping[str, Any]]
     _metrics: Callable[[], Awaitable[bytes]]
     _metrics_token: str | None
+    _document: Callable[[str], Awaitable[bytes]]
+    """The text of one of `DOCUMENTS`."""
 
     def has(self, path: str) -> bool:
         """There is something at a request's path: one of `PATHS`, or a file."""
@@ -52,6 +57,8 @@ class Pages:
                 response = self._readiness()
             case "/metrics":
                 response = await self._exposition(request, source)
+            case path if path in DOCUMENTS:
+                response = Response(200, await self._document(DOCUMENTS[path]))
             case _:
                 response = self._file(request)
         return response

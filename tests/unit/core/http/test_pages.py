@@ -39,7 +39,17 @@ async def test_readyz(ready: bool, status: int) -> None:
         assert world.observed[0][1] == ("success" if ready else "ServiceUnavailable")
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("name", ["asyncapi", "openapi"])
+async def test_documents(name: str) -> None:
+    """The protocol as data is at the names that tools expect."""
+    async with open_world() as world:
+        client = await world.connect()
+        reply = await client.request("GET", f"/{name}.json")
+        assert (reply.status, reply.json) == (200, {"name": name})
+        assert reply.header("Content-Type") == "application/json"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"])
 async def test_head_has_no_body(path: str) -> None:
     """HEAD answers with the fields of GET."""
     async with open_world() as world:
