@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 from trio_websocket import ConnectionClosed
 
-from tests.support.client import Client, http
+from tests.support.client import Client, http, parse
 from tests.support.halls import Hall, make_hall
 from tests.support.places import scratch_directory
 from tests.support.process import children, server_process
@@ -51,7 +51,7 @@ class Witness:
                 await self._read(client, groups)
 
     async def _read(self, client: Client, groups: list[list[int]]) -> None:
-        frame = json.loads(await client.ws.get_message())
+        frame = parse(await client.ws.get_message())
         assert frame["error"] is None
         self.answered |= set(groups[int(frame["eid"])])
 

@@ -7,7 +7,6 @@ a feed that is lost. Clients fail the test by themselves when a frame skips, rep
 ``make model`` plays more examples than ``make test`` does, and other ones each time.
 """
 
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed
 
-from tests.support.client import Client, Frame
+from tests.support.client import Client, Frame, parse
 from tests.support.halls import Hall, make_hall
 from tests.support.server import RunningServer, running_server
 from tests.support.views import View
@@ -92,7 +91,7 @@ class Watcher:
                     await self._subscribe()
                     while True:  # until dropped
                         await self.reading.wait()
-                        self._take(json.loads(await self.client.ws.get_message()))
+                        self._take(parse(await self.client.ws.get_message()))
                 except ConnectionClosed as closed:
                     raise AssertionError(f"the server closed a connection: {closed.reason}") from None
         self.client = None

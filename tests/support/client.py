@@ -10,6 +10,8 @@ import trio
 from attrs import define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
+from tests.support.schemas import check_close, check_frame, check_response
+
 #: An upper bound for every wait in a passing test.
 PATIENCE_S = 10.0
 
@@ -75,7 +77,7 @@ class Client:
                 message = await self.ws.get_message()
                 if message == "1":
                     continue
-                frame = json.loads(message)
+                frame = parse(message)
                 if wanted(frame):
                     return frame
                 self._waiting.append(frame)
@@ -89,7 +91,7 @@ class Client:
         await self.ws.send_message("1")
         with trio.fail_after(PATIENCE_S):
             while (message := await self.ws.get_message()) != "1":
-                self._waiting.append(json.loads(message))
+                self._waiting.append(parse(message))
 
     async def closed(self) -> tuple[int, str | None]:
         """Read until the server closes; the code and the reason of its close frame."""
@@ -98,11 +100,19 @@ class Client:
                 while True:
                     message = await self.ws.get_message()
                     if message != "1":
-                        self._waiting.append(json.loads(message))
+                        self._waiting.append(parse(message))
             except ConnectionClosed as closed:
                 if closed.reason is None:
                     raise
+                check_close(closed.reason.reason)
                 return closed.reason.code, closed.reason.reason
+
+
+def parse(message: str | bytes) -> Frame:
+    """A frame of the server, checked against the schemas."""
+    frame: Frame = json.loads(message)
+    check_frame(frame)
+    return frame
 
 
 @asynccontextmanager
@@ -159,7 +169,10 @@ async def http(
             await stream.send_all(
                 b"".join(part or b"" for part in parts) + (connection.send(h11.EndOfMessage()) or b"")
             )
-            return await _read(connection, stream)
+            answer = await _read(connection, stream)
+    if answer.body and answer.header("content-type") == "application/json":
+        check_response(path, answer.json())
+    return answer
 
 
 async def _read(connection: h11.Connection, stream: trio.abc.ReceiveStream) -> Answer:

@@ -13,7 +13,7 @@ import trio
 from attrs import define, field
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from tests.support.client import Answer, http
+from tests.support.client import Answer, http, parse
 
 #: The longest delay of anything on its way, in seconds.
 LONGEST_S = 0.06
@@ -97,7 +97,7 @@ class Page:
         await ws.send_message(json.dumps({"type": "user.subscribe", "eid": "login"}))
         self.connected.set()
         while True:  # until the server closes
-            frame = json.loads(await ws.get_message())
+            frame = parse(await ws.get_message())
             self.signed_in_as = frame["data"].get("username")
             if frame["status"] == "snapshot":
                 self.sockets.append(self.signed_in_as)

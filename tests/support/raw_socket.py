@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define, field, frozen
 
-from tests.support.client import PATIENCE_S
+from tests.support.client import PATIENCE_S, parse
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -115,10 +115,13 @@ class RawSocket:
         return Frame(opcode, await self.take(payload_size))
 
     async def receive_text(self) -> str:
-        """The next text frame; anything else fails the test."""
+        """The next text frame; anything else, or one that the schemas do not know, fails the test."""
         received = await self.receive()
         assert received.opcode == TEXT, received
-        return received.payload.decode()
+        text = received.payload.decode()
+        if text != "1":
+            parse(text)
+        return text
 
     async def receive_close(self) -> Frame:
         """Receive the close frame; frames before it are skipped."""
