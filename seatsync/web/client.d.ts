@@ -1,4 +1,4 @@
-// Made by `make typings` from client.js, SHA-256 caf0cb01a844eb2005c6c6f0781ab6ddc2b1ffb2c3c3cdc6ac75e837da695545
+// Made by `make typings` from client.js, SHA-256 299f3518727a4bc5a5ab8645f4b715ed224a774e60f6861cf37b0d6715b9fa37
 /** An error of the protocol, by its code; or `LinkLost`, `TimedOut` or `Closed`, which the client itself finds. */
 export class SeatsError extends Error {
     /** @param {string} code @param {string} [message] @param {number} [retryAfter] in seconds, where waiting helps */
@@ -50,63 +50,6 @@ export class SeatsSync {
     close(): void;
     #private;
 }
-export type Status = "VACANT" | "RESERVED" | "OCCUPIED" | "MAINTENANCE";
-export type Counts = Record<Status, number>;
-export type SeatState = {
-    id: number;
-    status: Status;
-    updated_at: string;
-    note: string | null;
-    hold_until?: string | null;
-};
-export type Seat = SeatState & {
-    row: number;
-    place: number;
-    x: number;
-    y: number;
-    width: number;
-    height: number;
-    rotation: number;
-    seat_type: {
-        id: number;
-        name: string;
-    };
-    section?: string | null;
-    row_label?: string;
-    place_label?: string;
-};
-export type TypeCounts = {
-    id: number;
-    seats_count: number;
-    seats: Counts;
-};
-export type Hall = {
-    id: number;
-    cinema_id: number;
-    name: string;
-    rows: number;
-    places: number;
-    created_at: string;
-    rev: number;
-    epoch: string;
-    seats: Seat[];
-    seat_types: (TypeCounts & {
-        name: string;
-    })[];
-};
-export type Cinema = {
-    id: number;
-    name: string;
-    color: string;
-    created_at: string;
-    halls: {
-        id: number;
-        name: string;
-        rows: number;
-        places: number;
-        seats_count: Counts;
-    }[];
-};
 /**
  * One revision, or those from `from` to `rev` merged.
  */
@@ -114,7 +57,7 @@ export type Change = {
     rev: number;
     from?: number;
     seats: SeatState[];
-    seat_types: TypeCounts[];
+    seat_types: SeatTypeCounts[];
 };
 /**
  * Whether the value may be old, and since when; when its last frame came; why there is nothing.
@@ -135,13 +78,7 @@ export type HallView = Trust & {
 export type CinemasView = Trust & {
     cinemas: Cinema[] | null;
 };
-export type User = {
-    status: "guest";
-} | {
-    status: "user";
-    username: string;
-    role: "viewer" | "operator" | "admin";
-};
+export type User = Guest | SignedIn;
 /**
  * `since`: when the link was lost. `retryAt`: when the next attempt begins.
  */
@@ -161,22 +98,7 @@ export type State = LinkState & {
 /**
  * A `candidate` enrols an authenticator: `qr_code` is the `src` of an image; `register` confirms it.
  */
-export type Enrolment = {
-    status: "user";
-    username: string;
-} | {
-    status: "candidate";
-    username: string;
-    qr_url: string;
-    qr_code: string;
-};
-export type SeatChange = {
-    seat_id: number;
-    status: Status;
-    expected?: Status;
-    note?: string;
-    hold_s?: number;
-};
+export type Enrolment = KnownUser | Candidate;
 /**
  * `auth`: sign in over HTTP, with cookies (what pages do by default), or over the WebSocket, with a token. `heartbeat`
  * is shorter than `patience`: without an answer for so long a link is dead.
@@ -198,3 +120,12 @@ export type Store<T> = {
     subscribe(fn: (value: T) => void): () => void;
     [Symbol.asyncIterator](): AsyncIterator<T>;
 };
+import type { SeatChange } from "./protocol.js";
+import type { SeatState } from "./protocol.js";
+import type { SeatTypeCounts } from "./protocol.js";
+import type { Hall } from "./protocol.js";
+import type { Cinema } from "./protocol.js";
+import type { Guest } from "./protocol.js";
+import type { SignedIn } from "./protocol.js";
+import type { KnownUser } from "./protocol.js";
+import type { Candidate } from "./protocol.js";

@@ -10,35 +10,23 @@
  * Times are those of `Date.now()`, waits are in milliseconds; values are replaced, never modified.
  */
 
-/** @typedef {"VACANT" | "RESERVED" | "OCCUPIED" | "MAINTENANCE"} Status */
-/** @typedef {Record<Status, number>} Counts */
-/** @typedef {{ id: number, status: Status, updated_at: string, note: string | null,
- *   hold_until?: string | null }} SeatState */
-/** @typedef {SeatState & { row: number, place: number, x: number, y: number, width: number, height: number,
- *   rotation: number, seat_type: { id: number, name: string }, section?: string | null, row_label?: string,
- *   place_label?: string }} Seat */
-/** @typedef {{ id: number, seats_count: number, seats: Counts }} TypeCounts */
-/** @typedef {{ id: number, cinema_id: number, name: string, rows: number, places: number, created_at: string,
- *   rev: number, epoch: string, seats: Seat[], seat_types: (TypeCounts & { name: string })[] }} Hall */
-/** @typedef {{ id: number, name: string, color: string, created_at: string,
- *   halls: { id: number, name: string, rows: number, places: number, seats_count: Counts }[] }} Cinema */
+/** @import { Cinema, Hall, SeatChange, SeatState, SeatTypeCounts } from "./protocol.js" */
+/** @import { Candidate, Guest, KnownUser, SignedIn } from "./protocol.js" */
 /** One revision, or those from `from` to `rev` merged.
- * @typedef {{ rev: number, from?: number, seats: SeatState[], seat_types: TypeCounts[] }} Change */
+ * @typedef {{ rev: number, from?: number, seats: SeatState[], seat_types: SeatTypeCounts[] }} Change */
 /** Whether the value may be old, and since when; when its last frame came; why there is nothing.
  * @typedef {{ stale: boolean, staleSince: number | null, at: number | null, error: SeatsError | null }} Trust */
 /** `change` is the last one; `null` after a snapshot.
  * @typedef {Trust & { hall: Hall | null, change: Change | null }} HallView */
 /** @typedef {Trust & { cinemas: Cinema[] | null }} CinemasView */
-/** @typedef {{ status: "guest" } | { status: "user", username: string, role: "viewer" | "operator" | "admin" }} User */
+/** @typedef {Guest | SignedIn} User */
 /** `since`: when the link was lost. `retryAt`: when the next attempt begins.
  * @typedef {{ link: "connecting" | "live" | "reconnecting" | "closed", since: number | null, retryAt: number | null,
  *   reason: string | null }} LinkState */
 /** `user`: `null` until it is known. `stale`: the server has lost the database.
  * @typedef {LinkState & { user: User | null, stale: boolean }} State */
 /** A `candidate` enrols an authenticator: `qr_code` is the `src` of an image; `register` confirms it.
- * @typedef {{ status: "user", username: string } |
- *   { status: "candidate", username: string, qr_url: string, qr_code: string }} Enrolment */
-/** @typedef {{ seat_id: number, status: Status, expected?: Status, note?: string, hold_s?: number }} SeatChange */
+ * @typedef {KnownUser | Candidate} Enrolment */
 /** `auth`: sign in over HTTP, with cookies (what pages do by default), or over the WebSocket, with a token. `heartbeat`
  * is shorter than `patience`: without an answer for so long a link is dead.
  * @typedef {{ token?: string, auth?: "cookie" | "token", WebSocket?: typeof globalThis.WebSocket,
