@@ -44,9 +44,9 @@ def test_a_secret_of_another_name_is_unreadable() -> None:
 
 
 def test_an_altered_secret_is_unreadable() -> None:
-    """Whichever character is changed, lost or added."""
+    """Whichever character is changed, lost or added, where all bits of the last one count (60 bytes, 80 characters)."""
     keyring = Keyring([OLD])
-    stored = keyring.encrypt("ada", SECRET)
+    stored = keyring.encrypt("ada", 2 * SECRET)
     head = stored.index(":") + 1
     altered = [stored[:head], stored[:-4], stored + "AAAA", stored + "A", stored[:head] + "é" * 60]
     altered += [stored[:at] + ("A" if stored[at] != "A" else "B") + stored[at + 1 :] for at in range(head, len(stored))]
