@@ -19,6 +19,9 @@ LOADS_NOTHING = b"default-src 'none'; frame-ancestors 'none'"
 
 _NO_CONTENT, _NOT_MODIFIED, _TOO_MANY, _UNAVAILABLE = 204, 304, 429, 503
 
+#: Of an error that does not know how long to wait, by status: where waiting does not help, a day.
+_RETRY_S = {_TOO_MANY: 86_400, _UNAVAILABLE: 1}
+
 #: Fields that a status requires (RFC 9110, 11.6.1 and 15.5.22; RFC 6455, 4.4).
 _FIELDS_OF_STATUS: dict[int, HeaderList] = {
     401: [(b"WWW-Authenticate", b"Bearer")],
@@ -76,7 +79,7 @@ def failure(error: SeatSyncError, *headers: tuple[bytes, bytes]) -> Response:
     if wait_s is not None:
         answer["retry_after"] = wait_s
     fields = [*headers, *_FIELDS_OF_STATUS.get(status, ())]
-    if wait_s is not None or status in {_TOO_MANY, _UNAVAILABLE}:  # in whole seconds (RFC 9110, 10.2.3)
-        fields.append((b"Retry-After", b"%d" % max(0, math.ceil(1 if wait_s is None else wait_s))))
+    if wait_s is not None or status in _RETRY_S:  # in whole seconds (RFC 9110, 10.2.3)
+        fields.append((b"Retry-After", b"%d" % max(0, math.ceil(_RETRY_S[status] if wait_s is None else wait_s))))
     reason = error.message if isinstance(error, Forbidden) and error.message != error.sentence() else None
     return Response(status, jsontext.dumps(answer), headers=fields, outcome=error.code, reason=reason)

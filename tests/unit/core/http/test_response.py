@@ -57,13 +57,13 @@ def test_failure_is_an_envelope() -> None:
         (errors.TooManyLoginAttempts(retry_after=29.2), b"30"),
         (errors.TooManyLoginAttempts(retry_after=30), b"30"),
         (errors.TooManyLoginAttempts(retry_after=-1), b"0"),
-        (errors.TooManyRequests(), b"1"),
+        (errors.TooManyLoginAttempts(), b"86400"),
         (errors.ServiceUnavailable(), b"1"),
         (errors.HallNotFound(), None),
     ],
 )
 def test_retry_after(error: errors.SeatSyncError, retry_after: bytes | None) -> None:
-    """Whole seconds, rounded up; always with 429 and 503."""
+    """Whole seconds, rounded up; always with 429 and 503, and a day for 429 where waiting does not help."""
     assert fields(failure(error)).get(b"Retry-After") == retry_after
 
 
