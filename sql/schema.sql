@@ -1636,7 +1636,7 @@ declare
     r enrolment;
     v registration;
 begin
-    perform pg_advisory_xact_lock(hashtext('seatsync registration'), hashtext(p_address));
+    perform throttle_window('registration', p_address, 0);
     r.wait := throttle_window('auth_start', encode(p_visitor, 'hex'), 30);
     if r.wait > 0 then
         r.code := 'TooManyRequests';
@@ -2451,7 +2451,7 @@ CREATE TABLE public.throttle (
 
 COMMENT ON TABLE public.throttle IS 'Attempts counted before they are looked at; deleting a row forgives them.';
 
-COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `lookup`, `auth_start`, and `recovery` of an address, are the attempts of a minute; `auth_event` the failures of a minute, of which the first have rows in auth_event.';
+COMMENT ON COLUMN public.throttle.scope IS 'What is counted: `code`, `register`, `recovery` and `phrase` are attempts at a secret in a row, which wait longer each time; `lookup`, `auth_start`, and `recovery` of an address, are the attempts of a minute; `auth_event` the failures of a minute, of which the first have rows in auth_event; `registration` limits nothing, its row is a lock.';
 
 COMMENT ON COLUMN public.throttle.subject IS 'Whose attempts: a user''s id with the hash of a known device''s visitor or with a network; the id of a registration; a network (an IPv4 address or the /64 of an IPv6 address); or a visitor''s hash.';
 

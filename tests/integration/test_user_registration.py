@@ -1,5 +1,6 @@
 """Registering: `user.auth_start`, `user.auth_reset`, `user.register`."""
 
+import os
 from functools import partial
 
 import pytest
@@ -355,3 +356,16 @@ async def test_a_stranger_does_not_hold_up_the_first_user(users: Users, world: W
     world.value("select pg_advisory_lock(hashtext('seatsync'), hashtext('first_user'))")
     await users.register("ada", users.browser(LOCAL))
     assert await users.value("select role::text from app_user") == "admin"
+
+
+async def test_registering_waits_for_nobodys_advisory_lock(users: Users, world: World) -> None:
+    """Any role may take any advisory lock, and keep it: no registration needs one."""
+    role = f"seatsync_test_stranger_{os.getpid()}"
+    world.do(f"create role {role}")
+    stranger = world.session()
+    try:
+        stranger.do(f"set role {role}")
+        stranger.value("select pg_advisory_lock(hashtext('seatsync registration'), hashtext($1))", REMOTE)
+        assert await outcome(partial(users.browser(REMOTE), START, username="ada")) == "success"
+    finally:
+        world.do(f"drop role {role}")
