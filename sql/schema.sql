@@ -244,6 +244,37 @@ $$;
 
 COMMENT ON FUNCTION public.app_user_record_deleted() IS 'For triggers of app_user: records that users go, and ends their sessions.';
 
+CREATE FUNCTION public.app_user_shut_out() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    v_reason text := auth_reason();
+begin
+    perform assert_table(tg_relid, 'app_user');
+    perform record_auth_event(
+        case
+            when new.deleted_at is not null then 'auth.deleted'
+            when new.disabled_at is not null then 'auth.disabled'
+            else 'auth.enabled'
+        end,
+        new.id,
+        new.username
+    );
+    if new.disabled_at is not null then
+        delete from registration g where g.user_id = new.id;
+        perform set_config(
+            'seatsync.auth_reason', case when new.deleted_at is null then 'disabled' else 'deletion' end, true
+        );
+        delete from session s where s.user_id = new.id;
+        perform set_config('seatsync.auth_reason', v_reason, true);
+    end if;
+    return null;
+end
+$$;
+
+COMMENT ON FUNCTION public.app_user_shut_out() IS 'Trigger function: records that a user is disabled, enabled or deleted, and deletes the sessions and the recoveries under way of one who is disabled.';
+
 CREATE FUNCTION public.as_client(p_id bigint, p_address text, p_visitor bytea, p_reason text) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
@@ -527,6 +558,17 @@ end
 $$;
 
 COMMENT ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) IS 'Makes a confirmed registration a user; no row when it is gone, unique_violation when the name is taken.';
+
+CREATE FUNCTION public.delete_user(p_user bigint, p_secret text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    update app_user u set disabled_at = coalesce(u.disabled_at, now()), deleted_at = now() where u.id = p_user;
+    perform reset_user(p_user, p_secret, null);
+end
+$$;
+
+COMMENT ON FUNCTION public.delete_user(p_user bigint, p_secret text) IS 'Deletes a user but for the name, the role and the times: disabled for good, and reset without a phrase.';
 
 CREATE FUNCTION public.failures_a_minute() RETURNS integer
     LANGUAGE sql IMMUTABLE
@@ -972,6 +1014,21 @@ $$;
 
 COMMENT ON FUNCTION public.keep_auth_events(days integer, most integer) IS 'Removes at most so many events that are older than so many days, one at least; returns how many.';
 
+CREATE FUNCTION public.keep_disabled_out() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    v_disabled_at timestamptz;
+begin
+    perform assert_table(tg_relid, case when tg_relid = 'registration'::regclass then 'registration' else 'session' end);
+    select u.disabled_at into v_disabled_at from app_user u where u.id = new.user_id for share;
+    return case when v_disabled_at is null then new end;
+end
+$$;
+
+COMMENT ON FUNCTION public.keep_disabled_out() IS 'Trigger function: leaves out sessions and recoveries of users who are disabled, whoever inserts them.';
+
 CREATE FUNCTION public.keep_history(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1194,6 +1251,28 @@ end
 $$;
 
 COMMENT ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) IS 'A sign-in, after open_session: forgives wrong codes, remembers the network, and forgets the oldest of many.';
+
+CREATE FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    -- A plain secret is a new one to the trigger, whatever the keys of the one before and of the one to come.
+    update app_user u set totp_secret = repeat('A', 16), totp_last_step = 0 where u.id = p_user;
+    update app_user u set totp_secret = p_secret where u.id = p_user;
+    delete from registration g where g.user_id = p_user;
+    delete from recovery r where r.user_id = p_user;
+    insert into recovery (user_id, phrase_hash) select p_user, p_phrase_hash where p_phrase_hash is not null;
+    delete from session s where s.user_id = p_user;
+    delete from known_visitor k where k.user_id = p_user;
+    delete from known_network k where k.user_id = p_user;
+    delete from lockout l where l.user_id = p_user;
+    delete from throttle t
+    where t.scope in ('code', 'recovery', 'phrase')
+        and (t.subject = p_user::text or starts_with(t.subject, p_user || ':'));
+end
+$$;
+
+COMMENT ON FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) IS 'Replaces what a user signs in with by a secret that nobody has and the hash of a phrase, or null for none: sessions, known devices and networks, the lockout and the counters of wrong codes go.';
 
 CREATE FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) RETURNS boolean
     LANGUAGE plpgsql
@@ -2051,12 +2130,15 @@ CREATE TABLE public.app_user (
     totp_last_step bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     is_service boolean DEFAULT false NOT NULL,
+    disabled_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    CONSTRAINT app_user_deleted_is_disabled CHECK (((deleted_at IS NULL) OR (disabled_at IS NOT NULL))),
     CONSTRAINT app_user_service_without_secret CHECK ((is_service = (totp_secret IS NULL))),
     CONSTRAINT app_user_totp_secret_format CHECK ((totp_secret ~ '^([A-Z2-7]{16,128}|[0-9a-f]{8}:[A-Za-z0-9_-]{59,208})$'::text)),
     CONSTRAINT app_user_username_pattern CHECK ((username ~ '^[a-zA-Z0-9_-]{3,32}$'::text))
 );
 
-COMMENT ON TABLE public.app_user IS 'People who may sign in, and services, which cannot. Changing a role ends the sessions of that user.';
+COMMENT ON TABLE public.app_user IS 'People who may sign in, those who no longer may, and services, which cannot: the history names them by their row. Changing a role ends the sessions of that user.';
 
 COMMENT ON COLUMN public.app_user.id IS 'Given out once: the history names users by it, also when they are gone.';
 
@@ -2071,6 +2153,10 @@ COMMENT ON COLUMN public.app_user.totp_last_step IS 'The 30 s step of the newest
 COMMENT ON COLUMN public.app_user.created_at IS 'When the user confirmed the registration, or was added.';
 
 COMMENT ON COLUMN public.app_user.is_service IS 'A program with a service key: without a secret nobody can sign in as it. It outlives its key, for the history has its name.';
+
+COMMENT ON COLUMN public.app_user.disabled_at IS 'Null for a user who may sign in. Setting it ends the sessions, and no other can begin; setting it to null lets the user in again.';
+
+COMMENT ON COLUMN public.app_user.deleted_at IS 'When the user was deleted. The row stays for the history, and nobody else gets the name; deleting the row, too, takes the name out of the history.';
 
 ALTER TABLE public.app_user ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.app_user_id_seq
@@ -2595,7 +2681,11 @@ CREATE TRIGGER app_user_deleted BEFORE DELETE ON public.app_user FOR EACH ROW EX
 
 COMMENT ON TRIGGER app_user_deleted ON public.app_user IS 'Records that a user goes.';
 
-CREATE TRIGGER app_user_recovered AFTER UPDATE OF totp_secret ON public.app_user FOR EACH ROW WHEN (((new.totp_secret <> old.totp_secret) AND ((new.totp_last_step <> old.totp_last_step) OR (strpos(new.totp_secret, ':'::text) = 0) OR (split_part(new.totp_secret, ':'::text, 1) = split_part(old.totp_secret, ':'::text, 1))))) EXECUTE FUNCTION public.app_user_record();
+CREATE TRIGGER app_user_disabled AFTER UPDATE ON public.app_user FOR EACH ROW WHEN ((((old.disabled_at IS NULL) <> (new.disabled_at IS NULL)) OR ((old.deleted_at IS NULL) <> (new.deleted_at IS NULL)))) EXECUTE FUNCTION public.app_user_shut_out();
+
+COMMENT ON TRIGGER app_user_disabled ON public.app_user IS 'A user who is disabled is signed out at once, on every server.';
+
+CREATE TRIGGER app_user_recovered AFTER UPDATE OF totp_secret ON public.app_user FOR EACH ROW WHEN (((new.deleted_at IS NULL) AND (new.totp_secret <> old.totp_secret) AND ((new.totp_last_step <> old.totp_last_step) OR (strpos(new.totp_secret, ':'::text) = 0) OR (split_part(new.totp_secret, ':'::text, 1) = split_part(old.totp_secret, ':'::text, 1))))) EXECUTE FUNCTION public.app_user_record();
 
 COMMENT ON TRIGGER app_user_recovered ON public.app_user IS 'Records a new authenticator of a user.';
 
@@ -2671,6 +2761,10 @@ CREATE TRIGGER lockout_counted AFTER INSERT OR UPDATE ON public.lockout FOR EACH
 
 COMMENT ON TRIGGER lockout_counted ON public.lockout IS 'Records that unknown clients are locked out.';
 
+CREATE TRIGGER registration_of_enabled BEFORE INSERT OR UPDATE OF user_id ON public.registration FOR EACH ROW WHEN ((new.user_id IS NOT NULL)) EXECUTE FUNCTION public.keep_disabled_out();
+
+COMMENT ON TRIGGER registration_of_enabled ON public.registration IS 'A user who is disabled enrols no authenticator.';
+
 CREATE TRIGGER seat_deleted AFTER DELETE ON public.seat REFERENCING OLD TABLE AS old_seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_deleted();
 
 COMMENT ON TRIGGER seat_deleted ON public.seat IS 'Announces removed seats, once for each statement.';
@@ -2722,6 +2816,10 @@ COMMENT ON TRIGGER session_ended ON public.session IS 'Records the end of sessio
 CREATE TRIGGER session_key_used AFTER UPDATE OF last_seen_at ON public.session FOR EACH ROW WHEN (((old.last_seen_at IS NULL) AND (new.last_seen_at IS NOT NULL) AND (new.key_hash IS NOT NULL))) EXECUTE FUNCTION public.session_record_first_use();
 
 COMMENT ON TRIGGER session_key_used ON public.session IS 'Records the first use of a service key.';
+
+CREATE TRIGGER session_of_enabled BEFORE INSERT OR UPDATE OF user_id ON public.session FOR EACH ROW EXECUTE FUNCTION public.keep_disabled_out();
+
+COMMENT ON TRIGGER session_of_enabled ON public.session IS 'A user who is disabled gets no session.';
 
 CREATE TRIGGER session_truncated BEFORE TRUNCATE ON public.session FOR EACH STATEMENT EXECUTE FUNCTION public.session_announce_truncated();
 
@@ -2782,6 +2880,8 @@ REVOKE ALL ON FUNCTION public.app_user_record() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.app_user_record_deleted() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.app_user_shut_out() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.as_client(p_id bigint, p_address text, p_visitor bytea, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.assert_table(relation oid, expected regclass) FROM PUBLIC;
@@ -2809,6 +2909,8 @@ REVOKE ALL ON FUNCTION public.count_seats(deltas public.seat_delta[]) FROM PUBLI
 REVOKE ALL ON FUNCTION public.counts_of(deltas public.seat_delta[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret text, p_step bigint, p_role public.user_role, p_local boolean, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.delete_user(p_user bigint, p_secret text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.failures_a_minute() FROM PUBLIC;
 
@@ -2840,6 +2942,8 @@ REVOKE ALL ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) FR
 
 REVOKE ALL ON FUNCTION public.keep_auth_events(days integer, most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.keep_disabled_out() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.keep_history(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
@@ -2863,6 +2967,8 @@ REVOKE ALL ON FUNCTION public.record_refusal(p_user bigint, p_username text, p_w
 REVOKE ALL ON FUNCTION public.recount_seats(halls bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) FROM PUBLIC;
 

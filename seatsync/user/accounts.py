@@ -14,6 +14,10 @@ from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
 
 
+class UserDisabledError(errors.Failure):
+    """The user cannot sign in; the message is a sentence for the administrator."""
+
+
 @frozen
 class NewUser:
     """The credentials of a new user, shown once."""
@@ -47,10 +51,14 @@ async def add_user(db: Database | Session, settings: Settings, name: str, role: 
     """Add a user with these credentials. Raises `UserAlreadyExists`, `SecretsError`."""
     phrase_hash = await phrases.hash_phrase(user.phrase)
     if not await _insert(db, settings, name, role, user.secret, phrase_hash=phrase_hash):
-        raise errors.UserAlreadyExists
+        state = await db.fetchrow(QUERIES["user_state"], name)
+        deleted = state is not None and state["deleted_at"] is not None
+        raise errors.UserAlreadyExists(
+            "A user of that name has been deleted: the history keeps it." if deleted else None
+        )
 
 
-async def set_role(db: Database, name: str, role: Role) -> None:
+async def set_role(db: Database | Session, name: str, role: Role) -> None:
     """Change a user's role, which ends the sessions unless it stays the same. Raises `UserNotFound`."""
     if await db.fetchrow(QUERIES["set_role"], name, role) is None:
         raise errors.UserNotFound
@@ -62,14 +70,19 @@ async def session_tokens(
     """Tokens of new sessions, for scripts and load tests.
 
     With ``create`` a missing user is added with that role; its authenticator's secret is discarded, so such tokens
-    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`.
+    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`,
+    `UserDisabledError`.
     """
     check_username(name)
     if create:
         await _insert(db, settings, name, role, totp.new_secret())
     sessions = await db.fetch(QUERIES["add_sessions"], name, count)
     if not sessions:
-        raise errors.UserNotFound
+        state = await db.fetchrow(QUERIES["user_state"], name)
+        if state is None:
+            raise errors.UserNotFound
+        how = "disabled" if state["deleted_at"] is None else "deleted"
+        raise UserDisabledError(f"The user {name} is {how}, and gets no session.")
     tokens = Tokens(*settings.jwt_secrets)
     return [tokens.issue(row["user_id"], row["id"], row["expires_at"].timestamp()) for row in sessions]
 

@@ -184,6 +184,8 @@ class UserMethods:
                 self._secrets.step(params.username, self._secrets.new(params.username), params.code)
             raise
         step = self._secrets.step(params.username, user["secret"], params.code)
+        if user["is_disabled"]:  # only now: a right code has to take the time of a wrong one
+            raise errors.InvalidCode
         proof = user["user_id"], user["secret"], step, user["is_known"]
         return await self._open_session(call, errors.InvalidCode, "log_in", *proof)
 

@@ -20,7 +20,7 @@ delete from session using as_client(0, $2, $3, 'logout') where id = $1;
 
 -- name: begin_login
 -- The secret for a code of this username, the attempt counted; wait is 0 for an admitted attempt, null in a lockout.
-select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known
+select u.id as user_id, u.totp_secret as secret, a.wait, a.is_known, u.disabled_at is not null as is_disabled
 from app_user u
 cross join lateral as_client(u.id, $4, $2, null) c (user_id)
 cross join lateral admit_code(c.user_id, $2, $3) a
@@ -73,7 +73,7 @@ cross join lateral remember_client(o.user_id, $8, $9, false);
 
 -- name: begin_recovery
 -- The hash for a phrase of this username, the attempt counted; wait is 0 for an admitted attempt.
-select u.id as user_id, r.phrase_hash, a.wait
+select u.id as user_id, case when u.disabled_at is null then r.phrase_hash end as phrase_hash, a.wait
 from app_user u
 cross join lateral (
     select case when is_known_device(u.id, $2) then 0 else throttle_window('recovery', $3, 30) end
@@ -163,11 +163,15 @@ returning user_id;
 update app_user
 set role = $2::text::user_role
 from as_client(0, null, null, 'command')
-where lower(username collate "C") = lower($1 collate "C") and not is_service
+where lower(username collate "C") = lower($1 collate "C") and not is_service and deleted_at is null
 returning id;
 
+-- name: user_state
+-- When the user of this name was disabled and deleted; no row if there is no such user.
+select disabled_at, deleted_at from app_user where lower(username collate "C") = lower($1 collate "C");
+
 -- name: add_sessions
--- Opens $2 sessions of a user; no row if there is no such user.
+-- Opens $2 sessions of a user; no row if there is no such user, or the user is disabled.
 insert into session (user_id)
 select u.id
 from app_user u

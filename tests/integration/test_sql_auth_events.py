@@ -39,6 +39,19 @@ ENDED, DELETED = "auth.session_ended", ("auth.deleted", "sql", "ada", None)
         ),
         ("delete from app_user", [DELETED, (ENDED, "deletion", "ada", None)]),
         ("begin; delete from app_user; delete from session; commit", [DELETED, (ENDED, "deletion", "ada", None)]),
+        (
+            "update app_user set disabled_at = now(); update app_user set disabled_at = null",
+            [
+                ("auth.disabled", "sql", "ada", None),
+                (ENDED, "disabled", "ada", None),
+                ("auth.enabled", "sql", "ada", None),
+            ],
+        ),
+        ("select delete_user(1, '01234567:' || repeat('x', 80))", [DELETED, (ENDED, "deletion", "ada", None)]),
+        (
+            "select reset_user(1, '01234567:' || repeat('x', 80), 'x')",
+            [("auth.recovered", "sql", "ada", None), (ENDED, "sql", "ada", None)],
+        ),
         ("update app_user set totp_secret = 'AAAAAAAAAAAAAAAA'", [("auth.recovered", "sql", "ada", None)]),
         ("insert into lockout (user_id, failures) values (1, 100)", [("auth.locked", "unknown_clients", "ada", None)]),
     ],

@@ -121,6 +121,9 @@ def server_session(world: World, server_role: str) -> Session:
     "statement",
     [
         "update app_user set role = 'admin'",
+        "update app_user set disabled_at = null",
+        "select reset_user(1, '', '')",
+        "select delete_user(1, '')",
         "insert into cinema (name) values ('Mine')",
         "update cinema set name = 'Mine'",
         "delete from hall",
