@@ -11,6 +11,13 @@ def write_lines(*lines: object, stream: TextIO | None = None) -> None:
     target.flush()
 
 
+def ask(question: str) -> str:
+    """Print a question on standard error, made `printable`, and return the line that is typed."""
+    sys.stderr.write(f"{printable(question, sys.stderr.encoding)} ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
 def printable(text: str, encoding: str | None = None) -> str:
     """The text with escapes (``\\\\x1b``) for control characters, line ends too, and for what the encoding lacks.
 

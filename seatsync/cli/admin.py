@@ -106,12 +106,6 @@ def _qr_code(uri: str) -> list[str]:
 
 
 @on_database
-async def user_role(context: Context) -> None:
-    """Change a role."""
-    await accounts.set_role(context.db, context.options.name, context.options.role)
-
-
-@on_database
 async def token(context: Context) -> None:
     """Print the tokens of new sessions."""
     options, settings = context.options, context.settings

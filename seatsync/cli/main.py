@@ -84,15 +84,7 @@ def _parser() -> Parser:
     _add_number(hall, "--seats", 50_000, "number of seats", required=True)
     hall.add_argument("--name", metavar="X", required=True, help="the hall's name")
 
-    user = _add_group(commands, "user", "manage users")
-    meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
-    create = _add(user, "create", "cli.admin:user_create", meaning)
-    create.add_argument("name", metavar="NAME")
-    create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
-    role = _add(user, "role", "cli.admin:user_role", "change a user's role; ends the user's sessions")
-    role.add_argument("name", metavar="NAME")
-    role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
-
+    _add_users(commands)
     _add_keys(commands)
 
     token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
@@ -121,6 +113,36 @@ def _parser() -> Parser:
     protocol.add_argument("document", metavar="FORMAT", choices=FORMATS, help=", ".join(FORMATS))
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
+    return parser
+
+
+def _add_users(commands: Commands) -> None:
+    user = _add_group(commands, "user", "manage users")
+    users = _add(user, "list", "cli.users:show_all", "list the users")
+    users.add_argument("--json", action="store_true", help="print JSON")
+    show = _add_user(user, "show", "cli.users:show", "print what is known of a user, with the sessions counted")
+    show.add_argument("--json", action="store_true", help="print JSON")
+
+    meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
+    create = _add_user(user, "create", "cli.admin:user_create", meaning)
+    create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
+    role = _add_user(user, "role", "cli.users:role", "change a user's role; ends the user's sessions")
+    role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
+    disable = _add_user(user, "disable", "cli.users:disable", "end a user's sessions and let none begin")
+    for one in (role, disable):
+        one.add_argument("--yes", action="store_true", help="even if no admin is left")
+    _add_user(user, "enable", "cli.users:enable", "let a disabled user sign in again")
+    delete = _add_user(user, "delete", "cli.users:delete", "delete a user for good; the history keeps the name")
+    delete.add_argument("--yes", action="store_true", help="do not ask, even if no admin is left")
+    meaning = "print a one-time phrase for a new authenticator; ends the old one and the user's sessions"
+    _add_user(user, "reset", "cli.users:reset", meaning)
+    sessions = _add_user(user, "sessions", "cli.users:sessions", "list a user's sessions, or end them")
+    sessions.add_argument("--end", action="store_true", help="end them all")
+
+
+def _add_user(user: Commands, name: str, command: str, meaning: str) -> Parser:
+    parser = _add(user, name, command, meaning)
+    parser.add_argument("name", metavar="NAME")
     return parser
 
 

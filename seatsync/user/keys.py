@@ -64,7 +64,7 @@ async def add_key(session: Session, name: str, role: Role, days: int | None, key
 
     Within the caller's transaction, whose lock lets no other key of that service be added meanwhile. Raises
     `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists` for the name of a person, and `KeyFault` for a service
-    that has a key.
+    that has a key or is disabled.
     """
     check_username(name)
     service = await session.fetchval(QUERIES["add_service"], name, role)
@@ -73,7 +73,8 @@ async def add_key(session: Session, name: str, role: Role, days: int | None, key
     if await session.fetchval(QUERIES["set_service_role"], service, role) is None:
         raise KeyFault(f"There is a key of the name {name} already; revoke it first.")
     known = Key.of(key)
-    await session.execute(QUERIES["add_key"], service, known.session_id, known.hash, days)
+    if await session.fetchval(QUERIES["add_key"], service, known.session_id, known.hash, days) is None:
+        raise KeyFault(f"The service {name} is disabled, and gets no key.")
 
 
 async def live_keys(db: Database) -> list[Row]:

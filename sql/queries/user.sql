@@ -168,7 +168,9 @@ returning id;
 
 -- name: user_state
 -- When the user of this name was disabled and deleted; no row if there is no such user.
-select disabled_at, deleted_at from app_user where lower(username collate "C") = lower($1 collate "C");
+select disabled_at, deleted_at
+from app_user
+where lower(username collate "C") = lower($1 collate "C") and not is_service;
 
 -- name: add_sessions
 -- Opens $2 sessions of a user; no row if there is no such user, or the user is disabled.
@@ -369,9 +371,10 @@ where u.id = $1
 returning u.id;
 
 -- name: add_key
--- Adds a service's ($1) key: the id of its session ($2), its hash ($3), for $4 days, without end if null.
+-- Adds a service's ($1) key: the id of its session ($2), its hash ($3), for $4 days or for good; no row if disabled.
 insert into session (id, user_id, key_hash, last_seen_at, expires_at)
-values ($2, $1, $3, null, coalesce(now() + make_interval(days => $4), 'infinity'));
+values ($2, $1, $3, null, coalesce(now() + make_interval(days => $4), 'infinity'))
+returning id;
 
 -- name: keys
 -- The live keys by name; not what they are.

@@ -5,7 +5,6 @@ signals are the point.
 """
 
 import argparse
-import gc
 import os
 import signal
 import socket
@@ -23,35 +22,11 @@ from seatsync.cli import admin
 from seatsync.cli import main as cli
 from seatsync.user.keyring import Keyring, key_id
 from seatsync.user.tokens import Tokens
+from tests.support.command import SECRET, run, run_bytes
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
-SECRET = "0123456789abcdef" * 2
-
 pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
-
-
-@pytest.fixture
-def restored_gc() -> Iterator[None]:
-    """Restore the process's garbage-collector settings."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-
-
-@pytest.fixture
-def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A directory without `.env`."""
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An environment with `database_url`."""
-    for name, value in {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}.items():
-        monkeypatch.setenv(name, value)
-    return database_url
 
 
 @pytest.fixture
@@ -62,24 +37,6 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in {"DATABASE_URL": url, "PORT": "0", "WS_PORT": "0", **keys}.items():
         monkeypatch.setenv(name, value)
     return url
-
-
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a process."""
-    done = run_bytes(*arguments, **environ)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def run_bytes(*arguments: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line as a process that writes in any encoding."""
-    return subprocess.run(
-        [sys.executable, "-m", "seatsync", *arguments],
-        env=os.environ | environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize(
@@ -94,6 +51,8 @@ def run_bytes(*arguments: str, **environ: str) -> subprocess.CompletedProcess[by
         ("user", "create"),
         ("user", "create", "ada", "--role", "emperor"),
         ("user", "role", "ada"),
+        ("user", "delete"),
+        ("user", "enable", "ada", "--yes"),
         ("token", "ada", "--count", "-1"),
         ("serve", "--fast"),
     ],
@@ -314,16 +273,6 @@ def test_user_create_refuses_a_taken_or_odd_name(capsys: pytest.CaptureFixture[s
         assert out == ""
         assert err.startswith("seatsync: ")
         assert err.count("\n") == 1
-
-
-def test_user_role_changes_the_role(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A new role is set without output; an unknown user is an error."""
-    assert cli.main(["user", "create", "ada"]) == 0
-    assert cli.main(["user", "role", "ada", "viewer"]) == 0
-    assert fetchval(environment, "select role::text from app_user where username = 'ada'") == "viewer"
-    capsys.readouterr()
-    assert cli.main(["user", "role", "eve", "viewer"]) == 1
-    assert capsys.readouterr().err.startswith("seatsync: ")
 
 
 def test_token_prints_tokens_of_live_sessions(environment: str, capsys: pytest.CaptureFixture[str]) -> None:

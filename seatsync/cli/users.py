@@ -1,0 +1,186 @@
+"""The commands that manage users. On a terminal lists are tables, else a line for each row, for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from seatsync.cli.admin import Context, on_database
+from seatsync.errors import Failure
+from seatsync.terminal import ask, printable, write_lines
+from seatsync.user import administration
+from seatsync.user.administration import User
+from seatsync.user.session_list import sessions_of
+
+
+@on_database
+async def show_all(context: Context) -> None:
+    """List the users."""
+    users = await administration.users(context.db)
+    if context.options.json:
+        _write_json([_facts(user) for user in users])
+        return
+    columns = ("NAME", "ROLE", "CREATED (UTC)", "LAST SIGN-IN (UTC)", "STATE")
+    rows = (
+        (user.username, user.role, user.created_at, user.last_sign_in_at, ",".join(user.states) or "active")
+        for user in users
+    )
+    _write_table(columns, rows)
+
+
+@on_database
+async def show(context: Context) -> None:
+    """Print what is known of a user, a line each."""
+    facts = _facts(await administration.find(context.db, context.options.name))
+    if context.options.json:
+        _write_json(facts)
+        return
+    facts["states"] = ",".join(facts["states"]) or "active"
+    write_lines(*(f"{name}: {_cell(value)}" for name, value in facts.items()))
+
+
+@on_database
+async def role(context: Context) -> None:
+    """Change a role."""
+    options = context.options
+    user = await administration.set_role(context.db, options.name, options.role, force=options.yes)
+    if user.role == options.role:
+        write_lines(f"User {user.username} has the role {user.role} already.")
+    else:
+        write_lines(f"User {user.username} has the role {options.role} now; {_ended(user.sessions)}.")
+
+
+@on_database
+async def disable(context: Context) -> None:
+    """Disable a user."""
+    user = await administration.disable(context.db, context.options.name, force=context.options.yes)
+    if user.disabled_at is not None:
+        write_lines(f"User {user.username} is disabled already, since {_time(user.disabled_at)}.")
+    else:
+        write_lines(f"User {user.username} disabled; {_ended(user.sessions)}.")
+
+
+@on_database
+async def enable(context: Context) -> None:
+    """Take the disabling of a user back."""
+    user = await administration.enable(context.db, context.options.name)
+    if user.disabled_at is None:
+        write_lines(f"User {user.username} is not disabled.")
+    else:
+        write_lines(f"User {user.username} enabled.")
+
+
+@on_database
+async def delete(context: Context) -> None:
+    """Delete a user, once that is confirmed."""
+    db, options = context.db, context.options
+    user = await administration.find(db, options.name)
+    if not options.yes:
+        await administration.check_not_last(db, user)
+        _confirm(f"Delete {user.username} ({user.role}) for good? The history keeps the name.")
+    user = await administration.delete(db, context.settings, user.username, force=options.yes)
+    write_lines(
+        f"User {user.username} deleted; {_ended(user.sessions)}.",
+        "The history keeps the name, which nobody else can take.",
+    )
+
+
+@on_database
+async def reset(context: Context) -> None:
+    """Print a phrase with which a user enrols an authenticator, and end what there was before.
+
+    In that order: without the phrase nobody could sign in as the user. No row is locked while the terminal takes it.
+    """
+    user = await administration.find(context.db, context.options.name)
+    enrolment = await administration.new_enrolment(context.db, context.settings, user)
+    write_lines(
+        f"Recovery phrase of {user.username}, shown only now, to enrol a new authenticator with:", enrolment.phrase
+    )
+    await administration.reset(context.db, user, enrolment)
+    write_lines(
+        f"User {user.username} reset: the authenticator and any phrase before are void; {_ended(user.sessions)}, "
+        f"{_counted(user.known_devices, 'known device')} forgotten."
+    )
+    if user.disabled_at is not None:
+        write_lines(f"User {user.username} is disabled: the phrase works after seatsync user enable {user.username}.")
+
+
+@on_database
+async def sessions(context: Context) -> None:
+    """List the sessions of a user, or end them."""
+    user = await administration.find(context.db, context.options.name)
+    if context.options.end:
+        count = await administration.end_sessions(context.db, user)
+        write_lines(f"User {user.username}: {_ended(count)}.")
+        return
+    columns = ("SESSION", "CREATED (UTC)", "LAST SEEN (UTC)", "EXPIRES (UTC)", "ADDRESS", "CLIENT")
+    names = ("id", "created_at", "last_seen_at", "expires_at", "address", "user_agent")
+    found = await sessions_of(context.db, user.id, context.settings.session_idle_hours)
+    _write_table(columns, ([_session_cell(name, one[name]) for name in names] for one in found))
+
+
+def _facts(user: User) -> dict[str, Any]:
+    """What is shown of a user, by name."""
+    return {
+        "name": user.username,
+        "role": user.role,
+        "created_at": user.created_at,
+        "last_sign_in_at": user.last_sign_in_at,
+        "states": list(user.states),
+        "disabled_at": user.disabled_at,
+        "wrong_codes": user.wrong_codes,
+        "sessions": user.sessions,
+        "known_devices": user.known_devices,
+        "known_networks": user.known_networks,
+    }
+
+
+def _write_json(value: Any) -> None:
+    write_lines(*json.dumps(value, indent=2, default=_time).splitlines())
+
+
+def _write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows: aligned below their columns on a terminal, else with a space between two cells."""
+    if not sys.stdout.isatty():
+        write_lines(*(" ".join(map(_cell, row)) for row in rows))
+        return
+    table = [columns, *([_terminal_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    write_lines(*("  ".join(map(str.ljust, row, widths)).rstrip() for row in table))
+
+
+def _cell(value: Any) -> str:
+    """A value for programs; what is not known is ``-``."""
+    return "-" if value is None else _time(value) if isinstance(value, datetime) else printable(str(value))
+
+
+def _terminal_cell(value: Any) -> str:
+    """A value for people, who want no seconds."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(value, datetime) else _cell(value)
+
+
+def _time(value: datetime) -> str:
+    """A time in ISO 8601, UTC."""
+    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _session_cell(name: str, value: Any) -> Any:
+    """A value of a session, whose times are text."""
+    return datetime.fromisoformat(value) if name.endswith("_at") and value is not None else value
+
+
+def _ended(count: int) -> str:
+    return f"{_counted(count, 'session')} ended"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _confirm(question: str) -> None:
+    """Ask on the terminal. Raises `Failure` unless the answer is yes, or where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise Failure("There is no terminal to confirm this on: nothing was changed; add --yes.")
+    if ask(f"{question} [y/N]").lower() not in {"y", "yes"}:
+        raise Failure("Nothing was changed.")

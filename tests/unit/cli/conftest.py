@@ -1,0 +1,32 @@
+"""Fixtures for the tests of the command line."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import SECRET
+
+
+@pytest.fixture
+def restored_gc() -> Iterator[None]:
+    """Restore the process's garbage-collector settings."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.fixture
+def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A directory without `.env`."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An environment with `database_url`."""
+    for name, value in {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}.items():
+        monkeypatch.setenv(name, value)
+    return database_url
