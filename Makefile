@@ -17,16 +17,20 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test fuzz lint types fmt cov load bench faults model schema typings protocol lock audit image-check up down logs clean
+.PHONY: help run test e2e fuzz lint types fmt cov load bench faults model schema typings protocol lock audit image-check up down logs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its own
 	@$(BIN)/seatsync serve --demo
 
 test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@echo "Apart from these: make e2e, the page in a browser."
+
+e2e: $(VENV)/.e2e  ## test the page in Chromium (make e2e ARGS="-k phone"; PICTURE=1 takes the README's picture anew)
+	@$(BIN)/python -m pytest tests/e2e --numprocesses auto --dist worksteal $(ARGS)
 
 fuzz: $(VENV)/.dev  ## send malformed input to every parser and to a server (make fuzz INPUTS=1000000)
 	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
@@ -113,6 +117,10 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.lock: $(VENV)/.dev
 	@$(PIP) --editable '.[lock]'
+	@touch $@
+
+$(VENV)/.e2e: $(VENV)/.dev
+	@$(PIP) --editable '.[e2e]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -226,7 +226,7 @@ def test_every_promise_has_its_drill(pages: Pages) -> None:
 def test_every_target_of_make_is_in_the_table(pages: Pages) -> None:
     """Every target of make is in the table with its text in `make help`."""
     makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"^([a-z-]+):.*##  ?(.+)$", makefile, re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9-]+):.*##  ?(.+)$", makefile, re.MULTILINE)
     assert [(names(target)[0], meaning) for target, meaning in pages.rows("Commands")] == targets
 
 
@@ -310,7 +310,8 @@ def test_every_event_of_an_operator_is_in_the_table(pages: Pages) -> None:
 
 def test_every_fixture_exists(pages: Pages) -> None:
     """Every fixture on the contributors' page exists."""
-    text = "".join((ROOT / name).read_text() for name in ("tests/conftest.py", "tests/integration/conftest.py"))
+    conftests = ("tests/conftest.py", "tests/integration/conftest.py", "tests/e2e/conftest.py")
+    text = "".join((ROOT / name).read_text() for name in conftests)
     fixtures = set(re.findall(r"@pytest\.fixture\n(?:async )?def (\w+)", text))
     assert {name for cell, _ in pages.rows("Fixtures") for name in names(cell)} == fixtures
 
