@@ -43,7 +43,7 @@ from seatsync.core.protocol.registry import Method, Registry, encode
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
-from seatsync.core.websocket.frames import CloseCode, FrameReader
+from seatsync.core.websocket.frames import CloseCode, FrameReader, close_label
 from seatsync.core.websocket.socket import WebSocket
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
@@ -320,6 +320,7 @@ class _Server:
         if not self._connections.has_room:
             code = errors.TooManyConnections.code
             self._metrics.answered(handshake.path, code, 0.0)
+            self._metrics.closes[close_label(CloseCode.TRY_LATER)] += 1
             self._failures.write(code, type=handshake.path, address=handshake.client.address)
             # A browser shows its page neither the status of a refused handshake nor its advice on when to reconnect.
             await socket.close(CloseCode.TRY_LATER, close_reason("full", NO_ROOM_RETRY_MS))

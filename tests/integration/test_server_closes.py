@@ -1,6 +1,8 @@
 """Closes by the server: at its stop, after an internal fault, and at capacity."""
 
 import json
+from importlib.metadata import version
+from platform import python_version
 
 import pytest
 import structlog
@@ -12,7 +14,7 @@ from seatsync.core.protocol.registry import Json
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
 from tests.support.server import RunningServer, running_server
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, metric_is
 
 
 async def answers(raw: RawSocket) -> None:
@@ -110,3 +112,27 @@ async def test_no_room_for_another_connection(database_url: str) -> None:
                 return (await third.receive()).opcode == TEXT
 
         await eventually(fits)
+
+
+async def test_closes_are_counted_by_code(database_url: str) -> None:
+    """By the client's code or the server's; those that only a client may choose are one, so that labels are bounded."""
+    async with running_server(database_url, MAX_CONNECTIONS="1") as server:
+        payloads = {"1000": b"\x03\xe8", "1005": b"", "other": b"\x0f\xa2", "1009": None, "1006": None}
+        for code, payload in payloads.items():
+            async with raw_websocket(server.ws_port) as raw:
+                if payload is not None:
+                    await raw.send_frame(CLOSE, payload)
+                elif code == "1009":
+                    await raw.send_frame(TEXT, b"x" * (server.settings.max_message_bytes + 1))
+                    assert (await raw.receive_close()).close_code == 1009
+            await metric_is(server.port, f'closes_total{{code="{code}"}}', 1)
+        async with raw_websocket(server.ws_port), raw_websocket(server.ws_port) as refused:
+            assert (await refused.receive_close()).close_code == 1013
+            await metric_is(server.port, 'closes_total{code="1013"}', 1)
+
+
+async def test_the_build_is_a_metric(server: RunningServer) -> None:
+    """With the version of PostgreSQL, which the first check of the database finds out."""
+    postgres = (await server.value("show server_version")).partition(" ")[0]
+    labels = f'postgres="{postgres}",python="{python_version()}",version="{version("seatsync")}"'
+    await metric_is(server.port, f"build_info{{{labels}}}", 1)

@@ -17,7 +17,7 @@ from seatsync.core.protocol.call import Client
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
-from seatsync.core.websocket.frames import CloseCode
+from seatsync.core.websocket.frames import ABNORMAL, CloseCode, close_label
 
 #: How long a client that was too slow waits before it reconnects, in milliseconds.
 SLOW_RETRY_MS = (0, 5000)
@@ -68,6 +68,7 @@ class Connections:
             await connection.run()
         finally:
             self._remove(connection)
+            self._metrics.closes[close_label(connection.socket.close_code or ABNORMAL)] += 1
             logger.info(
                 "connection_closed",
                 connection=connection.id,

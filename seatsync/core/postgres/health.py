@@ -59,6 +59,7 @@ class Health:
             checked = False
             try:
                 async with Session.open(self.dsn, application_name="seatsync health") as session:
+                    self.metrics.build_info["postgres"] = session.server_version
                     await session.script("set work_mem = '64kB'")  # see the query for room
                     while True:
                         await self._check(session)

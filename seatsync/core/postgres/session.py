@@ -158,6 +158,11 @@ class Session:
             raise DatabaseGone(f"The database's encoding is {encoding}; it has to be UTF8.")
         raise DatabaseTooSlow("PostgreSQL accepts connections and does not answer.")
 
+    @property
+    def server_version(self) -> str:
+        """Of PostgreSQL, such as ``18.1``; empty where a pooler does not report it."""
+        return (self._libpq.parameter_status(b"server_version") or b"").decode().partition(" ")[0]
+
     def close(self) -> None:
         """Close the connection. No task may be waiting on it."""
         self._driver.close()

@@ -9,7 +9,9 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from itertools import accumulate
+from platform import python_version
 
 from attrs import define, field, fields
 from prometheus_client import ProcessCollector, generate_latest
@@ -18,6 +20,7 @@ from prometheus_client.registry import Collector
 
 PREFIX = "seatsync"
 _PROCESS = ProcessCollector(registry=None)
+_BUILD = {"version": version("seatsync"), "python": python_version()}
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -72,6 +75,10 @@ class Metrics(Collector):
     )
     feed_losses: int = field(default=0, metadata={"counter": "Times the notifications of the database were lost."})
 
+    build_info: dict[str, str] = field(factory=lambda: {**_BUILD, "postgres": ""})
+    """Versions; that of PostgreSQL is empty until the database has been reached."""
+    closes: Counter[str] = field(factory=Counter)
+    """WebSocket connections that have ended, by close code."""
     commit_to_push_seconds: Histogram = field(init=False)
     messages: Counter[tuple[str, str]] = field(factory=Counter)
     """Requests by (method, outcome); the outcome is ``success`` or an error code."""
@@ -109,6 +116,13 @@ class Metrics(Collector):
                 family = GaugeMetricFamily if kind == "gauge" else CounterMetricFamily
                 value = getattr(self, row.name)
                 yield family(f"{PREFIX}_{row.name}", meaning, value=value() if callable(value) else value)
+        build = GaugeMetricFamily(f"{PREFIX}_build_info", "1, with the versions as labels.", labels=[*self.build_info])
+        build.add_metric([*self.build_info.values()], 1)
+        yield build
+        closes = CounterMetricFamily(f"{PREFIX}_closes", "WebSocket connections ended, by close code.", labels=["code"])
+        for code, count in self.closes.items():
+            closes.add_metric([code], count)
+        yield closes
         for name, (meaning, histogram) in self.histograms.items():
             yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, histogram.cumulative(), histogram.total)
         messages = CounterMetricFamily(

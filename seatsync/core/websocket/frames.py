@@ -18,6 +18,9 @@ _LATER_CODES = frozenset({1014})
 #: The close code of a connection that ended without a close frame (RFC 6455, section 7.1.5).
 ABNORMAL = 1006
 
+#: The close code for a close frame without one.
+NO_CODE = 1005
+
 _SHORT, _MEDIUM = 126, 1 << 16
 _TEXT, _MASKED = 0x81, 0x80
 _OPCODE, _CLOSE, _WHOLE_CLOSE = 0x0F, 0x08, 0x88
@@ -49,6 +52,14 @@ class CloseCode(IntEnum):
     """Your login state changed: reconnect at once."""
     TOO_SLOW = 4008
     """Too slow even for merged updates: reconnect and resume."""
+
+
+_LABELS = {*CloseCode, NO_CODE, ABNORMAL}
+
+
+def close_label(code: int | None) -> str:
+    """The close code of a connection as a label: ``other`` for all that only a client may choose."""
+    return str(code) if code in _LABELS else "other"
 
 
 def frame_head(size: int) -> bytes:
