@@ -3,6 +3,7 @@
 import http.client
 import resource
 import socket
+import ssl
 from contextlib import closing
 from http import HTTPStatus
 from itertools import cycle
@@ -28,51 +29,61 @@ _OTHER_DESCRIPTORS, _TIMEOUT_S = 64, 10.0
 class Address:
     """A server's address, resolved once."""
 
+    name: str
+    """That a certificate has to have."""
     host: str
     """For the ``Host`` field."""
     path: str
     family: socket.AddressFamily
     sockaddr: tuple[str, int]
+    tls: ssl.SSLContext | None
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Resolve a ``ws://`` URL; raises `LoadError`.
+        """Resolve a ``ws://`` or ``wss://`` URL; raises `LoadError`.
 
         ``localhost`` is 127.0.0.1, the only loopback network with more than one address.
         """
         parts = urlsplit(url)
+        tls = ssl.create_default_context() if parts.scheme == "wss" else None
         try:
-            name, port = parts.hostname, parts.port or 80
+            name, port = parts.hostname, parts.port or (443 if tls else 80)
         except ValueError as error:
             raise LoadError(f"{url!r} is not an address: {error}.") from None
-        if parts.scheme != "ws" or not name:
-            raise LoadError(f"{url!r} is not of the form ws://host:port/path; TLS belongs to a proxy in front.")
+        if parts.scheme not in {"ws", "wss"} or not name:
+            raise LoadError(f"{url!r} is not of the form ws://host:port/path or wss://host:port/path.")
         try:
             found = socket.getaddrinfo("127.0.0.1" if name == "localhost" else name, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise LoadError(f"The server's address {name!r} is not known: {error.strerror}.") from None
         family, _, _, _, sockaddr = found[0]
-        return cls(parts.netloc, parts.path or "/ws", family, (str(sockaddr[0]), int(sockaddr[1])))
+        path = parts.path if parts.path.strip("/") else "/ws"
+        return cls(name, parts.netloc, path, family, (str(sockaddr[0]), int(sockaddr[1])), tls)
 
     @property
     def is_loopback(self) -> bool:
         """This machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
         return self.sockaddr[0].startswith("127.")
 
-    def check_reachable(self) -> None:
-        """Raises `LoadError` unless the server accepts a connection."""
+    def connect(self) -> socket.socket:
+        """A connected socket, for a request before the test; raises `LoadError`."""
         try:
-            socket.create_connection(self.sockaddr, _TIMEOUT_S).close()
+            sock = socket.create_connection(self.sockaddr, _TIMEOUT_S)
+            return self.tls.wrap_socket(sock, server_hostname=self.name) if self.tls else sock
         except OSError as error:
             host, port = self.sockaddr
-            raise LoadError(f"Cannot connect to {host}, port {port}: {error.strerror or error}.") from None
+            raise LoadError(f"Cannot connect to {host}, port {port}: {tls_fault(error)}.") from None
 
     def largest_hall(self, token: str | None) -> int:
-        """The id of the hall with the most seats; raises `LoadError` if this user sees none."""
+        """The id of the hall with the most seats; raises `LoadError` if this user sees none.
+
+        The server's methods are beside its WebSocket: below ``/seats`` if that is at ``/seats/ws``.
+        """
         headers = {"Host": self.host} | ({"Authorization": f"Bearer {token}"} if token else {})
-        with closing(http.client.HTTPConnection(*self.sockaddr, timeout=_TIMEOUT_S)) as connection:
+        with closing(http.client.HTTPConnection(self.name, timeout=_TIMEOUT_S)) as connection:
+            connection.sock = self.connect()
             try:
-                connection.request("POST", "/api/cinemas/get_cinemas", b"{}", headers)
+                connection.request("POST", f"{self.path.rpartition('/')[0]}/api/cinemas/get_cinemas", b"{}", headers)
                 response = connection.getresponse()
                 answer = jsontext.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -83,6 +94,11 @@ class Address:
         if not halls:
             raise LoadError("The server has no hall: seatsync seed hall --seats 500 --name Load makes one.")
         return int(max(halls, key=lambda hall: sum(hall["seats_count"].values()))["id"])
+
+
+def tls_fault(error: OSError) -> str:
+    """Why a connection could not be made; of a certificate that is refused, why."""
+    return getattr(error, "verify_message", None) or error.strerror or str(error)
 
 
 class Sources:

@@ -3,10 +3,11 @@
 import errno
 import select
 import socket
+import ssl
 from time import monotonic
 from typing import Protocol
 
-from seatsync.load.address import Address, Sources
+from seatsync.load.address import Address, Sources, tls_fault
 from seatsync.load.frames import Closing, Opcode, close_frame, frame, handshake, read_close, refusal
 from seatsync.load.loop import Loop
 
@@ -17,6 +18,7 @@ _SHORT, _EXTENDED = 126, 127
 _MAX_HEAD_BYTES = 16 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _TEXT = int(Opcode.TEXT)
+_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _PENDING = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 
 
@@ -77,7 +79,7 @@ class Connection:
             return
         try:
             sent = self._socket.send(data)
-        except BlockingIOError:
+        except _LATER:
             sent = 0
         except OSError:
             return  # the next receive finds out, and reports it
@@ -117,12 +119,34 @@ class Connection:
         if error in _PENDING:
             return
         if error not in {0, errno.EISCONN}:
-            closing = Closing(1006, f"cannot connect: {errno.errorcode.get(error, error)}")
-            self._loop.watch(self._descriptor, lambda _: None)
-            self._loop.at(0.0, lambda: self._lose(closing))  # not now: this may still be the constructor
+            self._fail(errno.errorcode.get(error, str(error)))
             return
-        self._loop.watch(self._descriptor, self._readable)
-        self._write(self._request)
+        if self._address.tls is not None:
+            self._socket = self._address.tls.wrap_socket(
+                self._socket, server_hostname=self._address.name, do_handshake_on_connect=False
+            )
+            self._recv = self._socket.recv
+        self._securing()
+
+    def _securing(self, _events: int = 0) -> None:
+        """The handshake of TLS, where there is one, as far as it goes; then the request."""
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self._loop.watch(self._descriptor, self._securing)
+        except ssl.SSLWantWriteError:
+            self._loop.watch(self._descriptor, self._securing, writable=True)
+        except OSError as error:
+            self._fail(tls_fault(error))
+        else:
+            self._loop.watch(self._descriptor, self._readable)
+            self._write(self._request)
+
+    def _fail(self, reason: str) -> None:
+        """End an attempt from the loop: this may still be the constructor."""
+        self._loop.watch(self._descriptor, lambda _: None)
+        self._loop.at(0.0, lambda: self._lose(Closing(1006, f"cannot connect: {reason}")))
 
     def _opened(self, data: bytes, now: float) -> None:
         """The answer to the handshake, which frames may follow at once."""
@@ -148,7 +172,7 @@ class Connection:
             self._flush()
         try:
             data = self._recv(_RECEIVE_BYTES)
-        except BlockingIOError:
+        except _LATER:
             return
         except OSError as error:
             self._lose(Closing(1006, f"reset ({error.strerror})"))

@@ -152,7 +152,7 @@ def run_test(
     it is the caller's.
     """
     address = Address.parse(plan.url)
-    address.check_reachable()
+    address.connect().close()
     wanted = tokens_needed(plan)
     tokens = (tokens or access.tokens(wanted)) if wanted else []
     halls = plan.halls or (address.largest_hall(tokens[0] if tokens else None),)

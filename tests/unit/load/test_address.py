@@ -13,7 +13,18 @@ def test_an_address_is_resolved_once() -> None:
     assert address.is_loopback
 
 
-@pytest.mark.parametrize("url", ["localhost:3001", "http://localhost", "wss://localhost", "ws://", "ws://localhost:x"])
+def test_a_server_may_be_behind_tls_and_below_a_path() -> None:
+    """The port is then that of HTTPS, and a certificate has to have the name; a bare path is the server's own."""
+    address = Address.parse("wss://localhost/seats/ws")
+    assert (address.name, address.path, address.sockaddr) == ("localhost", "/seats/ws", ("127.0.0.1", 443))
+    assert address.tls is not None
+    assert address.tls.check_hostname
+    assert Address.parse("ws://localhost/").path == "/ws"
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:3001", "http://localhost", "https://localhost", "ws://", "ws://localhost:x"]
+)
 def test_anything_else_is_refused(url: str) -> None:
     """Anything but an address is refused before the test starts."""
     with pytest.raises(LoadError):
