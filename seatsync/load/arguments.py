@@ -1,9 +1,12 @@
-"""The arguments of ``seatsync load``, and argument types for all commands. Imports argparse only."""
+"""The arguments of ``seatsync load``, and argument types for all commands. Imports little: every command does this."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
+
+from seatsync.load.limits import Limit
 
 Parser: TypeAlias = argparse.ArgumentParser
 
@@ -15,7 +18,8 @@ _DURATION = "length of the load in seconds"
 EPILOG = """
 Every frame of every subscriber is verified: no revision is missing, repeated or reordered, and at the end each
 subscriber's view equals a fresh snapshot that has every acknowledged change. Exit status: 0 without a fault, 1 with
-faults (the first ten are printed), 2 for wrong usage. The seats of the hall are changed and not restored.
+faults (the first ten are printed), 2 for wrong usage, 3 for a limit of --fail-if. The seats of the hall are changed and
+not restored.
 """
 
 
@@ -69,8 +73,10 @@ def _add_scenario(
     _add_number(parser, "--heartbeat", "heartbeat_s", heartbeat_s, heartbeat, type_=seconds)
     _add_number(parser, "--patience", "patience_s", 30, "wait N seconds at most for outstanding replies", type_=seconds)
     add("--sources", metavar="N", type=count, default=0, help="connect from 127.0.0.1 to 127.0.0.N; default: as needed")
-    add("--json", metavar="FILE", type=Path, help="write the results as JSON; - is standard output, in place of text")
-    add("--html", metavar="FILE", type=Path, help="write the results as an HTML page with plots")
+    condition = "exit with status 3 if it holds: p99>50ms, join.max>2s, answered/s<900; may be repeated"
+    add("--fail-if", dest="limits", metavar="LIMIT", type=limit, action="append", default=[], help=condition)
+    add("--json", metavar="FILE", type=output, help="write the results as JSON; - is standard output, in place of text")
+    add("--html", metavar="FILE", type=output, help="write the results as an HTML page with plots")
     add("--quiet", "-q", action="store_true", help="do not show progress")
     return parser
 
@@ -103,6 +109,22 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 count = whole_number(1, MAX_CLIENTS)
+
+
+def output(text: str) -> Path:
+    """An argument type: a file that can be written, or ``-`` for standard output."""
+    path = Path(text)
+    if text != "-" and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written")
+    return path
+
+
+def limit(text: str) -> Limit:
+    """An argument type: a `Limit`."""
+    try:
+        return Limit.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -2,6 +2,13 @@
 
 import argparse
 import json
+import os
+import platform
+import re
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from attrs import fields_dict
@@ -13,7 +20,10 @@ from seatsync.load.plan import Plan
 from seatsync.load.processes import ServerAccess, Start, run_test, start_process
 from seatsync.load.report import as_json, live_progress, show
 
-NO_FAULT, FAULTY = 0, 1
+NO_FAULT, FAULTY, BEYOND_LIMIT = 0, 1, 3
+
+#: As a shell reports a program that SIGINT ended.
+INTERRUPTED = 130
 
 
 def run(
@@ -29,8 +39,13 @@ def run(
     Raises `LoadError`, and `OSError` for files that cannot be read or written.
     """
     tokens = None if options.tokens is None else _read_tokens(options.tokens)
+    plan = make_plan(options, url)
+    about = provenance(plan)
     with live_progress(Console(stderr=True), quiet=options.quiet) as show_progress:
-        totals = run_test(make_plan(options, url), access, show_progress, tokens=tokens, start=start)
+        totals = run_test(plan, access, show_progress, tokens=tokens, start=start)
+    totals.about = about
+    if not totals.interrupted or totals.is_checked:
+        totals.failures = [sentence for limit in options.limits if (sentence := limit.failure(totals)) is not None]
     if options.html is not None:
         options.html.write_text(page(totals), encoding="utf-8")
     console = console or Console()
@@ -42,7 +57,23 @@ def run(
         if options.json is not None:
             options.json.write_text(text, encoding="utf-8")
         show(totals, console)
-    return FAULTY if totals.all.faults else NO_FAULT
+    if totals.all.faults:
+        return FAULTY
+    if totals.interrupted and not totals.is_checked:
+        return INTERRUPTED
+    return BEYOND_LIMIT if totals.failures else NO_FAULT
+
+
+def provenance(plan: Plan) -> dict[str, str]:
+    """What a report says of its test besides the results; passwords in addresses are left out."""
+    command = shlex.join(["seatsync", *sys.argv[1:]])
+    return {
+        "address": plan.url,
+        "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "version": version("seatsync"),
+        "host": f"{platform.node()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "command": re.sub(r"://[^/@\s]*@", "://...@", command),
+    }
 
 
 def make_plan(options: argparse.Namespace, url: str) -> Plan:

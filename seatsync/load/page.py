@@ -1,14 +1,13 @@
 """The results as one HTML page without scripts, links or images; its plots are SVG."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from math import floor, log10
 from typing import TypeAlias
 
 from attrs import frozen
 
-from seatsync.load.stats import Count, Histogram, Timing
+from seatsync.load.stats import Count, Timing
 from seatsync.load.totals import Totals, bins, duration, number, tables, title, verdict
 
 #: A plot: its size, and its margins, in pixels.
@@ -17,15 +16,6 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 28, 28, 32
 
 #: Room for a name in the legend, labels along the horizontal axis at most, and distances between vertical ticks.
 _LEGEND, _LABELS, _TICKS = 130, 9, 5
-
-#: The horizontal axis of percentiles: each "nine" as long as the one before.
-_NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
-
-#: Timings that share a plot.
-_TOGETHER = {
-    "Changes: latency by percentile": (Timing.ANSWER, Timing.RECEIVED),
-    "Clients: latency by percentile": (Timing.OPENED, Timing.JOINED, Timing.AWAY),
-}
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --faint: #8884; --c0: #0b6bcb; --c1: #c2410c; --c2: #15803d }
@@ -54,6 +44,8 @@ def page(totals: Totals) -> str:
     figures = "".join(
         f"<figure><figcaption>{escape(one.name)}</figcaption>{svg(one)}</figure>" for one in _plots(totals)
     )
+    about = "".join(f"<li>{escape(name)}: {escape(value)}</li>" for name, value in totals.about.items())
+    failures = "".join(f'<p class="faulty">Failed: {escape(sentence)}</p>' for sentence in totals.failures)
     processes = "".join(f"<li>{escape(name)}: {busy:.0%} of a core</li>" for name, busy in totals.busy().items())
     return f"""<!doctype html>
 <html lang="en">
@@ -64,14 +56,17 @@ def page(totals: Totals) -> str:
 <h1>Seats Sync under load</h1>
 <p>{escape(title(totals))}</p>
 <p class="{"faulty" if totals.all.faults else "fine"}"><strong>{escape(verdict(totals))}</strong></p>
-<ol>{sentences}</ol>
+<ol class="faulty">{sentences}</ol>
+{failures}
 {notes}
 {"".join(map(_table, tables(totals)))}
 {figures}
 <h2>Client processes</h2>
 <ul>{processes}</ul>
-<footer>Made by seatsync load, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Latencies of changes count from
-when they were due, whether or not the server was ready for them.</footer>
+<h2>Test</h2>
+<ul>{about}</ul>
+<footer>Made by seatsync load. Latencies of changes count from when they were due, whether or not the server was ready
+for them.</footer>
 </html>
 """
 
@@ -97,12 +92,9 @@ class Plot:
 
 
 def _plots(totals: Totals) -> Iterator[Plot]:
-    measured = {timing: histogram for timing, histogram in totals.timings() if timing is not Timing.LAG}
-    for name, group in _TOGETHER.items():
-        lines: dict[str, Points] = {one: _by_percentile(measured[one]) for one in group if one in measured}
-        if lines:
-            yield Plot(name, lines, {_nines(percent): f"{percent:g}%" for percent in _NINES}, duration)
-    for timing, histogram in measured.items():
+    for timing, histogram in totals.timings():
+        if timing is Timing.LAG:
+            continue
         bars = bins(histogram)
         outline = [(float(x), float(count)) for number, (_, count) in enumerate(bars) for x in (number, number + 1)]
         closed = [(0.0, 0.0), *outline, (float(len(bars)), 0.0)]
@@ -121,21 +113,12 @@ def _over_time(totals: Totals) -> Iterator[Plot]:
         if totals.load.counts[count]:
             points = [(float(second), float(stats.counts[count])) for second, stats in series.items()]
             yield Plot(name, {name: points}, labels)
+    yield Plot("Clients", {"clients": [(float(second), float(totals.live[second])) for second in series]}, labels)
     for timing in (Timing.RECEIVED, Timing.ANSWER):
         measured = [(float(x), stats.timings[timing]) for x, stats in series.items() if timing in stats.timings]
         if len(measured) > 1:
             lines = {f"p{percent}": [(x, one.percentile(percent)) for x, one in measured] for percent in (50, 99)}
             yield Plot(f"{timing} over time", lines, labels, duration)
-
-
-def _by_percentile(histogram: Histogram) -> list[tuple[float, float]]:
-    """Up to the percentile that is a single sample."""
-    end = min(_nines(_NINES[-1]), log10(max(histogram.total, 10)))
-    return [(x, histogram.percentile(100 * (1 - 10**-x))) for x in (end * step / 80 for step in range(81))]
-
-
-def _nines(percent: float) -> float:
-    return -log10(1 - percent / 100)
 
 
 def svg(plot: Plot) -> str:

@@ -7,8 +7,9 @@ cannot go on. It ends when the pipe does.
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_readable
 from time import monotonic
 from typing import Any, Protocol
@@ -70,8 +71,10 @@ Start = Callable[[Work, Share, SendTimes], Running]
 def start_process(work: Work, share: Share, send_times: SendTimes) -> Running:
     """Do the work in a process of its own, which starts from nothing: it imports the work's module, and runs it."""
     ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_run, args=(work, theirs, share, send_times), daemon=True)
-    process.start()
+    process = _SPAWN.Process(target=work, args=(theirs, share, send_times), daemon=True)
+    resource_tracker.ensure_running()  # which would end the mask of signals if it were started by the first process
+    with _uninterrupted():  # and the process never is: this one stops it in order
+        process.start()
     theirs.close()
 
     def wait() -> int | None:
@@ -83,9 +86,14 @@ def start_process(work: Work, share: Share, send_times: SendTimes) -> Running:
     return Running(share.name, ours, wait)
 
 
-def _run(work: Work, pipe: Pipe, share: Share, send_times: SendTimes) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us in order
-    work(pipe, share, send_times)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends; a process that is started in it inherits that for good."""
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @define(eq=False)
@@ -124,7 +132,8 @@ class _Processes:
 
     def _receive(self, process: Running) -> None:
         try:
-            report, details = process.pipe.recv()
+            with _uninterrupted():  # half a report would spoil those that follow
+                report, details = process.pipe.recv()
         except (EOFError, ConnectionResetError):
             ended = f"The client process '{process.name}' has ended unexpectedly ({process.wait()})."
             raise LoadError(ended) from None
@@ -149,24 +158,28 @@ def run_test(
 
     ``on_change`` is called whenever the totals have changed; ``tokens``, if given, replace those of ``access``. Raises
     `LoadError`. A KeyboardInterrupt during the load ends the load, and the test goes on to its check; at any other time
-    it is the caller's.
+    it ends the test, with the totals so far.
     """
-    address = Address.parse(plan.url)
-    address.connect().close()
-    wanted = tokens_needed(plan)
-    tokens = (tokens or access.tokens(wanted)) if wanted else []
-    halls = plan.halls or (address.largest_hall(tokens[0] if tokens else None),)
-    with ExitStack() as stack:
-        works: list[tuple[Work, Share]] = [(worker.work, share) for share in shares(plan, halls, tokens)]
-        if plan.via == "sql" and plan.rate:
-            works.append((stack.enter_context(access.sql_writers()), Share(name="SQL", plan=plan, halls=halls)))
-        totals = Totals(plan, halls, {share.name: Process() for _, share in works})
-        send_times = SendTimes(len(halls))
-        running: list[Running] = []
-        for work, share in works:
-            running.append(start(work, share, send_times))
-            stack.callback(running[-1].close)
-        _direct(_Processes(running, totals, on_change), plan, totals)
+    totals = Totals(plan, plan.halls, {})
+    try:
+        address = Address.parse(plan.url)
+        address.connect().close()
+        wanted = tokens_needed(plan)
+        tokens = (tokens or access.tokens(wanted)) if wanted else []
+        totals.halls = halls = plan.halls or (address.largest_hall(tokens[0] if tokens else None),)
+        with ExitStack() as stack:
+            works: list[tuple[Work, Share]] = [(worker.work, share) for share in shares(plan, halls, tokens)]
+            if plan.via == "sql" and plan.rate:
+                works.append((stack.enter_context(access.sql_writers()), Share(name="SQL", plan=plan, halls=halls)))
+            totals.processes = {share.name: Process() for _, share in works}
+            send_times = SendTimes(len(halls))
+            running: list[Running] = []
+            for work, share in works:
+                running.append(start(work, share, send_times))
+                stack.callback(running[-1].close)
+            _direct(_Processes(running, totals, on_change), plan, totals)
+    except KeyboardInterrupt:
+        totals.interrupted = True
     return totals
 
 
@@ -177,14 +190,15 @@ def _direct(processes: _Processes, plan: Plan, totals: Totals) -> None:
     processes.wait("ready", joining_s)
     totals.started_at = at = next_report_at(HEAD_START_S)
     processes.order("go", joining_s, at)
-    if plan.scenario == "join":
-        totals.load_s = max(processes.wait("done", joining_s)) - at
-    else:
-        try:
+    try:
+        if plan.scenario == "join":
+            totals.load_s = max(processes.wait("done", joining_s)) - at
+        else:
             processes.listen(at + plan.duration_s)
-        except KeyboardInterrupt:
-            totals.interrupted = True
-        totals.load_s = max(0.001, monotonic() - at)
+    except KeyboardInterrupt:
+        totals.interrupted = True
+    totals.load_s = totals.load_s or max(0.001, monotonic() - at)
     for order, report in (("stop", "quiet"), ("check", "result")):
         processes.order(order, plan.patience_s)
         processes.wait(report, plan.patience_s)
+    totals.is_checked = True

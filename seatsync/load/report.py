@@ -1,10 +1,11 @@
 """The results on the terminal, during the test and after it, and as JSON."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -17,7 +18,11 @@ from seatsync.terminal import printable
 #: Timings shown live, and as a histogram.
 _CHARTS = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
 
-_CHART_WIDTH = 50
+#: The longest bar of a histogram, and what stands before and behind it.
+_BAR, _BESIDE_BAR = 50, 32
+
+#: The columns of tables that a narrow screen can do without, in this order.
+_SPARE = ("p99.9", "p90", "samples", "a second")
 
 _PHASES = {
     "prepare": "connecting clients",
@@ -60,44 +65,63 @@ def _progress(totals: Totals) -> Text:
 def show(totals: Totals, console: Console) -> None:
     """Print the results."""
 
-    def write(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def write(line: str, style: str = "") -> None:
+        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     write(f"\n{title(totals)}")
-    for head, *rows in tables(totals):
-        table = Table(*head)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    for timing, histogram in totals.timings():
-        if timing in _CHARTS and totals.load.histogram(timing).total:
-            write("\n".join([timing, *chart(histogram), ""]))
-    for name, busy in totals.busy().items():
-        write(f"{name}: {busy:.0%} of a core")
+    console.print(Columns([_table(rows, console) for rows in tables(totals)], padding=(0, 3)))
+    bar = max(1, min(_BAR, console.width - _BESIDE_BAR))
+    charts = [
+        Text("\n".join([timing, *chart(histogram, bar), ""]), no_wrap=True)
+        for timing, histogram in totals.timings()
+        if timing in _CHARTS and totals.load.histogram(timing).total
+    ]
+    console.print(Columns(charts, padding=(0, 3)))
+    for name, value in [
+        *((name, f"{busy:.0%} of a core") for name, busy in totals.busy().items()),
+        *totals.about.items(),
+    ]:
+        write(f"{name}: {printable(value, console.encoding)}")
     for sentence in totals.doubts():
         write(f"Note: {sentence}")
-    write(verdict(totals))
+    write(verdict(totals), "bold red" if totals.all.faults else "")
     for fault in totals.all.first_faults:
-        write(f"  {fault.at - totals.started_at:+.3f} s  {printable(fault.text, console.encoding)}")
+        write(f"  {fault.at - totals.started_at:+.3f} s  {printable(fault.text, console.encoding)}", "red")
+    for sentence in totals.failures:
+        write(f"Failed: {sentence}", "bold red")
 
 
-def chart(histogram: Histogram) -> Iterator[str]:
+def _table(rows: Sequence[Sequence[str]], console: Console) -> Table:
+    """A table with as many of its columns as fit."""
+    head, *body = rows
+    for spared in range(len(_SPARE) + 1):
+        kept = [index for index, name in enumerate(head) if name not in _SPARE[:spared]]
+        table = Table()
+        for index in kept:
+            table.add_column(head[index], justify="right" if index else "left")
+        for row in body:
+            table.add_row(*(row[index] for index in kept))
+        if console.measure(table, options=console.options.update_width(1000)).maximum <= console.width:
+            break
+    return table
+
+
+def chart(histogram: Histogram, width: int = _BAR) -> Iterator[str]:
     """A histogram in plain characters: a line for each range of latencies."""
     bars = bins(histogram)
     most = max(count for _, count in bars)
     for upper_s, count in bars:
-        bar = "#" * round(_CHART_WIDTH * count / most) or ("." if count else "")
-        yield f"  up to {duration(upper_s):>8}  {bar:<{_CHART_WIDTH}}  {count:,}"
+        bar = "#" * round(width * count / most) or ("." if count else "")
+        yield f"  up to {duration(upper_s):>8}  {bar:<{width}}  {count:,}"
 
 
 def as_json(totals: Totals) -> dict[str, Any]:
-    """The results for programs. Times in seconds, rates a second."""
+    """The results for programs, under names that stay. Times in seconds, rates a second."""
     faults = totals.all.faults
     return {
         "scenario": totals.plan.scenario,
         "title": title(totals),
+        "provenance": totals.about,
         "halls": totals.halls,
         "load_s": totals.load_s,
         "interrupted": totals.interrupted,
@@ -110,11 +134,16 @@ def as_json(totals: Totals) -> dict[str, Any]:
         "doubts": totals.doubts(),
         "faults": {
             "total": faults.total(),
-            "counts": dict(faults),
+            "counts": {kind.name.lower(): count for kind, count in faults.items()},
             "first": [{"at": fault.at - totals.started_at, "words": fault.text} for fault in totals.all.first_faults],
         },
+        "failures": totals.failures,
         "series": {
-            second: {"counts": dict(stats.counts), "timings": _percentiles(stats.timings)}
+            second: {
+                "clients": totals.live[second],
+                "counts": dict(stats.counts),
+                "timings": _percentiles(stats.timings),
+            }
             for second, stats in sorted(totals.series.items())
         },
     }

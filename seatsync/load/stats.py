@@ -154,14 +154,14 @@ class Count(StrEnum):
 
 
 class Timing(StrEnum):
-    """Latencies; README.md says from when to when."""
+    """Latencies, by their names in all reports; README.md says from when to when."""
 
-    ANSWER = "send→answer"
-    RECEIVED = "send→received"
+    ANSWER = "answer"
+    RECEIVED = "receive"
     OPENED = "connect"
     JOINED = "join"
     AWAY = "away"
-    LAG = "generator lag"
+    LAG = "lag"
 
 
 @define

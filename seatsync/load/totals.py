@@ -13,6 +13,9 @@ BUSY = 0.9
 #: Lateness of changes, at the 99th percentile, above which it distorts the latencies, in seconds.
 LATE_S = 0.005
 
+#: Upper ends of the ranges of a histogram, for each power of ten.
+_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 _COUNTED = {
@@ -59,7 +62,15 @@ class Totals:
     """Under load only: the basis of rates."""
     series: dict[int, Stats] = field(factory=dict)
     """By whole seconds since the load began."""
+    live: dict[int, int] = field(factory=dict)
+    """How many clients that read were live at the end of each of those seconds."""
     interrupted: bool = False
+    is_checked: bool = False
+    """The final comparison was made."""
+    about: dict[str, str] = field(factory=dict)
+    """Where, when and how the test was made."""
+    failures: list[str] = field(factory=list)
+    """A sentence for each limit that was passed."""
 
     def add(self, process: str, interval: Interval) -> None:
         """Add an interval of a process."""
@@ -71,6 +82,7 @@ class Totals:
         if interval.phase != "prepare":
             second = max(0, int(interval.at - self.started_at - REPORT_S / 2))  # its end may be the next one's begin
             self.series.setdefault(second, Stats()).merge(interval.stats)
+            self.live[second] = sum(process.live for process in self.processes.values())
 
     def rate(self, count: float) -> float:
         """A count under load, a second."""
@@ -132,8 +144,8 @@ def tables(totals: Totals) -> list[list[list[str]]]:
 
 
 def bins(histogram: Histogram) -> list[tuple[float, int]]:
-    """Samples by the upper end of their range, in seconds, in steps of 1, 2, 5; empty ranges in between are kept."""
-    edges = [step * 10.0**exponent for exponent in range(-6, 3) for step in (1.0, 2.0, 5.0)] + [1000.0]
+    """Samples by the upper end of their range, in seconds, of round numbers; empty ranges in between are kept."""
+    edges = [step * 10.0**exponent for exponent in range(-6, 3) for step in _STEPS] + [1000.0]
     filled = [0] * len(edges)
     for upper_s, count in histogram.buckets():
         filled[next((index for index, edge in enumerate(edges) if upper_s <= edge), -1)] += count
@@ -144,15 +156,19 @@ def bins(histogram: Histogram) -> list[tuple[float, int]]:
 def verdict(totals: Totals) -> str:
     """The result in a sentence."""
     faults = totals.all.faults
-    if not faults:
-        return "No fault: nothing missing, repeated or reordered, and every state as it should be."
-    return "Faults: " + ", ".join(f"{faults[kind]:,} {kind}" for kind in Kind if faults[kind]) + "."
+    if faults:
+        found = "Faults: " + ", ".join(f"{faults[kind]:,} {kind}" for kind in Kind if faults[kind]) + "."
+    elif totals.interrupted and not totals.is_checked:
+        found = "No fault until then; the final comparison was not made."
+    else:
+        found = "No fault: nothing missing, repeated or reordered, and every state as it should be."
+    return f"The test was interrupted. {found}" if totals.interrupted else found
 
 
 def title(totals: Totals) -> str:
     """The test in a line."""
     plan = totals.plan
-    halls = ", ".join(map(str, totals.halls))
+    halls = ", ".join(map(str, totals.halls)) or "not chosen yet"
     what = {
         "watch": f"{plan.clients:,} subscribers, {_changes(totals)}",
         "write": f"{plan.writers:,} connections, {_changes(totals)}",

@@ -57,10 +57,10 @@ async def test_watch(server: RunningServer, hall: Hall) -> None:
     result = without_fault(await run_program(server, "watch", *how, "--json", "-"))
     changes = result["counts"]["answered"]
     assert changes >= 20
-    assert result["timings"]["send→answer"]["samples"] == changes
+    assert result["timings"]["answer"]["samples"] == changes
     assert await changed_seats(server) == changes
     revisions = await server.value("select count(distinct rev) from seat_event where kind = 'status'")
-    assert result["timings"]["send→received"]["samples"] == 5 * revisions
+    assert result["timings"]["receive"]["samples"] == 5 * revisions
 
 
 async def test_watch_by_sql(server: RunningServer, hall: Hall) -> None:
@@ -69,7 +69,7 @@ async def test_watch_by_sql(server: RunningServer, hall: Hall) -> None:
     changes = result["counts"]["answered"]
     assert changes >= 10
     assert result["counts"]["seats"] == 5 * changes
-    assert result["timings"]["send→received"]["samples"] == 3 * changes
+    assert result["timings"]["receive"]["samples"] == 3 * changes
     assert await changed_seats(server, "by is null") == 5 * changes
 
 
@@ -140,8 +140,44 @@ async def test_results_can_be_kept(server: RunningServer, hall: Hall, tmp_path: 
     files = ("--json", tmp_path / "out.json", "--html", tmp_path / "out.html")
     loaded = await run(server, "watch", "-n", 2, "-d", 0.3, *files)
     assert "No fault" in loaded.text
-    assert '"send→received"' in (tmp_path / "out.json").read_text()
-    assert "Histogram of send→received" in (tmp_path / "out.html").read_text()
+    assert '"receive"' in (tmp_path / "out.json").read_text()
+    assert "Histogram of receive" in (tmp_path / "out.html").read_text()
+
+
+async def test_a_limit_that_is_passed_is_status_3(server: RunningServer, hall: Hall) -> None:
+    """The results say which; faults come first, so a limit that is kept changes nothing."""
+    few = ("-n", 2, "-d", 0.3, "--json", "-", "--fail-if", "p99>100s")
+    assert without_fault(await run(server, "watch", *few))["failures"] == []
+    loaded = await run(server, "watch", *few, "--fail-if", "answer.p50 > 1us")
+    assert loaded.status == 3
+    (failure,) = loaded.json()["failures"]
+    assert failure.endswith(": answer.p50 > 1us.")
+
+
+async def test_a_report_says_where_it_comes_from(server: RunningServer, hall: Hall) -> None:
+    """Address, time, version, host and command, which a password in it does not leave."""
+    url = f"ws://localhost:{server.ws_port}/ws"
+    loaded = await run_program(server, "idle", "-n", 1, "-d", 0, "--json", "-", "--database", server.db.dsn)
+    about = loaded.json()["provenance"]
+    assert list(about) == ["address", "time", "version", "host", "command"]
+    assert about["address"] == url
+    assert about["command"].startswith("seatsync load idle -n 1")
+    assert "@" not in about["command"].replace("://...@", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--json", "/nowhere/out.json"), "argument --json: /nowhere/out.json cannot be written"),
+        (("--html", "/"), "argument --html: / cannot be written"),
+        (("--fail-if", "p99>fast"), "argument --fail-if: p99>fast: must be like p99>50ms"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_at_once(arguments: tuple[object, ...], error: str) -> None:
+    """Before the test: there is no server here."""
+    loaded = await run_load("watch", *arguments, "--url", "ws://127.0.0.1:9/ws")
+    assert loaded.status == 2
+    assert error in loaded.errors.splitlines()[-1]
 
 
 async def test_too_few_seats_end_the_test(server: RunningServer, hall: Hall) -> None:

@@ -95,7 +95,7 @@ async def test_a_stall_counts_for_every_change_that_was_due_in_it() -> None:
     result = loaded.json()
     assert result["faults"]["total"] == 0
     assert result["counts"]["answered"] == pytest.approx(18, abs=2)
-    for timing in ("send→answer", "send→received"):
+    for timing in ("answer", "receive"):
         assert result["timings"][timing]["p50"] > 0.05
         assert result["timings"][timing]["max"] > 0.4
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -31,9 +32,9 @@ def totals() -> Totals:
     return totals
 
 
-def shown(totals: Totals) -> str:
+def shown(totals: Totals, width: int = 120) -> str:
     """The report as terminal text."""
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=width)
     show(totals, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -61,9 +62,9 @@ def test_numbers_are_apart_by_thousands() -> None:
 
 
 def test_a_chart_has_all_samples() -> None:
-    """A chart has all samples, in steps of 1, 2, 5, with empty ranges in between."""
-    histogram = recorded([0.0015, 0.0016, 0.03])
-    assert bins(histogram) == [(0.002, 2), (0.005, 0), (0.01, 0), (0.02, 0), (0.05, 1)]
+    """A chart has all samples, in ranges with round ends, with empty ranges in between."""
+    histogram = recorded([0.0016, 0.0018, 0.0055])
+    assert bins(histogram) == [(0.002, 2), (0.003, 0), (0.004, 0), (0.005, 0), (0.006, 1)]
     lines = list(chart(histogram))
     assert lines[0].split() == ["up", "to", "2.00", "ms", "#" * 50, "2"]
     assert lines[0].isascii()
@@ -80,8 +81,8 @@ def test_a_test_without_faults(totals: Totals) -> None:
     text = shown(totals)
     assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
     assert re.search(r"frames received\W+46\W+11.5", text)
-    assert re.search(r"send→answer\W+10.0 ms", text)
-    assert re.search(r"send→received\W+5.0\d ms", text)
+    assert re.search(r"answer\W+10.0 ms", text)
+    assert re.search(r"receive\W+5.0\d ms", text)
     assert "No fault" in text
 
 
@@ -100,9 +101,48 @@ def test_json_has_the_same_figures(totals: Totals) -> None:
     result = json.loads(json.dumps(as_json(totals)))
     assert result["counts"]["frames"] == 46
     assert result["rates"]["frames"] == 11.5
-    assert result["timings"]["send→answer"]["p50"] == pytest.approx(0.01, rel=0.01)
+    assert result["timings"]["answer"]["p50"] == pytest.approx(0.01, rel=0.01)
     assert result["faults"] == {"total": 0, "counts": {}, "first": []}
+    assert [second["clients"] for second in result["series"].values()] == [2, 2, 2, 2]
     assert list(result["series"]) == ["0", "1", "2", "3"]
+
+
+def test_names_in_json_are_identifiers(totals: Totals) -> None:
+    """All but the numbers of seconds and percentiles, so that programs can rely on them."""
+    totals.all.fault(Kind.LOST_WRITE, "Seat 1 was lost.")
+    totals.about = {"address": "ws://localhost"}
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return {*value, *(name for each in value.values() for name in names(each))}
+        return {name for each in value for name in names(each)} if isinstance(value, list) else set()
+
+    found = names(json.loads(json.dumps(as_json(totals))))
+    assert {"lost_write", "receive", "address"} <= found
+    assert not {name for name in found if not re.fullmatch(r"[a-z_]+|p?\d+(\.\d+)?", name)}
+
+
+@pytest.mark.parametrize(("width", "columns"), [(200, 6), (72, 6), (62, 5), (52, 4), (42, 3)])
+def test_a_report_fits_the_screen(totals: Totals, width: int, columns: int) -> None:
+    """A wide one has tables and charts side by side; a narrow one does without some columns, and shorter bars."""
+    lines = shown(totals, width).splitlines()
+    assert all(len(line) <= width for line in lines if not line.isascii() or "#" in line)
+    (head,) = (line for line in lines if "p50" in line)
+    assert len(re.findall(r"p[\d.]+|max|samples", head)) == columns
+    assert any("answer" in line and "receive" in line for line in lines) == (width == 200)
+
+
+def test_faults_are_red(totals: Totals) -> None:
+    """On a terminal, and so is a limit that was passed."""
+    totals.all.fault(Kind.STATE, "Subscriber 1 sees nonsense.")
+    totals.failures = ["receive.p99 is 2.00 s: p99>50ms."]
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    show(totals, console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    for words in ("Faults: 1 wrong", "sees nonsense", "Failed: receive.p99"):
+        (line,) = (line for line in lines if words in line)
+        assert line.startswith(("\x1b[31m", "\x1b[1;31m"))
 
 
 def test_the_page_stands_alone(totals: Totals) -> None:
@@ -122,17 +162,17 @@ def test_the_page_stands_alone(totals: Totals) -> None:
 
 
 def test_the_plots_are_valid_and_show_what_was_measured(totals: Totals) -> None:
-    """By percentile, as histograms, and over time; every coordinate is a number inside the picture."""
+    """As histograms, and over time, clients too; every coordinate is a number inside the picture."""
     drawings = [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", page(totals), re.DOTALL)]  # noqa: S314 - our own
     names = [drawing.findtext("title") for drawing in drawings]
     assert names == [
-        "Changes: latency by percentile",
-        "Histogram of send→answer",
-        "Histogram of send→received",
+        "Histogram of answer",
+        "Histogram of receive",
         "Frames received a second",
         "Changes answered a second",
-        "send→received over time",
-        "send→answer over time",
+        "Clients",
+        "receive over time",
+        "answer over time",
     ]
     for drawing in drawings:
         for line in drawing.iter("polyline"):
