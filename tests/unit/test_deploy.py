@@ -238,8 +238,9 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def test_everything_is_installed() -> None:
-    """A wheel has all of the files."""
+    """A wheel has all of the files, and the recipes for load tests."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    assert "serve/deploy/*" in setup["options.package_data"]["seatsync"]
+    patterns = setup["options.package_data"]["seatsync"]
+    assert {"serve/deploy/*", "load/recipes/*"} <= {pattern.strip() for pattern in patterns.split(",")}
     assert not [path for path in DEPLOY.iterdir() if path.is_dir()]

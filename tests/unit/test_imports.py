@@ -80,7 +80,9 @@ DOMAIN_METHOD = re.compile(r"\buser\.[a-z]|/user\b")
 PRODUCT = re.compile("seats? ?sync", re.IGNORECASE)
 """The product's name is no domain word."""
 
-MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+#: The recipes are programs of testers' own tools, in no package.
+RECIPES = PACKAGE / "load/recipes"
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.parent != RECIPES)
 
 
 def modules(prefix: str = "") -> list[str]:
