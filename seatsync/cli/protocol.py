@@ -1,7 +1,6 @@
 """``seatsync protocol``: the documents of the protocol, without a server."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ from seatsync.cinema.methods import CinemaMethods
 from seatsync.core.protocol.registry import Method
 from seatsync.hall.methods import HallMethods
 from seatsync.schema.documents import DOCUMENTS
+from seatsync.terminal import write_lines
 from seatsync.user.methods import UserMethods
 from seatsync.user.session_list import SessionMethods
 
@@ -24,4 +24,4 @@ def methods() -> Iterator[Method]:
 
 def protocol(options: argparse.Namespace) -> None:
     """Print a document."""
-    sys.stdout.write(DOCUMENTS[options.document](methods()))
+    write_lines(*DOCUMENTS[options.document](methods()).splitlines())

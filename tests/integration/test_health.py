@@ -38,6 +38,14 @@ class Watched:
     db: Database
     logs: list[Any]
 
+    async def connected(self) -> None:
+        """Wait until the check has its connection."""
+
+        async def check() -> bool:
+            return bool(self.health.metrics.build_info["postgres"])
+
+        await eventually(check)
+
     async def becomes(self, state: str) -> None:
         """Wait for the state."""
 
@@ -154,6 +162,7 @@ async def test_frozen_server_does_not_answer(postgres: Postgres) -> None:
     """A server that keeps its connections and answers nothing is named as such."""
     async with watched(postgres.dsn) as it:
         await it.db.fetchval(ONE)
+        await it.connected()  # to connect has longer than to answer
         try:
             postgres.freeze()
             await it.becomes("does not answer")

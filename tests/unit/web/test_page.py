@@ -92,7 +92,7 @@ def test_no_data_becomes_markup_or_code() -> None:
 
 def test_nothing_comes_from_elsewhere() -> None:
     """Every address that the page names is a path of its own server."""
-    named = re.compile(r"""(?:href|src)="([^"#]+)"|from "([^"]+)"|url\(([^)]+)\)""")
+    named = re.compile(r"""(?:href|src)="([^"#]+)"|^import .* from "([^"]+)"|url\(([^)]+)\)""", re.MULTILINE)
     found = {next(filter(None, names)) for path in FILES for names in named.findall(path.read_text())}
     assert found
     assert {address for address in found if not re.match(r"/(web/|client\.js$)|data:,$", address)} == set()
