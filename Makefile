@@ -17,13 +17,20 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
-.PHONY: help run test e2e fuzz lint types fmt cov load recipes bench faults model schema typings protocol lock audit image-check up down logs clean
+.PHONY: help run dev build test e2e fuzz lint types fmt cov load recipes bench faults model schema typings protocol lock audit image-check up down logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run  ## start the server with demo data and a PostgreSQL of its own
 	@$(BIN)/seatsync serve --demo
+
+dev: $(VENV)/.dev  ## the same, started anew whenever the code, the SQL or the page changes
+	@$(BIN)/watchfiles --sigint-timeout 15 \
+	"$(BIN)/seatsync serve --demo" seatsync sql
+
+build: $(VENV)/.dev  ## make a wheel and an sdist in dist
+	@$(BIN)/python -m build --quiet && ls dist
 
 test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
@@ -89,13 +96,19 @@ image-check: $(VENV)/.dev  ## build the image and run it beside a PostgreSQL, as
 	"The image is built and run by buildah, as root: sudo make image-check (Debian, Ubuntu: apt install buildah)."; exit 1; }
 	@$(BIN)/python -m pytest tests/image/check.py $(ARGS)
 
+COMPOSE_NEEDED = docker compose version --short 2>/dev/null | grep -q '^v\{0,1\}\([2-9]\|[1-9][0-9]\)\.' || { echo >&2 \
+	"Docker with Compose 2 or newer is needed (docker compose version)."; exit 1; }
+
 up:  ## start the server and PostgreSQL in containers
+	@$(COMPOSE_NEEDED)
 	@docker compose up --build --detach --wait
 
 down:  ## stop the containers; the data stays
+	@$(COMPOSE_NEEDED)
 	@docker compose down
 
 logs:  ## follow the logs of the containers
+	@$(COMPOSE_NEEDED)
 	@docker compose logs --follow
 
 clean:  ## remove everything that can be rebuilt; the data in .seatsync stays

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.session import Row
 from seatsync.core.timing import Timing
 
 _QUERIES = load("seed")
@@ -24,6 +25,12 @@ async def demo(db: Database, *, timing: Timing = Timing()) -> bool:
             return False
         await tx.script(script)
     return True
+
+
+async def counts(db: Database) -> Row:
+    """The numbers of ``cinemas`` and ``halls``."""
+    (row,) = await db.fetch(_QUERIES["site_counts"])
+    return row
 
 
 async def hall(db: Database, name: str, seats: int, *, timing: Timing = Timing()) -> int:

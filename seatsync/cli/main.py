@@ -71,6 +71,11 @@ def _parser() -> Parser:
 
     serve = _add(commands, "serve", "serve.process:run", "run the server until Ctrl-C or SIGTERM")
     serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
+    serve.add_argument("--open", action="store_true", help="open the page in a browser once it is ready")
+    serve.add_argument("--host", metavar="IP", help="addresses to listen on, separated by commas (default: HOST)")
+    for option in ("--port", "--ws-port"):
+        name = option.strip("-").replace("-", "_").upper()
+        serve.add_argument(option, metavar="N", type=whole_number(0, 65_535), help=f"default: {name}")
     _add_number(serve, "--workers", 64, "server processes (default: WORKERS)")
 
     migrate = _add(commands, "migrate", "cli.admin:migrate", "migrate the database to this version")

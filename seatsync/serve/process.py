@@ -4,11 +4,10 @@ import argparse
 import gc
 import os
 import signal
-import sys
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from socket import socket
 
 import structlog
@@ -24,11 +23,12 @@ from seatsync.core.postgres.faults import DatabaseTooSlow
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, pools_transactions
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import address_fault, is_readable_on_the_way
+from seatsync.core.postgres.session import Row, address_fault, is_readable_on_the_way
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.sampling import Reminders
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
+from seatsync.serve.welcome import Welcome
 from seatsync.user.encryption import encrypt_plain
 from seatsync.user.keyring import Keyring
 
@@ -39,15 +39,18 @@ logger = structlog.get_logger(__name__)
 
 def run(options: argparse.Namespace) -> None:
     """Run ``seatsync serve``."""
-    override = {} if options.workers is None else {"WORKERS": f"{options.workers}"}
-    read = load_settings(os.environ | override, demo=options.demo)
+    welcome = Welcome(options.demo, options.open, time.monotonic())
+    for name in ("WORKERS", "PORT", "WS_PORT", "HOST"):
+        if (given := getattr(options, name.lower())) is not None:
+            os.environ[name] = f"{given}"  # for the workers, too
+    read = load_settings(demo=options.demo)
     if options.demo:
         os.environ["DEFAULT_ROLE"] = read.default_role  # for the workers, which do not know of the demo
-    with resolve_database(read) as (settings, postgres):
-        trio.run(main, settings, postgres, options.demo)
+    with resolve_database(read, create=True) as (settings, postgres):
+        trio.run(main, settings, postgres, welcome)
 
 
-async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool) -> None:
+async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: Welcome) -> None:
     """Run the server until SIGINT or SIGTERM; a second signal ends it at once.
 
     SIGHUP replaces the workers where there are several, and else ends the server too, unless nohup(1) has it ignored.
@@ -59,7 +62,6 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
     stop = trio.Event()
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)
-        started = partial(_welcome, settings, listening)
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(settings, listening, stop)
             alone = settings.workers == 1
@@ -71,8 +73,9 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, demo: bool
             if postgres is not None:
                 nursery.start_soon(_keep_running, postgres)
             async with unless(stop):
-                await _prepare(settings, demo=demo)
+                site = await _prepare(settings, demo=welcome.demo)
             if not stop.is_set():
+                started = partial(_greet, welcome, settings, listening, site)
                 await (serve(settings, listening, stop, started=started) if alone else supervisor.run(started))
             nursery.cancel_scope.cancel()
 
@@ -94,9 +97,10 @@ def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:
     return [sockets.enter_context(one) for port in ports for one in bind(settings.hosts, port)]
 
 
-async def _prepare(settings: Settings, *, demo: bool) -> None:
+async def _prepare(settings: Settings, *, demo: bool) -> Row:
     """Check the addresses and keys, migrate the database, and add the demo cinemas if they are wanted and missing.
 
+    Returns the numbers of cinemas and halls that there are then.
     Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements, `SecretsError`.
     """
     for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
@@ -109,8 +113,9 @@ async def _prepare(settings: Settings, *, demo: bool) -> None:
         await migrate(database)
         await encrypt_plain(database, Keyring(settings.secrets_keys))
         await check_timeline(database)
-        if demo and await seed.demo(database):
-            logger.info("demo_added")
+        if demo:
+            await seed.demo(database)
+        return await seed.counts(database)
 
 
 async def check_pooling(name: str, dsn: str, *, timing: Timing = Timing()) -> None:
@@ -186,19 +191,11 @@ async def _keep_running(postgres: EmbeddedPostgres, *, timing: Timing = Timing()
                 logger.error("postgres_gone", error=str(error), **left_out)  # noqa: TRY400 - the sentence says it all
 
 
-async def _welcome(settings: Settings, listening: list[socket]) -> None:
-    """Print where the server is, and log the warnings about its settings."""
-    port, ws_port = (one.getsockname()[1] for one in (listening[0], listening[-1]))
-    program = sys.argv[0] if Path(sys.argv[0]).name == "seatsync" else "python -m seatsync"
-    sys.stdout.write(
-        f"Seats Sync is up; Ctrl-C ends it.\n"
-        f"  HTTP        http://localhost:{port}\n"
-        f"  WebSocket   ws://localhost:{ws_port}/ws\n"
-        f"  an admin    {program} user create NAME --role admin\n"
-        f"  SQL         {program} psql\n"
-    )
-    sys.stdout.flush()
-    for sentence in [*settings.warnings(), *address_warnings(settings)]:
+async def _greet(welcome: Welcome, settings: Settings, listening: list[socket], site: Row) -> None:
+    """Say that the server is ready, and log the warnings about its settings."""
+    ports = (one.getsockname()[1] for one in (listening[0], listening[-1]))
+    await welcome.say(settings, *ports, cinemas=site["cinemas"], halls=site["halls"])
+    for sentence in [*([] if welcome.is_open_demo(settings) else settings.warnings()), *address_warnings(settings)]:
         logger.warning("settings", message=sentence)
 
 

@@ -8,6 +8,10 @@ select pg_advisory_xact_lock(hashtext('seatsync'), hashtext('demo'));
 -- True if there is any cinema.
 select exists (select from cinema);
 
+-- name: site_counts
+-- The numbers of cinemas and of halls.
+select (select count(*) from cinema) as cinemas, (select count(*) from hall) as halls;
+
 -- name: create_hall
 -- Adds a rectangular hall named $1 of $2 seats to the cinema of load tests; its id.
 with known_cinema as (

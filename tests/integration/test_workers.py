@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 async def two(tmp_path: Path, database_url: str) -> AsyncIterator[ServerProcess]:
     """A supervisor with two workers."""
-    async with server_process(tmp_path, database_url, WORKERS="2") as server:
+    async with server_process(tmp_path, database_url, WORKERS="2", LOG_LEVEL="debug") as server:
         yield server
 
 

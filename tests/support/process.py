@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import trio
 from attrs import define
@@ -45,15 +46,12 @@ class ServerProcess:
             return await self.process.wait()
 
     async def up(self) -> None:
-        """Wait until it prints that it is up, and note its ports."""
-        assert self.process.stdout is not None
-        printed = ""
+        """Wait until it logs that it is ready, and note its ports."""
         with trio.fail_after(3 * PATIENCE_S):
-            while not (found := re.search(r"http://localhost:(\d+)\n.*ws://localhost:(\d+)/ws\n", printed)):
-                more = await self.process.stdout.receive_some()
-                assert more, f"it ended: {self.log_path.read_text()}"
-                printed += more.decode()
-        self.port, self.ws_port = int(found[1]), int(found[2])
+            while not (ready := self.log("ready")):
+                assert self.process.poll() is None, f"it ended: {self.log_path.read_text()}"
+                await trio.sleep(0.01)
+        self.port, self.ws_port = (urlsplit(ready[0][name]).port or 0 for name in ("http", "websocket"))
 
     @asynccontextmanager
     async def client(self, token: str | None = None) -> AsyncIterator[Client]:
@@ -149,7 +147,7 @@ async def server_process(
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "seatsync", "serve", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=log,
             env=os.environ | environment,
             cwd=directory,
@@ -179,5 +177,3 @@ async def _end(server: ServerProcess) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         await ended(left)
-    assert server.process.stdout is not None
-    await server.process.stdout.aclose()

@@ -55,7 +55,7 @@ ARROWS: dict[str, set[str]] = {
     "seed": CORE,
     "schema": CORE,
     "app": CORE | {"cinema", "hall", "user", "schema"},
-    "serve": CORE | {"app", "seed", "user"},
+    "serve": CORE | {"app", "seed", "user", "terminal"},
     "client": {"errors", "jsontext"},
     "load": {"jsontext", "terminal"},
     "cli": CORE | {"serve", "app", "seed", "cinema", "hall", "user", "schema", "client", "load", "terminal"},

@@ -11,7 +11,7 @@ from seatsync.terminal import printable, write_lines
 PACKAGE = Path(__file__).parents[2] / "seatsync"
 
 #: They print nothing from data: the version, and where the server is.
-PLAIN = {"cli/main.py", "serve/process.py", "terminal.py"}
+PLAIN = {"cli/main.py", "terminal.py"}
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Connections:
         finally:
             self._remove(connection)
             self._metrics.closes[close_label(connection.socket.close_code or ABNORMAL)] += 1
-            logger.info(
+            logger.debug(
                 "connection_closed",
                 connection=connection.id,
                 user=connection.client.username,

@@ -192,17 +192,25 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def resolve_database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+def resolve_database(
+    settings: Settings, *, create: bool = False
+) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
     """The settings completed by a running database, and the embedded PostgreSQL if that is it.
 
     Started here, it is stopped at the end; if another process has started it, it is left running. The variables of
-    PostgreSQL's clients are removed from the environment.
+    PostgreSQL's clients are removed from the environment. Raises `PostgresError`, also where there is no database and
+    none is to be created.
     """
     if settings.database_url is not None:
         yield settings, None
         return
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # libpq would heed them: they are meant for another server
+    if not create and not settings.data_dir.exists():
+        raise PostgresError(
+            f"There is no database in {settings.data_dir} (SEATSYNC_DATA): run this where the server runs, or set "
+            "DATABASE_URL. seatsync serve and seatsync seed demo make one."
+        )
     with EmbeddedPostgres(settings.data_dir) as postgres:
         jwt_secrets = settings.jwt_secrets or read_or_make_keys(settings.data_dir / "jwt_secret")
         secrets_keys = settings.secrets_keys or read_or_make_keys(settings.data_dir / "secrets_key")

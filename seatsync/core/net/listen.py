@@ -18,6 +18,9 @@ BACKLOG = 4096
 #: of frames, all of them stale by the time a peer that has stopped reading comes back to them.
 UNSENT_BYTES = 64 * 1024
 
+#: Part of the connections wanted for which there has to be room without a warning.
+ENOUGH = 0.9
+
 #: Descriptors that are not connections: listening sockets, the database, logs, libraries.
 _OTHER_DESCRIPTORS = 128
 
@@ -95,7 +98,7 @@ def _sentence(host: str, port: int, error: OSError) -> str:
 def make_room(connections: int) -> int:
     """Raise this process's limit of descriptors as far as needed; returns for how many connections it suffices.
 
-    Logs a warning if that is fewer than wanted.
+    Logs a warning if that is fewer than nine tenths of those wanted.
     """
     others = SPARE_SOCKETS + _OTHER_DESCRIPTORS
     wanted = connections + others
@@ -105,7 +108,7 @@ def make_room(connections: int) -> int:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     room = max(1, allowed - others)
-    if room < connections:
+    if room < ENOUGH * connections:
         sentence = (
             f"This process may open {allowed} files, which is room for {room} connections, "
             f"not the {connections} of MAX_CONNECTIONS: raise the limit (ulimit -n, LimitNOFILE)."

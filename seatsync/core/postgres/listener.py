@@ -169,8 +169,8 @@ class Listener:
             await follower.resync()
         self._live.set()
         self.metrics.feed_live = 1
-        self._reminders.over()
-        logger.info("feed_live")
+        log = logger.info if self._reminders.over() else logger.debug  # after a loss
+        log("feed_live")
         if self._stale:
             self._set_stale(stale=False)
 

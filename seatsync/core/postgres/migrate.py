@@ -87,6 +87,8 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
         if await _next(session, known) is None:  # any role may hold the lock
             return applied
     async with _locked_session(db.dsn, timing) as session:
+        has_schema = await session.fetchval(_QUERIES["migration_table_exists"])
+        log = logger.info if has_schema else logger.debug  # in a new database they are no news
         while (migration := await _next(session, known)) is not None:
             if not await session.fetchval(_QUERIES["may_migrate"]):
                 raise MigrationError(
@@ -94,7 +96,7 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
                     "run `seatsync migrate` as its owner."
                 )
             await _Run(db, session, migration, timing).run()
-            logger.info("migrated", migration=migration.name)
+            log("migrated", migration=migration.name)
             applied.append(migration.name)
     return applied
 

@@ -38,7 +38,7 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     gathering: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp(style),
         redact,
     ]
     rendering: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -60,6 +60,13 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     root.setLevel(max(number, logging.WARNING))
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _stamp(style: str) -> Processor:
+    """The time for people, of where they are; for programs in UTC, to the microsecond."""
+    if style == "console":
+        return structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 class _LineLogger:

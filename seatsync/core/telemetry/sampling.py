@@ -45,9 +45,11 @@ class Reminders:
         """Return what `Lines.next` does, for that fault."""
         return self._lines.setdefault(fault, Lines(*REFUSALS)).next()
 
-    def over(self) -> None:
-        """All faults are over: the next of each begins anew."""
+    def over(self) -> bool:
+        """All faults are over: the next of each begins anew. True if there was one."""
+        was_faulty = bool(self._lines)
         self._lines.clear()
+        return was_faulty
 
 
 @define
