@@ -5,12 +5,15 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; Ctrl-C ends it in silence while it is imported, too."""
+    """Run the command line and return its exit status; Ctrl-C ends it without a traceback from the first import on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from seatsync.cli import main as cli  # noqa: PLC0415 - see above
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return cli.main()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return cli.main()
+    except KeyboardInterrupt:  # before the command began
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
 """Printing: what comes from data cannot control the terminal, nor fail on characters that it does not have."""
 
 import sys
-from typing import TextIO
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 
 def write_lines(*lines: object, stream: TextIO | None = None) -> None:
     """Print each as one line, made `printable`, and flush. To standard output unless given another stream."""
-    target = sys.stdout if stream is None else stream
-    target.write("".join(f"{printable(str(line), target.encoding)}\n" for line in lines))
+    _write([[str(line)] for line in lines], sys.stdout if stream is None else stream)
+
+
+def _write(rows: Iterable[Iterable[str]], target: TextIO) -> None:
+    """Print rows, tabs between their cells."""
+    target.write("".join("\t".join(printable(cell, target.encoding) for cell in row) + "\n" for row in rows))
     target.flush()
 
 
@@ -28,3 +34,28 @@ def printable(text: str, encoding: str | None = None) -> str:
     if not text.isascii() and encoding is not None:
         text = text.encode(encoding, "backslashreplace").decode(encoding)
     return text
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows: aligned below their columns on a terminal, else with a tab between two cells."""
+    if not sys.stdout.isatty():
+        _write([map(cell, row) for row in rows], sys.stdout)
+        return
+    table = [columns, *([_short_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    write_lines(*("  ".join(map(str.ljust, row, widths)).rstrip() for row in table))
+
+
+def cell(value: Any) -> str:
+    """A value for programs; what is not known is ``-``."""
+    return "-" if value is None else iso_time(value) if isinstance(value, datetime) else printable(str(value))
+
+
+def _short_cell(value: Any) -> str:
+    """A value for people, who want no seconds."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(value, datetime) else cell(value)
+
+
+def iso_time(value: datetime) -> str:
+    """A time in ISO 8601, UTC."""
+    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from io import StringIO
 from urllib.parse import unquote, urlsplit
 
@@ -40,8 +41,10 @@ class Context:
     """The migrations that were missing until now."""
 
 
-def on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argparse.Namespace], None]:
-    """Make a command of a function that works on the database."""
+def on_database(
+    work: Callable[[Context], Awaitable[None]], *, create: bool = False
+) -> Callable[[argparse.Namespace], None]:
+    """Make a command of a function that works on the database; ``create`` makes an embedded one where there is none."""
 
     async def run(options: argparse.Namespace, settings: Settings) -> None:
         configure_logs("warning", settings.log_format)
@@ -49,13 +52,13 @@ def on_database(work: Callable[[Context], Awaitable[None]]) -> Callable[[argpars
             await work(Context(options, settings, db, await migrate_database(db)))
 
     def command(options: argparse.Namespace) -> None:
-        with resolve_database(load_settings()) as (settings, _):
+        with resolve_database(load_settings(), create=create) as (settings, _):
             trio.run(run, options, settings)
 
     return command
 
 
-@on_database
+@partial(on_database, create=True)
 async def migrate(context: Context) -> None:
     """Apply the missing migrations and print their names; grant the server's role its rights."""
     write_lines(*context.applied)
@@ -63,14 +66,14 @@ async def migrate(context: Context) -> None:
         await grant(context.db, context.options.server_role)
 
 
-@on_database
+@partial(on_database, create=True)
 async def seed_demo(context: Context) -> None:
     """Add the demo cinemas, unless there are cinemas already."""
     if not await seed.demo(context.db):
         write_lines("seatsync: There are cinemas already; nothing was added.", stream=sys.stderr)
 
 
-@on_database
+@partial(on_database, create=True)
 async def seed_hall(context: Context) -> None:
     """Add a hall and print its id."""
     write_lines(await seed.hall(context.db, context.options.name, context.options.seats))
@@ -116,6 +119,12 @@ async def token(context: Context) -> None:
 
 
 @on_database
+async def code(context: Context) -> None:
+    """Print a user's present code."""
+    write_lines(await accounts.present_code(context.db, context.settings, context.options.name))
+
+
+@on_database
 async def secrets_rotate(context: Context) -> None:
     """Encrypt all authenticators' secrets with the first key."""
     keyring = Keyring(context.settings.secrets_keys)
@@ -125,6 +134,10 @@ async def secrets_rotate(context: Context) -> None:
 
 def psql(options: argparse.Namespace) -> int:
     """Run psql and return its status; without a psql print the address of the database."""
+    if options.arguments[:1] in (["--help"], ["-?"]):
+        write_lines(
+            "usage: seatsync psql [ARGUMENT …]", "", "Open psql on the database in use. The arguments are psql's:", ""
+        )
     with resolve_database(load_settings()) as (settings, _):
         dsn = settings.database_url or ""
         program = shutil.which("psql") or find_program("psql")

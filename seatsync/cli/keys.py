@@ -1,10 +1,7 @@
 """The commands about service keys."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from seatsync.cli.admin import PRINT_S, Context, on_database
-from seatsync.terminal import printable, write_lines
+from seatsync.terminal import write_lines, write_table
 from seatsync.user import keys
 
 _COLUMNS = {
@@ -31,9 +28,8 @@ async def create(context: Context) -> None:
 @on_database
 async def show(context: Context) -> None:
     """Print the valid keys, a line each, without the keys themselves."""
-    found = await keys.live_keys(context.db)
-    if found:
-        write_lines(*_table(found))
+    rows = await keys.live_keys(context.db)
+    write_table([*_COLUMNS.values()], ([row[name] or _UNKNOWN.get(name) for name in _COLUMNS] for row in rows))
 
 
 @on_database
@@ -41,11 +37,3 @@ async def revoke(context: Context) -> None:
     """Revoke a key."""
     name = await keys.revoke_key(context.db, context.options.name)
     write_lines(f"Revoked the key of {name}.")
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The rows under a head, in columns as wide as needed."""
-    lines = [list(_COLUMNS.values())]
-    lines += [[printable(row[name] or _UNKNOWN.get(name, "-")) for name in _COLUMNS] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -92,6 +92,12 @@ def _parser() -> Parser:
     _add_users(commands)
     _add_keys(commands)
 
+    _add(commands, "cinemas", "cli.halls:cinemas", "list the cinemas")
+    _add(commands, "halls", "cli.halls:halls", "list the halls, with their seats counted")
+
+    code = _add(commands, "code", "cli.admin:code", "print a user's present code, for development")
+    code.add_argument("name", metavar="NAME")
+
     token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
     token.add_argument("name", metavar="NAME")
     token.add_argument(

@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from seatsync.cli.admin import Context, on_database
 from seatsync.errors import Failure
-from seatsync.terminal import ask, printable, write_lines
+from seatsync.terminal import ask, cell, iso_time, write_lines, write_table
 from seatsync.user import administration
 from seatsync.user.administration import User
 from seatsync.user.session_list import sessions_of
@@ -26,7 +25,7 @@ async def show_all(context: Context) -> None:
         (user.username, user.role, user.created_at, user.last_sign_in_at, ",".join(user.states) or "active")
         for user in users
     )
-    _write_table(columns, rows)
+    write_table(columns, rows)
 
 
 @on_database
@@ -37,7 +36,7 @@ async def show(context: Context) -> None:
         _write_json(facts)
         return
     facts["states"] = ",".join(facts["states"]) or "active"
-    write_lines(*(f"{name}: {_cell(value)}" for name, value in facts.items()))
+    write_lines(*(f"{name}: {cell(value)}" for name, value in facts.items()))
 
 
 @on_database
@@ -56,7 +55,7 @@ async def disable(context: Context) -> None:
     """Disable a user."""
     user = await administration.disable(context.db, context.options.name, force=context.options.yes)
     if user.disabled_at is not None:
-        write_lines(f"User {user.username} is disabled already, since {_time(user.disabled_at)}.")
+        write_lines(f"User {user.username} is disabled already, since {iso_time(user.disabled_at)}.")
     else:
         write_lines(f"User {user.username} disabled; {_ended(user.sessions)}.")
 
@@ -117,7 +116,7 @@ async def sessions(context: Context) -> None:
     columns = ("SESSION", "CREATED (UTC)", "LAST SEEN (UTC)", "EXPIRES (UTC)", "ADDRESS", "CLIENT")
     names = ("id", "created_at", "last_seen_at", "expires_at", "address", "user_agent")
     found = await sessions_of(context.db, user.id, context.settings.session_idle_hours)
-    _write_table(columns, ([_session_cell(name, one[name]) for name in names] for one in found))
+    write_table(columns, ([_session_cell(name, one[name]) for name in names] for one in found))
 
 
 def _facts(user: User) -> dict[str, Any]:
@@ -137,32 +136,7 @@ def _facts(user: User) -> dict[str, Any]:
 
 
 def _write_json(value: Any) -> None:
-    write_lines(*json.dumps(value, indent=2, default=_time).splitlines())
-
-
-def _write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows: aligned below their columns on a terminal, else with a space between two cells."""
-    if not sys.stdout.isatty():
-        write_lines(*(" ".join(map(_cell, row)) for row in rows))
-        return
-    table = [columns, *([_terminal_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    write_lines(*("  ".join(map(str.ljust, row, widths)).rstrip() for row in table))
-
-
-def _cell(value: Any) -> str:
-    """A value for programs; what is not known is ``-``."""
-    return "-" if value is None else _time(value) if isinstance(value, datetime) else printable(str(value))
-
-
-def _terminal_cell(value: Any) -> str:
-    """A value for people, who want no seconds."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(value, datetime) else _cell(value)
-
-
-def _time(value: datetime) -> str:
-    """A time in ISO 8601, UTC."""
-    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    write_lines(*json.dumps(value, indent=2, default=iso_time).splitlines())
 
 
 def _session_cell(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from seatsync.user import phrases, totp
 from seatsync.user.encryption import check_keys
 from seatsync.user.keyring import Keyring
 from seatsync.user.messages import check_username
+from seatsync.user.secrets import Secrets
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
 
@@ -62,6 +63,14 @@ async def set_role(db: Database | Session, name: str, role: Role) -> None:
     """Change a user's role, which ends the sessions unless it stays the same. Raises `UserNotFound`."""
     if await db.fetchrow(QUERIES["set_role"], name, role) is None:
         raise errors.UserNotFound
+
+
+async def present_code(db: Database, settings: Settings, name: str) -> str:
+    """The code that the user's authenticator shows now. Raises `UserNotFound`, `InternalServerError`."""
+    row = await db.fetchrow(QUERIES["secret_of"], name)
+    if row is None:
+        raise errors.UserNotFound
+    return Secrets(settings).present_code(name, row["secret"])
 
 
 async def session_tokens(

@@ -35,6 +35,10 @@ class Secrets:
             raise errors.InvalidCode
         return step
 
+    def present_code(self, username: str, stored: str) -> str:
+        """The code of that user now. Raises `InternalServerError`."""
+        return totp.code_at(self._decrypt(username, stored), self._clock())
+
     async def candidate(self, username: str, stored: str) -> dict[str, str]:
         """The data that enrols the secret in an authenticator. Raises `InternalServerError`."""
         uri = totp.enrolment_uri(self._issuer, username, self._decrypt(username, stored))

@@ -34,6 +34,11 @@ def matching_step(secret: str, code: str, now: float) -> int | None:
     return found
 
 
+def code_at(secret: str, now: float) -> str:
+    """The code at ``now`` seconds."""
+    return pyotp.TOTP(secret, interval=STEP_S).generate_otp(int(now // STEP_S))
+
+
 def enrolment_uri(issuer: str, username: str, secret: str) -> str:
     """The ``otpauth://`` URI; apps show the issuer's name.
 

@@ -328,6 +328,12 @@ select id as user_id, username, role::text as role, is_service
 from app_user
 where lower(username collate "C") = lower($1 collate "C");
 
+-- name: secret_of
+-- The secret of the user of this name, as it is stored; no row if there is no such user with one.
+select totp_secret as secret
+from app_user
+where lower(username collate "C") = lower($1 collate "C") and totp_secret is not null;
+
 -- name: sessions_of
 -- The live sessions of a user ($1; idle hours: $2), the newest thousand, the newest first.
 select

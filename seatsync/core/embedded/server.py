@@ -192,9 +192,7 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def resolve_database(
-    settings: Settings, *, create: bool = False
-) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+def resolve_database(settings: Settings, *, create: bool = False) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
     """The settings completed by a running database, and the embedded PostgreSQL if that is it.
 
     Started here, it is stopped at the end; if another process has started it, it is left running. The variables of

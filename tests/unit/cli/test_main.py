@@ -382,6 +382,8 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_with_nothing_set_everything_is_made_and_kept(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first command makes database and secret, the next finds them, and no process is left."""
+    assert cli.main(["migrate"]) == 0
+    capsys.readouterr()
     printed = []
     for command in (["token", "ada", "--create"], ["token", "ada"]):
         assert cli.main(command) == 0

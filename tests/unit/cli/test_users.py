@@ -78,9 +78,9 @@ def test_users_are_listed(environment: str, capsys: pytest.CaptureFixture[str]) 
     execute(environment, "insert into lockout select id, 100 from app_user where username in ('bob', 'Eve')")
     execute(environment, "update app_user set disabled_at = now(), deleted_at = now() where username = 'dan'")
     assert succeeds(capsys, "user", "list") == (
-        "ada admin 2026-11-23T08:31:17Z 2023-11-26T12:00:00Z active\n"
-        "bob operator 2026-11-23T08:31:17Z 2023-11-26T12:00:00Z locked-out\n"
-        "Eve viewer 2026-11-23T08:31:17Z - disabled,locked-out,no-authenticator\n"
+        "ada\tadmin\t2026-11-23T08:31:17Z\t2023-11-26T12:00:00Z\tactive\n"
+        "bob\toperator\t2026-11-23T08:31:17Z\t2023-11-26T12:00:00Z\tlocked-out\n"
+        "Eve\tviewer\t2026-11-23T08:31:17Z\t-\tdisabled,locked-out,no-authenticator\n"
     )
 
 
@@ -360,7 +360,7 @@ def test_sessions_are_listed_and_ended(environment: str, capsys: pytest.CaptureF
     execute(environment, "insert into session (user_id) select id from app_user where username = 'bob'")
     lines = succeeds(capsys, "user", "sessions", "ADA").splitlines()
     assert [line.split()[0][-1] for line in lines] == ["2", "1"]
-    assert lines[0].endswith(r" 2999-01-01T00:00:00Z 192.0.2.1 Browser 2\x1b[2J")
+    assert lines[0].split("\t")[3:] == ["2999-01-01T00:00:00Z", "192.0.2.1", r"Browser 2\x1b[2J"]
     assert succeeds(capsys, "user", "sessions", "ada", "--end") == "User ada: 2 sessions ended.\n"
     assert succeeds(capsys, "user", "sessions", "ada") == ""
     assert fetchval(environment, "select count(*) from session") == 1

@@ -1,0 +1,120 @@
+"""What a person sees first: the lines of a start, lists of what there is, and sentences where there is nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from seatsync.cli import main as cli
+from seatsync.user.keyring import Keyring
+from tests.support.command import SECRET, run
+from tests.support.database import execute
+
+pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
+
+FREE_PORTS = ("--port", "0", "--ws-port", "0", "--host", "127.0.0.1")
+
+
+def served(directory: Path, *options: str, **environ: str) -> tuple[str, str]:
+    """What ``serve`` prints and logs until it has been ready and has ended."""
+    out, err = directory / "out", directory / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seatsync", "serve", *FREE_PORTS, *options],
+            env=os.environ | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    while "ready" not in out.read_text() + err.read_text():
+        assert process.poll() is None, err.read_text()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    return out.read_text(), err.read_text()
+
+
+def test_a_demo_greets_in_a_few_lines_and_logs_none(environment: str, tmp_path: Path) -> None:
+    """What there is, where, and that whoever registers may write; the migrations of a new database are no news."""
+    out, err = served(tmp_path, "--demo")
+    head, *lines = out.splitlines()
+    assert head.startswith("Seats Sync, ready in ")
+    assert head.endswith(" s: 3 cinemas, 8 halls. Ctrl-C ends it.")
+    assert [line.split()[0] for line in lines] == ["open", "WebSocket", "an", "SQL", "demo"]
+    (line,) = err.splitlines()
+    assert "stopping" in line
+
+
+def test_json_logs_are_one_stream_of_json(environment: str, tmp_path: Path) -> None:
+    """Standard output stays empty, and the line `ready` has what the greeting has."""
+    execute(environment, "insert into cinema (name) values ('Astoria')")
+    out, err = served(tmp_path, LOG_FORMAT="json", DEFAULT_ROLE="operator")
+    assert out == ""
+    ready, warning, stopping = (json.loads(line) for line in err.splitlines())
+    assert (ready["event"], ready["cinemas"], ready["halls"]) == ("ready", 1, 0)
+    assert ready["http"].startswith("http://localhost:")
+    assert ready["websocket"].startswith("ws://localhost:")
+    assert (warning["event"], stopping["event"]) == ("settings", "stopping")
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.15, 0.3, 0.5])
+def test_an_early_interrupt_shows_no_traceback(environment: str, after_s: float) -> None:
+    """Also while the command line is still imported."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "seatsync", "serve", *FREE_PORTS],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(after_s)  # a person's hand: whatever runs then, the outcome is the same
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert "Traceback" not in err or "seatsync" not in err, err  # Python's own start is not ours
+
+
+def test_other_commands_make_no_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They name the directory that they have looked in."""
+    for command in (["user", "list"], ["psql"], ["token", "ada"], ["halls"]):
+        assert cli.main(command) == 1
+        assert capsys.readouterr().err.startswith(f"seatsync: There is no database in {tmp_path}/.seatsync (")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cinemas_and_halls_are_listed(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names with what is counted."""
+    assert cli.main(["seed", "demo"]) == 0
+    assert cli.main(["cinemas"]) == 0
+    cinemas = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert cli.main(["halls"]) == 0
+    halls = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert (len(cinemas), len(halls)) == (3, 8)
+    for _, name, _, count, seats in cinemas:
+        own = [hall for hall in halls if hall[1] == name]
+        assert (len(own), sum(int(hall[3]) for hall in own)) == (int(count), int(seats))
+    assert all(int(hall[3]) == sum(map(int, hall[4:])) for hall in halls)
+
+
+def test_the_present_code_is_printed(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the authenticator, whatever the name's case."""
+    secret = pyotp.random_base32()
+    stored = Keyring([SECRET]).encrypt("ada", secret)
+    execute(environment, f"insert into app_user (username, totp_secret) values ('ada', '{stored}')")
+    before = pyotp.TOTP(secret).now()
+    assert cli.main(["code", "ADA"]) == 0
+    assert capsys.readouterr().out.strip() in {before, pyotp.TOTP(secret).now()}
+    assert cli.main(["code", "eve"]) == 1
+    assert capsys.readouterr().err == "seatsync: There is no such user.\n"
+
+
+def test_the_help_of_psql_says_whose_it_is(environment: str) -> None:
+    """Ours first, then psql's own."""
+    out = run("psql", "--help").stdout
+    assert out.startswith("usage: seatsync psql ")
+    assert "psql is the PostgreSQL interactive terminal" in out
