@@ -12,6 +12,8 @@ from seatsync.core.protocol.wire import REQUIRED, Count, Keywords, Timestamp, ru
 
 _USERNAME = re.compile(r"[a-zA-Z0-9_-]{3,32}")
 _CODE = re.compile(r"[0-9]{6}")
+#: As apps show it, and people copy and type it.
+_SPACED_CODE = re.compile(r"[0-9](?:[ -]*[0-9]){5}")
 _MAX_PHRASE = 256
 
 GUEST = {"status": "guest"}
@@ -35,10 +37,15 @@ def _username(_: Any, __: "Attribute[str]", value: str) -> None:
     check_username(value)
 
 
-@rule(pattern=f"^{_CODE.pattern}$")
+@rule(pattern=f"^{_SPACED_CODE.pattern}$")
 def _code(_: Any, __: "Attribute[str]", value: str) -> None:
     if _CODE.fullmatch(value) is None:
         raise errors.InvalidCode("A code is six digits.")
+
+
+def _joined(code: str) -> str:
+    """The code without the blanks and hyphens between its digits."""
+    return code.replace(" ", "").replace("-", "") if _SPACED_CODE.fullmatch(code) else code
 
 
 @rule(minLength=1, maxLength=_MAX_PHRASE)
@@ -61,7 +68,7 @@ class Named:
 class Coded:
     """A code of the caller's authenticator."""
 
-    code: str = field(default="", validator=_code, repr=False, metadata=REQUIRED)
+    code: str = field(default="", converter=_joined, validator=_code, repr=False, metadata=REQUIRED)
 
 
 @frozen
@@ -75,7 +82,7 @@ class Phrased:
 class NamedCode(Named):
     """A username and a code of its authenticator."""
 
-    code: str = field(default="", validator=_code, repr=False, metadata=REQUIRED)
+    code: str = field(default="", converter=_joined, validator=_code, repr=False, metadata=REQUIRED)
 
 
 @frozen

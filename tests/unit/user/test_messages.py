@@ -33,12 +33,31 @@ def test_a_missing_username_is_required(data: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "12345\n", " 123456"]
+    "code",
+    [
+        "",
+        "12345",
+        "1234567",
+        "12345a",
+        "\uff11\uff12\uff13\uff14\uff15\uff16",
+        "12345\n",
+        " 123456",
+        "123 456 ",
+        "123\t456",
+        "123 4567",
+        "-",
+    ],
 )
 def test_a_code_is_six_digits(code: str) -> None:
     """Anything else is `InvalidCode`, before anything is counted or looked up."""
     with pytest.raises(errors.InvalidCode):
         structure({"code": code}, Coded)
+
+
+@pytest.mark.parametrize("code", ["123456", "123 456", "123-456", "1 2 3 4 5 6", "12 - 34 -- 56"])
+def test_blanks_and_hyphens_between_the_digits_are_ignored(code: str) -> None:
+    """As apps show a code."""
+    assert structure({"code": code}, Coded).code == "123456"
 
 
 @pytest.mark.parametrize("phrase", ["", "x" * 257])
