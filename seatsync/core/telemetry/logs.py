@@ -24,6 +24,9 @@ SECRET_WORDS = frozenset(
 
 PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
 
+CREDENTIAL = re.compile(r"ssk_[A-Za-z0-9_-]{29,}|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+"""A service key or a JWT, wherever a client has put it, also without its end; no username is one."""
+
 QUIET = ("psycopg", "trio-websocket", "wsproto")
 """Libraries that warn of every peer that disconnects; only their errors are written."""
 
@@ -95,6 +98,7 @@ def _clean(name: str, value: Any) -> Any:
         return REDACTED
     if isinstance(value, str):
         text = PASSWORD_IN_URL.sub(rf"\1:{REDACTED}@", value) if "://" in value else value
+        text = CREDENTIAL.sub(REDACTED, text)
         return text if text.isprintable() else text.encode("unicode_escape").decode()
     if isinstance(value, list | tuple):
         return [_clean(name, item) for item in value]

@@ -55,6 +55,22 @@ def test_passwords_in_addresses_are_redacted() -> None:
     assert line["error"] == f"cannot connect to postgresql://seats:{REDACTED}@db:5432/seats"
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["ssk_" + "aB3_-" * 8 + "xyz", "ssk_" + "a" * 29, "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "eyJhbGciOi.e"],
+)
+def test_keys_and_tokens_are_redacted_anywhere(secret: str) -> None:
+    """A client may put them in a path or a name; the log often shows only the beginning."""
+    line = logged(type=f"/{secret}/api", reason=f"not '{secret}'", data=[secret])
+    assert (line["type"], line["reason"], line["data"]) == (f"/{REDACTED}/api", f"not '{REDACTED}'", [REDACTED])
+
+
+@pytest.mark.parametrize("name", ["ssk_" + "a" * 28, "eyJ" + "a" * 29])
+def test_no_username_is_redacted(name: str) -> None:
+    """Who looks like a key, at any length that a name may have, is named all the same."""
+    assert logged(user=name)["user"] == name
+
+
 def test_words_that_only_contain_a_secret_word_stay() -> None:
     """`encoded` is no code, and a close code is no secret."""
     assert logged(encoded=1, close_code=4001)["encoded"] == 1
