@@ -259,7 +259,7 @@ class _Server:
             self._connections.keep_alive,
             self._channels.evict_forever,
             self._channels.compare_forever,
-            partial(self._seen.run, lambda: self._connections.session_ids),
+            partial(self._seen.run, lambda: self._connections.sessions_in_use),
             AuthLog(self._sign_ins, self._metrics, self._timing).run,
         ):
             self._background.start_soon(task)

@@ -12,7 +12,7 @@ from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
 from seatsync.user.last_seen import LastSeen
 from tests.support.browser import Browser
-from tests.support.client import http, open_client
+from tests.support.client import Client, http, open_client
 from tests.support.halls import make_hall
 from tests.support.proxy import proxy_to
 from tests.support.server import RunningServer, running_server
@@ -218,6 +218,34 @@ async def test_notes_outlast_the_database(database_url: str, server: RunningServ
         seen.note(session_id, "192.0.2.8", "\0")
         await seen.write()
         assert seen._noted == {}
+
+
+async def test_socket_that_was_never_checked_is_no_use(database_url: str) -> None:
+    """A handshake without the database, with the token of a session that is over: the socket does not revive it."""
+    timing = Timing(seen_write_s=0.02, seen_open_s=0.02)
+    async with (
+        proxy_to(database_url) as proxy,
+        running_server(proxy.url, timing=timing, LISTEN_URL=database_url) as server,
+    ):
+        token = await server.token("anna")
+        await server.sql("update session set last_seen_at = now() - interval '49 hours'")
+        other = await server.token("bert")
+        proxy.cut()
+        async with server.client(token) as idle, server.client(other) as client:
+            proxy.restore()
+            await eventually(lambda: is_user(client))
+            await eventually(lambda: server.value("select true from session where address is not null"))
+            await server.sql("update session set last_seen_at = now() - interval '1 hour' where address is not null")
+            fresh = "select true from session where last_seen_at > now() - interval '1 minute' and address is not null"
+            await eventually(lambda: server.value(fresh))
+            overdue = "select last_seen_at < now() - interval '48 hours' from session where address is null"
+            assert await server.value(overdue)
+            assert await idle.data("user.status") == GUEST
+
+
+async def is_user(client: Client) -> bool:
+    """The client is signed in, and the database is there to say so."""
+    return (await client.call("user.status"))["error"] is None
 
 
 # Idle

@@ -115,6 +115,12 @@ class Connections:
         """The sessions of the open connections."""
         return {one.client.session.id for one in self._all.values() if one.client.session is not None}
 
+    @property
+    def sessions_in_use(self) -> set[UUID]:
+        """Those that have been checked in the database, and have not ended."""
+        sessions = {one.client.session for one in self._all.values() if one.client.session is not None}
+        return {session.id for session in sessions if session.identity is not None and not session.ended}
+
     def visitor_changed(self, visitor: str, successor: str | None, data: Json) -> None:
         """A visitor logged in or out over HTTP: send its connections the new state, then close them to reconnect.
 
