@@ -1,6 +1,7 @@
 """A user's sessions: ``user.sessions`` and ``user.end_sessions``, and the same for the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -50,9 +51,16 @@ async def end_sessions(
 
     Their sockets are closed with 4001, on every server. It is recorded as done by ``client``, without one by a command.
     """
-    wanted = None if ids is None else list(ids)
+    wanted = None if ids is None else [*_session_ids(ids)]
     origin = (None, None, "command") if client is None else (client.address, digest(client.visitor), "ended")
     return int(await db.fetchval(QUERIES["end_sessions"], user_id, idle_hours, wanted, keep, *origin))
+
+
+def _session_ids(ids: Sequence[str]) -> Iterator[UUID]:
+    """Those that can be ids; the database takes no others, such as one with a NUL in it."""
+    for one in ids:
+        with suppress(ValueError):
+            yield UUID(one)
 
 
 async def identity_of(call: Call) -> Identity:

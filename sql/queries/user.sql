@@ -355,7 +355,7 @@ with ended as (
     delete from session s
     using as_client(0, $5, $6, $7)
     where s.user_id = $1 and session_is_live(s, $2)
-        and ($3::text[] is null or s.id::text = any($3::text[]))
+        and ($3::uuid[] is null or s.id = any($3::uuid[]))
         and s.id is distinct from $4::uuid
     returning 1
 )

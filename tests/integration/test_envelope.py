@@ -219,6 +219,7 @@ async def test_nul_in_texts(server: RunningServer) -> None:
             assert (await client.call(method, named))["error"] == "InvalidUsername"
         assert (await client.call("user.login", {"username": "anna", "code": "12345\0"}))["error"] == "InvalidCode"
         assert (await client.call("user.recover", {"username": "anna", "phrase": "a\0b"}))["error"] is not None
+        assert await client.data("user.end_sessions", {"ids": ["a\0b"]}) == {"ended": 0}
 
 
 async def test_alias_is_answered_under_its_own_name(server: RunningServer) -> None:

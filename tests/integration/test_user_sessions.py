@@ -117,7 +117,7 @@ async def test_those_that_are_named(server: RunningServer, other: RunningServer)
     strange = (await sessions(server, strangers))[0]["id"]
     by_age = [session["id"] for session in reversed(await sessions(server, mine))]
     async with other.client(away) as there, server.client(mine) as here, server.client(kept) as keeper:
-        ids = [by_age[1], strange, "0", "", "x" * 5000, str(UUID(int=0))]
+        ids = [by_age[1], strange, "0", "", "x" * 5000, str(UUID(int=0)), "a\0b", "\\", "{}", '"']
         assert (await post(server, kept, "end_sessions", {"ids": ids}))["data"] == {"ended": 1}
         assert (await there.closed())[0] == REVOKED
         assert (await here.data("user.end_sessions", {"ids": [by_age[0], by_age[0]]})) == {"ended": 1}
