@@ -9,6 +9,7 @@ from seatsync.core.connections.table import Connections, alias
 from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol.registry import Json, encode
+from seatsync.core.telemetry.sampling import REFUSALS, Lines
 from seatsync.user.store import QUERIES
 
 #: How old an announcement may be, in seconds, by the clocks of two servers: an older one is a copy that was kept.
@@ -26,6 +27,7 @@ class UserFeed:
         self._key = key
         self._taken: dict[str, float] = {}
         """When each of the last announcements was made: a copy of one is not taken."""
+        self._ignored = Lines(*REFUSALS)
 
     async def announce(self, visitor: str, successor: str | None, data: Any) -> None:
         """Notify every server of a visitor's new login state, and of the id that replaces its own, if one does.
@@ -43,7 +45,8 @@ class UserFeed:
         made, aliases, data = body.split(" ", 2)
         oldest = time.time() - ANNOUNCED_S
         if float(made) < oldest or body in self._taken:
-            logger.warning("announcement_ignored", made=made)
+            if (left_out := self._ignored.next()) is not None:
+                logger.warning("announcement_ignored", made=made, **left_out)
             return
         self._taken = {one: when for one, when in self._taken.items() if when >= oldest} | {body: float(made)}
         visitor, _, successor = aliases.partition(",")

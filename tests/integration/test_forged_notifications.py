@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from psycopg import errors
+from structlog.testing import capture_logs
 
 from seatsync.core.connections.table import alias
 from seatsync.core.postgres.feed_key import FeedKey
@@ -196,7 +197,7 @@ def test_python_and_sql_make_the_same_tag(world: World, body: str) -> None:
     assert key.verify(renewed.sign(body)) is None
 
 
-def test_announcement_of_a_login_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_announcement_of_a_login_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy is ignored, and so is an announcement older than the clocks of two servers may differ."""
     taken: list[tuple[str, str | None, bytes]] = []
     connections = SimpleNamespace(visitor_changed=lambda *changed: taken.append(changed))
@@ -209,3 +210,12 @@ def test_announcement_of_a_login_is_taken_once(monkeypatch: pytest.MonkeyPatch) 
     users.visitor_changed(f"{now:.3f} v {{}}")
     users.visitor_changed(f"{now + ANNOUNCED_S:.3f} v {{}}")
     assert taken[2:] == [("v", None, b"{}")]
+
+
+async def test_copies_of_an_announcement_fill_no_log() -> None:
+    """Any role can send one a thousand times: that is one line, and the next has the number of those left out."""
+    users = UserFeed(None, SimpleNamespace(visitor_changed=lambda *_: None), FeedKey())  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        for _ in range(1001):
+            users.visitor_changed(f"{time.time() - ANNOUNCED_S - 1:.3f} v {{}}")
+    assert [line["event"] for line in logs] == ["announcement_ignored"]
