@@ -249,7 +249,7 @@ class Connection:
     def _refuse(self, type_: str, eid: str, error: Exception, started: float, method: str = "") -> None:
         """Reply with an error; a bug is logged, and the client receives `InternalServerError`."""
         if not errors.is_for_clients(error):
-            logger.error("method_fault", connection=self.id, type=method, eid=eid, exc_info=error)
+            self._failures.write_fault(error, method, connection=self.id, eid=eid)
             error = errors.InternalServerError()
         self.outlet.push(text_frame(protocol.error_envelope(type_, eid, error)))
         seconds = perf_counter() - started

@@ -103,9 +103,9 @@ class HttpServer:
             if is_upgrade(request):
                 return await self._handshake(request, source)
             response = await self._answer(exchange, request, source)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug is logged
             if not errors.is_for_clients(error):
-                logger.exception("method_fault", type=self._type_of(request.path if request else ""), exc_info=error)
+                self._failures.write_fault(error, self._type_of(request.path if request else ""))
                 error = errors.InternalServerError()
             response = failure(error)
         await self._finish(exchange, request, response, source)

@@ -14,6 +14,9 @@ REFUSALS = (1 / 60, 1.0)
 #: The same for any other failure.
 FAILURES = (10.0, 100.0)
 
+#: The same for a bug, whose line has a traceback.
+FAULTS = (1.0, 10.0)
+
 _REFUSALS = {error.code for error in (errors.RateLimitExceeded, errors.TooManyRequests, errors.TooManyConnections)}
 
 logger = structlog.get_logger(__name__)
@@ -54,9 +57,10 @@ class Reminders:
 
 @define
 class FailureLog:
-    """The lines of failed requests, of all clients together: each error code has its share."""
+    """The lines of failed requests, of all clients together; each error code has its share, and each method's bugs."""
 
     _lines: dict[str, Lines] = field(factory=dict)
+    _faults: dict[str, Lines] = field(factory=dict)
 
     def write(self, error: str, **fields: Any) -> None:
         """Log a request that failed with that code, unless the code has used up its share."""
@@ -65,3 +69,9 @@ class FailureLog:
         left_out = self._lines[error].next()
         if left_out is not None:
             logger.info("request_failed", error=error, **fields, **left_out)
+
+    def write_fault(self, error: Exception, method: str, **fields: Any) -> None:
+        """Log a bug with its traceback, unless those of the method have used up their share."""
+        left_out = self._faults.setdefault(method, Lines(*FAULTS)).next()
+        if left_out is not None:
+            logger.error("method_fault", type=method, **fields, **left_out, exc_info=error)

@@ -45,3 +45,17 @@ async def test_other_failures_are_written_up_to_a_bound() -> None:
             failures.write("BadRequest")
         failures.write("SeatOccupied")
     assert [line["error"] for line in logs] == ["BadRequest"] * 100 + ["SeatOccupied"]
+
+
+async def test_bugs_are_written_up_to_a_bound(autojump_clock: trio.testing.MockClock) -> None:
+    """Who finds one cannot fill the log with tracebacks; those of other methods are written all the same."""
+    failures = FailureLog()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(1000):
+            failures.write_fault(ValueError("a bug"), "some.method", connection=7)
+        failures.write_fault(ValueError("a bug"), "other.method")
+        await trio.sleep(1)
+        failures.write_fault(ValueError("a bug"), "some.method")
+    assert [line["type"] for line in logs] == ["some.method"] * 10 + ["other.method", "some.method"]
+    assert all(line["event"] == "method_fault" and line["exc_info"] for line in logs)
+    assert (logs[0]["connection"], logs[-1]["left_out"]) == (7, 990)
