@@ -123,9 +123,10 @@ async def enable(db: Database, name: str) -> User:
 async def delete(db: Database, settings: Settings, name: str, *, force: bool) -> User:
     """Delete a user but for the name; returns the user as before.
 
-    Raises `UserNotFound`, `LastAdminError` unless forced.
+    Raises `UserNotFound`, `SecretsError`, `LastAdminError` unless forced.
     """
     async with db.transaction() as session:
+        await check_keys(session, Keyring(settings.secrets_keys))
         user = await find(session, name)
         if not force:
             await check_not_last(session, user)

@@ -1,15 +1,17 @@
 """Authenticators' secrets at rest: what a dump is worth, the encryption of what is plain, and the change of keys."""
 
 import base64
+from functools import partial
 from pathlib import Path
 
 import pyotp
 import pytest
 import trio
+from attrs import evolve
 from structlog.testing import capture_logs
 
 from seatsync.core.timing import Timing
-from seatsync.user import encryption
+from seatsync.user import accounts, administration, encryption
 from seatsync.user.encryption import SecretsError, check_keys, encrypt_plain, rotate
 from seatsync.user.keyring import Keyring, key_id
 from tests.support.client import http
@@ -167,6 +169,24 @@ async def test_a_wrong_key_that_starts_at_the_same_time_is_noticed(
     await users.sql("update app_user set totp_secret = $1 where username = 'user1'", OLD.encrypt("user1", PLAIN))
     with pytest.raises(SecretsError, match=key_id(SECRETS_KEY)):
         await encrypt_plain(users.db, NEW)
+
+
+async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
+    """A secret under a key that the servers lack would keep them from starting: also one that nobody has."""
+    for name in ("ada", "bob"):
+        await users.register(name)
+    wrong = evolve(users.settings, secrets_keys=(NEW_KEY,))
+    user = await administration.find(users.db, "bob")
+    for attempt in (
+        partial(administration.delete, users.db, wrong, "bob", force=True),
+        partial(administration.new_enrolment, users.db, wrong, user),
+        partial(accounts.create_user, users.db, wrong, "eve", "viewer"),
+        partial(accounts.session_tokens, users.db, wrong, "eve", create=True),
+    ):
+        with pytest.raises(SecretsError, match="lacks the key"):
+            await attempt()
+    assert await stored_keys(users) == [key_id(SECRETS_KEY)]
+    assert await users.value("select count(*) from app_user where deleted_at is null") == 2
 
 
 async def test_a_rotation_lets_people_sign_in(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
