@@ -97,9 +97,19 @@ async def test_result_and_argument_of_a_hundred_megabytes(session: Session) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "year"), [("infinity", 9999), ("12000-01-01", 9999), ("-infinity", 1), ("0044-03-15 BC", 1)]
+)
+async def test_time_beyond_pythons_is_its_first_or_last(session: Session, text: str, year: int) -> None:
+    """SQL may set one, such as the end of what has none: a list that has it is shown all the same."""
+    row = await session.fetchrow(query(f"select '{text}'::timestamptz as at, array['{text}'::timestamptz] as several"))
+    assert row is not None
+    assert (row["at"].year, row["at"].utcoffset()) == (year, UTC.utcoffset(None))
+    assert row["several"] == [row["at"]]
+
+
+@pytest.mark.parametrize(
     "value",
     [
-        "'infinity'::timestamptz",
         "'0044-03-15 BC'::date",
         "'(1,2)'::point",
         "array['VACANT']::seat_status[]",

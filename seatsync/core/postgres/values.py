@@ -1,11 +1,13 @@
 """Python's values as PostgreSQL's, and back: psycopg's types with a few of our own."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.adapt import AdaptersMap, Buffer, Dumper
+from psycopg.types.datetime import TimestamptzBinaryLoader
 from psycopg.types.string import TextBinaryLoader
 
 from seatsync import jsontext
@@ -16,6 +18,17 @@ class _HexDumper(Dumper):
 
     def dump(self, obj: bytes) -> bytes:
         return b"\\x" + obj.hex().encode()
+
+
+class _TimeLoader(TimestamptzBinaryLoader):
+    """A time; the first or the last that Python has for one beyond, such as ``infinity``: SQL may set it."""
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            is_early = bytes(data)[0] & 0x80
+            return datetime.min.replace(tzinfo=UTC) if is_early else datetime.max.replace(tzinfo=UTC)
 
 
 class _LabelLoader(TextBinaryLoader):
@@ -29,9 +42,10 @@ class _LabelLoader(TextBinaryLoader):
 
 
 def _adapters() -> AdaptersMap:
-    """psycopg's types, but ``json`` as the text that PostgreSQL made, and the labels of enums as ``str``."""
+    """psycopg's types, but ``json`` as PostgreSQL's text, labels of enums as ``str``, and no time out of range."""
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(bytes, _HexDumper)
+    adapters.register_loader("timestamptz", _TimeLoader)
     adapters.register_loader("json", TextBinaryLoader)
     adapters.register_loader(0, _LabelLoader)  # 0 is any type that psycopg does not know
     return adapters

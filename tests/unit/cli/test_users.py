@@ -84,6 +84,17 @@ def test_users_are_listed(environment: str, capsys: pytest.CaptureFixture[str]) 
     )
 
 
+def test_times_that_python_does_not_have(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A user whom SQL has disabled for ever, or made long ago, hides no other."""
+    add(environment, ada="admin", eve="viewer")
+    execute(
+        environment, "update app_user set disabled_at = 'infinity', created_at = '-infinity' where username = 'eve'"
+    )
+    assert [line.split()[0] for line in succeeds(capsys, "user", "list").splitlines()] == ["ada", "eve"]
+    assert "disabled_at: 9999-12-31" in succeeds(capsys, "user", "show", "eve")
+    assert on_terminal("user", "list")[0] == 0
+
+
 def test_on_a_terminal_the_list_is_a_table(environment: str) -> None:
     """The columns have names, and are aligned."""
     add(environment, ada="admin", bartholomew="operator")
