@@ -28,7 +28,7 @@ class LastSeen:
     """The uses of sessions on this server that the database does not have yet, the last of each session.
 
     A session that has been out of use for ``idle_hours`` meanwhile has ended, unless its socket is open. The database
-    is written to once in four minutes for each session.
+    is written to once in four minutes for each session, and when its address or user agent is another than before.
     """
 
     _db: Database

@@ -114,5 +114,6 @@ class SessionMethods:
         ended = await end_sessions(
             self._db, identity.user_id, self._idle_hours, ids=params.ids, keep=keep, client=call.client
         )
-        logger.info("sessions_ended", user=identity.username, sessions=ended, address=call.client.address)
+        if ended:
+            logger.info("sessions_ended", user=identity.username, sessions=ended, address=call.client.address)
         return {"ended": ended}

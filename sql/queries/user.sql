@@ -305,17 +305,23 @@ select pg_notify('seatsync', $1);
 
 -- name: mark_seen
 -- Sessions ($1) are in use from addresses ($2), null for a socket that is open, by agents ($3); idle hours: $4.
+-- At once from another address or by another agent than before: that may be somebody else.
 update session s
-set last_seen_at = now(), address = coalesce(n.address, s.address), user_agent = coalesce(n.user_agent, s.user_agent)
+set last_seen_at = now(),
+    address = coalesce(n.address, s.address),
+    user_agent = case when n.address is null then s.user_agent else n.user_agent end
 from (
-    select f.id, left(seen.address, 64) as address, left(seen.user_agent, 256) as user_agent
-    from unnest($1::uuid[], $2::text[], $3::text[]) seen (id, address, user_agent)
+    select f.id, seen.address, seen.user_agent
+    from (
+        select id, left(address, 64), left(user_agent, 256)
+        from unnest($1::uuid[], $2::text[], $3::text[]) noted (id, address, user_agent)
+    ) seen (id, address, user_agent)
     join session f on f.id = seen.id
     where (seen.address is null or session_is_live(f, $4))
         and (
             f.last_seen_at is null
             or f.last_seen_at < now() - interval '4 minutes'
-            or (f.address is null and seen.address is not null)
+            or (seen.address is not null and (seen.address, seen.user_agent) is distinct from (f.address, f.user_agent))
         )
     order by f.id
     for no key update of f skip locked

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
@@ -127,6 +128,15 @@ async def test_those_that_are_named(server: RunningServer, other: RunningServer)
     assert (await post(server, strangers, "sessions"))["error"] is None
 
 
+async def test_ending_nothing_is_no_line(server: RunningServer) -> None:
+    """A user who does so a thousand times fills no log; what does end has a line."""
+    tokens = [await server.token("anna") for _ in range(2)]
+    with capture_logs() as logs:
+        for _ in range(3):
+            await post(server, tokens[0], "end_sessions")
+    assert [line["sessions"] for line in logs if line["event"] == "sessions_ended"] == [1]
+
+
 @pytest.mark.parametrize("ids", [7, "x", [7], [None], {"a": 1}, ["x"] * 1001])
 async def test_ids_are_strings(server: RunningServer, ids: Any) -> None:
     """Anything else is a ValidationError that names the field, and ends nothing."""
@@ -185,6 +195,19 @@ async def test_a_note_is_written_every_four_minutes(server: RunningServer) -> No
         await seen.write()
         assert (await server.rows(rows) != before) == is_written, age
     assert await server.value("select address || ' ' || user_agent from session") == "192.0.2.7 till/2"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "203.0.113.9"], ids=["same network", "elsewhere"])
+async def test_whoever_else_uses_a_session_is_shown(server: RunningServer, address: str) -> None:
+    """At once, though it was seen a moment ago: else a thief stays unseen beside a socket that is open."""
+    await server.token("anna")
+    session_id = await server.value("select id from session")
+    seen = LastSeen(server.db, 48)
+    for where, agent in (("192.0.2.7", "till/2"), (address, "thief/1"), (address, None), ("192.0.2.7", "till/2")):
+        seen.note(session_id, where, agent)
+        await seen.write()
+        (row,) = await server.rows("select address, user_agent from session")
+        assert (row["address"], row["user_agent"]) == (where, agent)
 
 
 async def test_a_note_revives_nothing(server: RunningServer) -> None:
