@@ -51,11 +51,13 @@ class Authenticator:
     async def client(self, source: Source, token: str | None, cookies: Mapping[str, str]) -> Client:
         """The client behind that source, with a bearer token, which may be a service key, or the session cookie.
 
+        A key in the cookie is none: planted there, it would keep the browser's user from signing in and out.
         A token that is bad or expired, or whose session has ended, makes a guest, with that as the `Client.refusal`.
         While the database is unreachable its session is left unidentified: `Session.identify` tries again.
         """
         known = self._cookies.visitor(cookies)
         visitor, enrolment = known or (new_id(), new_id())
+        is_key = token is not None and token.startswith(PREFIX)
         if token is None:
             token = self._cookies.session_token(cookies)
         client = Client(
@@ -69,7 +71,6 @@ class Authenticator:
         if not token:
             return client
         try:
-            is_key = token.startswith(PREFIX)
             credential = Key.of(token) if is_key else self._tokens.verify(token)
             return evolve(client, session=await self._session(credential, source))
         except NotAllowed as refusal:

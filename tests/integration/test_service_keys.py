@@ -17,6 +17,7 @@ from seatsync.user.accounts import create_user, session_tokens, set_role
 from seatsync.user.encryption import encrypt_plain, rotate
 from seatsync.user.keyring import Keyring
 from tests.fuzz.strategies import METHODS
+from tests.support.browser import Browser
 from tests.support.client import http
 from tests.support.halls import make_hall, status_of
 from tests.support.proxy import proxy_to
@@ -136,6 +137,19 @@ async def test_what_is_no_key_is_a_guest(server: RunningServer) -> None:
             assert await client.data("user.status") == GUEST
             assert (await client.call("user.sessions"))["error"] == code
         assert (await post(server, token, "user.sessions"))["error"] == code
+
+
+async def test_a_key_in_the_cookie_is_none(server: RunningServer) -> None:
+    """Whoever plants one there keeps nobody from signing in, or out."""
+    browser = Browser(server)
+    browser.cookies["seatsync"] = await service_key(server.db)
+    assert await browser.call("user.status") == GUEST
+    assert (await browser.post("user.sessions")).json()["error"] == "TokenInvalid"
+    assert (await browser.register("anna"))["username"] == "anna"
+    assert (await browser.call("user.status"))["username"] == "anna"
+    browser.cookies["seatsync"] = await service_key(server.db, "door-4")
+    assert await browser.call("user.logout") == {"success": True}
+    assert "seatsync" not in browser.cookies
 
 
 async def test_half_of_a_hash_is_not_enough(server: RunningServer) -> None:
