@@ -85,6 +85,24 @@ def test_what_comes_from_data_is_text(visit: Visit, site: Site) -> None:
     assert guest.page.locator("main img").count() == 0
 
 
+def test_no_text_becomes_markup(visit: Visit, site: Site) -> None:
+    """Of names anywhere and of what a client calls itself; and the policy lets no script make markup of a text."""
+    attack = '<img src=x onerror="document.title = 1">'
+    site.sql(f"update cinema set name = '{attack}'; update seat_type set name = '{attack}' || id")
+    eve = visit(user="eve")
+    eve.sees(1, 1, "free")
+    site.sql(f"insert into session (user_id, address, user_agent) select id, '<u>here</u>', '{attack}' from app_user")
+    site.sql(f"update seat set status = 'MAINTENANCE', note = '{attack}' where hall_id = 3 and row = 1 and place = 1")
+    eve.sees_change(attack)
+    expect(eve.page.locator("#types")).to_contain_text(attack)
+    expect(eve.page.locator("#halls")).to_contain_text(attack)
+    eve.choose("Sessions…")
+    expect(eve.page.get_by_role("dialog")).to_contain_text(f"<u>here</u>, {attack}")
+    assert eve.page.locator("img[src=x], dialog u").count() == 0
+    blocked = "() => { try { document.body.innerHTML = '<i>'; return false } catch { return true } }"
+    assert eve.page.evaluate(blocked)
+
+
 def test_no_cinemas_is_no_dead_end(visit: Visit, site: Site) -> None:
     """A database without halls says how to get some."""
     site.sql("delete from cinema")

@@ -45,6 +45,8 @@ async def test_browsers_get_the_page(files: Files, accept: str) -> None:
             "base-uri": "'none'",
             "frame-ancestors": "'none'",
             "form-action": "'self'",
+            "require-trusted-types-for": "'script'",
+            "trusted-types": "'none'",
         }
         assert (await client.request("HEAD", "/", Accept=accept)).header("Content-Length") == str(len(PAGE))
 
