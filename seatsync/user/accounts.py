@@ -38,19 +38,29 @@ class NewUser:
         return cls(secret, totp.enrolment_uri(issuer, name, secret), phrases.new_phrase())
 
 
-async def create_user(db: Database, settings: Settings, name: str, role: Role) -> NewUser:
+async def create_user(
+    db: Database, settings: Settings, name: str, role: Role, *, cost: phrases.Cost = phrases.Cost()
+) -> NewUser:
     """Add a user with new credentials.
 
     Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`, `SecretsError`.
     """
     user = NewUser.of(name, settings.totp_issuer)
-    await add_user(db, settings, name, role, user)
+    await add_user(db, settings, name, role, user, cost=cost)
     return user
 
 
-async def add_user(db: Database | Session, settings: Settings, name: str, role: Role, user: NewUser) -> None:
+async def add_user(
+    db: Database | Session,
+    settings: Settings,
+    name: str,
+    role: Role,
+    user: NewUser,
+    *,
+    cost: phrases.Cost = phrases.Cost(),
+) -> None:
     """Add a user with these credentials. Raises `UserAlreadyExists`, `SecretsError`."""
-    phrase_hash = await phrases.hash_phrase(user.phrase)
+    phrase_hash = await phrases.hash_phrase(user.phrase, cost)
     if not await _insert(db, settings, name, role, user.secret, phrase_hash=phrase_hash):
         state = await db.fetchrow(QUERIES["user_state"], name)
         deleted = state is not None and state["deleted_at"] is not None

@@ -66,10 +66,12 @@ class UserMethods:
         clock: Clock = time.time,
         *,
         seen: LastSeen,
+        phrase_cost: phrases.Cost = phrases.Cost(),
     ) -> None:
         self._db = db
         self._logins = logins
         self._seen = seen
+        self._phrase_cost = phrase_cost
         self._tokens = tokens
         self._secrets = Secrets(settings, clock)
         self._allowed = settings.registration == "open"
@@ -234,7 +236,7 @@ class UserMethods:
         attempt = (identity.session_id, *device, call.client.address)
         user = await begin_attempt(self._db, "begin_code", *attempt, missing=errors.SessionExpired)
         step, phrase = self._secrets.step(identity.username, user["secret"], params.code), phrases.new_phrase()
-        phrase_hash = await phrases.hash_phrase(phrase)
+        phrase_hash = await phrases.hash_phrase(phrase, self._phrase_cost)
         args = (user["user_id"], user["secret"], step, phrase_hash, *device, user["is_known"])
         if await self._db.fetchrow(QUERIES["offer_phrase"], *args) is None:
             raise errors.InvalidCode
@@ -247,7 +249,7 @@ class UserMethods:
         """
         identity = await identity_of(call)
         offer = await begin_attempt(self._db, "begin_save", identity.session_id, missing=errors.SessionExpired)
-        await _check_phrase(offer, params.phrase)
+        await self._check_phrase(offer, params.phrase)
         if not await self._db.fetchval(QUERIES["save_phrase"], offer["user_id"], offer["phrase_hash"]):
             raise errors.InvalidRecoveryPhrase
         logger.info("recovery_phrase_saved", user=identity.username, address=call.client.address)
@@ -263,7 +265,7 @@ class UserMethods:
         visitor, network = _device(call)
         attempt = (params.username, visitor, network, call.client.address)
         user = await begin_attempt(self._db, "begin_recovery", *attempt, missing=errors.UserNotFound)
-        await _check_phrase(user, params.phrase)
+        await self._check_phrase(user, params.phrase)
         owner, secret = self._owner(call), self._secrets.new(params.username)
         args = (user["user_id"], user["phrase_hash"], visitor, owner, network, secret)
         username = await self._db.fetchval(QUERIES["start_recovery"], *args)
@@ -271,6 +273,12 @@ class UserMethods:
             raise errors.InvalidRecoveryPhrase
         logger.info("recovery_begun", user=username, address=call.client.address)
         return await self._secrets.candidate(username, secret)
+
+    async def _check_phrase(self, row: Row, phrase: str) -> None:
+        """Raises `InvalidRecoveryPhrase`, for a user without a phrase too, and no sooner."""
+        stored = row["phrase_hash"]
+        if not await phrases.matches(phrase, stored or phrases.hash_of_none(self._phrase_cost)) or stored is None:
+            raise errors.InvalidRecoveryPhrase
 
     async def _count_lookup(self, call: Call, username: str) -> None:
         """Count a question about a name before it is answered; raises `TooManyRequests`."""
@@ -288,10 +296,3 @@ async def status(call: Call, _: NoParams) -> dict[str, str]:
 def _device(call: Call) -> tuple[bytes, str]:
     """The marks of a caller without a session: the hash of its visitor id, and its network."""
     return digest(call.client.visitor), client_network(call.client.address)
-
-
-async def _check_phrase(row: Row, phrase: str) -> None:
-    """Raises `InvalidRecoveryPhrase`, for a user without a phrase too, and no sooner."""
-    stored = row["phrase_hash"]
-    if not await phrases.matches(phrase, stored or phrases.NOBODYS) or stored is None:
-        raise errors.InvalidRecoveryPhrase

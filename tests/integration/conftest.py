@@ -8,7 +8,8 @@ import pytest
 from seatsync import app
 from seatsync.core.channels.channels import Channels
 from seatsync.core.postgres.pool import Database
-from tests.support.people import Users, open_users
+from seatsync.user.phrases import Cost
+from tests.support.people import CHEAP, Users, open_users
 from tests.support.pool import SIZE
 from tests.support.sql import User, World, open_world
 
@@ -20,9 +21,15 @@ def short_history(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def users(database_url: str) -> AsyncIterator[Users]:
+def cost() -> Cost:
+    """The cost of a recovery phrase's hash for `users`; tests of it set the real one with ``parametrize``."""
+    return CHEAP
+
+
+@pytest.fixture
+async def users(database_url: str, cost: Cost) -> AsyncIterator[Users]:
     """The user domain of a server, without sockets, on a fresh database."""
-    async with open_users(database_url) as users:
+    async with open_users(database_url, cost) as users:
         yield users
 
 

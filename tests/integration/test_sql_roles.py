@@ -14,7 +14,7 @@ from seatsync.core.postgres.queries import load
 from seatsync.user.encryption import rotate
 from seatsync.user.keyring import Keyring
 from tests.support.halls import make_hall
-from tests.support.people import SECRETS_KEY, Phone, open_users
+from tests.support.people import CHEAP, SECRETS_KEY, Phone, open_users
 from tests.support.server import running_server
 from tests.support.sql import Session, World
 from tests.support.views import open_view
@@ -77,7 +77,7 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
 
 async def test_the_server_signs_people_in(server_url: str) -> None:
     """Registering, phrases, recovery, login and logout, and another key for the secrets."""
-    async with open_users(server_url) as users:
+    async with open_users(server_url, CHEAP) as users:
         browser = users.browser()
         phone = await users.register("ada", browser)
         phrase = (await browser("user.recovery_phrase", code=phone.code()))["phrase"]

@@ -12,7 +12,7 @@ from psycopg.errors import CheckViolation
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query
 from seatsync.user import phrases, totp
-from seatsync.user.accounts import create_user
+from seatsync.user.phrases import Cost
 from seatsync.user.store import QUERIES, digest, open_session
 from tests.support.people import Phone, Users, outcome
 from tests.support.sql import World
@@ -86,9 +86,10 @@ async def test_a_right_code_takes_the_steps_of_a_wrong_one(users: Users, monkeyp
     assert taken[0]["begin_login"] == taken[0]["code checked"] == 1
 
 
+@pytest.mark.parametrize("cost", [Cost()], ids=["real cost"])
 async def test_a_right_phrase_is_answered_as_a_wrong_one(users: Users) -> None:
     """It is hashed all the same, and stays in force for when the user is enabled."""
-    phrase = (await create_user(users.db, users.settings, "ada", "viewer")).phrase
+    phrase = (await users.create("ada")).phrase
     await users.sql(DISABLE)
     times = []
     for given in (WRONG, phrase):
@@ -103,7 +104,7 @@ async def test_a_right_phrase_is_answered_as_a_wrong_one(users: Users) -> None:
 
 async def test_a_recovery_under_way_ends(users: Users) -> None:
     """What was begun before cannot be confirmed, now or once the user is enabled."""
-    phrase = (await create_user(users.db, users.settings, "ada", "viewer")).phrase
+    phrase = (await users.create("ada")).phrase
     browser = users.browser()
     phone = Phone.scan(users.clock, await browser(RECOVER, username="ada", phrase=phrase))
     await users.sql(DISABLE)
@@ -117,7 +118,7 @@ async def test_a_recovery_whose_phrase_was_checked_before_is_not_begun(
     users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The user is disabled while the phrase is hashed: there is nothing to confirm."""
-    phrase = (await create_user(users.db, users.settings, "ada", "viewer")).phrase
+    phrase = (await users.create("ada")).phrase
     real = phrases.matches
 
     async def matches(*args: str) -> bool:

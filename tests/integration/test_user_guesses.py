@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 
 from seatsync import errors
-from seatsync.user.accounts import create_user
 from tests.support.people import REMOTE, Browser, Phone, Users, outcome, outcomes
 
 LOGIN, LOGOUT, STATUS, PHRASE, RECOVER = (
@@ -53,7 +52,7 @@ async def test_guesses_from_one_network_do_not_use_up_anothers(users: Users) -> 
 
 async def test_guesses_at_a_phrase_from_one_network_do_not_use_up_anothers(users: Users) -> None:
     """While somebody takes every free guess at the phrase, the right one from elsewhere begins a recovery."""
-    phrase = (await create_user(users.db, users.settings, "ada", "viewer")).phrase
+    phrase = (await users.create("ada")).phrase
     guesses = [partial(users.browser(BOTNET[0]), RECOVER, username="ada", phrase=WRONG)] * 8
     assert await outcomes(guesses) == ["InvalidRecoveryPhrase"] * 5 + ["TooManyValidationAttempts"] * 3
     assert await outcome(partial(users.browser(ELSEWHERE), RECOVER, username="ada", phrase=phrase)) == "success"
@@ -61,7 +60,7 @@ async def test_guesses_at_a_phrase_from_one_network_do_not_use_up_anothers(users
 
 async def test_a_right_phrase_forgives_the_wrong_ones_of_its_network(users: Users) -> None:
     """Five more wrong phrases are free after a right one."""
-    phrase = (await create_user(users.db, users.settings, "ada", "viewer")).phrase
+    phrase = (await users.create("ada")).phrase
     for given in [WRONG] * 4 + [phrase]:
         await outcome(partial(users.browser(), RECOVER, username="ada", phrase=given))
     assert await users.value("select count(*) from throttle where scope = 'recovery' and subject ~ ':'") == 0
@@ -145,7 +144,7 @@ async def test_a_network_is_known_for_ninety_days(users: Users) -> None:
 
 async def test_the_phrase_ends_a_lockout(users: Users) -> None:
     """A recovery is let through, and unknown clients have their guesses again."""
-    created = await create_user(users.db, users.settings, "ada", "viewer")
+    created = await users.create("ada")
     await lock_out(users, Phone(users.clock, created.uri.partition("secret=")[2]))
     browser = users.browser(ELSEWHERE)
     phone = Phone.scan(users.clock, await browser(RECOVER, username="ada", phrase=created.phrase))
@@ -261,7 +260,7 @@ async def test_devices_and_networks_are_remembered_in_bounds(users: Users) -> No
 
 async def test_a_recovery_forgets_networks(users: Users) -> None:
     """A confirmed recovery leaves its own network as the only known one."""
-    created = await create_user(users.db, users.settings, "ada", "viewer")
+    created = await users.create("ada")
     await users.sql("insert into known_network (user_id, network) select id, sha256('x') from app_user")
     browser = users.browser(ELSEWHERE)
     phone = Phone.scan(users.clock, await browser(RECOVER, username="ada", phrase=created.phrase))

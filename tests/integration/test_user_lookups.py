@@ -8,7 +8,7 @@ import pytest
 
 from seatsync import errors
 from seatsync.user import totp
-from seatsync.user.accounts import create_user
+from seatsync.user.phrases import Cost
 from tests.support.people import Phone, Users, outcome, outcomes
 
 START, REGISTER, LOGIN, RECOVER = (f"user.{name}" for name in ("auth_start", "register", "login", "recover"))
@@ -54,7 +54,7 @@ async def test_every_way_to_ask_takes_from_it(users: Users, method: str, data: d
 @pytest.mark.parametrize("open_", [True, False])
 async def test_registering_does_not_betray_taken_names(users: Users, open_: bool) -> None:
     """`user.register` without a registration says whether a name is taken, and counts as a question."""
-    await create_user(users.db, users.settings, "ada", "viewer")
+    await users.create("ada")
     users = users.evolve_settings(lookups_per_minute=1, registration="open" if open_ else "closed")
     assert await outcome(partial(users.browser(), REGISTER, username="ada", code="123456")) == "UserAlreadyExists"
     for username in ("ada", "eve"):
@@ -106,9 +106,10 @@ async def test_a_minute_later_questions_are_free_again(users: Users) -> None:
     assert await outcome(ask) == "UserNotFound"
 
 
+@pytest.mark.parametrize("cost", [Cost()], ids=["real cost"])
 async def test_the_time_does_not_betray_who_has_a_phrase(users: Users) -> None:
     """A wrong phrase takes as long to refuse where the user has none."""
-    await create_user(users.db, users.settings, "ada", "viewer")
+    await users.create("ada")
     await users.register("bob")
 
     async def fastest_s(username: str) -> float:

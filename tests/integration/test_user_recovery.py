@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from seatsync import errors
-from seatsync.user.accounts import create_user
+from seatsync.user.phrases import Cost
 from tests.support.people import Browser, Phone, Users, outcome, outcomes
 
 PHRASE, SAVE, RECOVER = "user.recovery_phrase", "user.save_recovery_phrase", "user.recover"
@@ -68,7 +68,7 @@ async def test_a_confirmed_recovery_ends_everything_old(users: Users) -> None:
 
 async def test_a_recovery_keeps_name_and_role(users: Users) -> None:
     """A recovered user keeps name and role."""
-    phrase = (await create_user(users.db, users.settings, "Ada", "admin")).phrase
+    phrase = (await users.create("Ada", "admin")).phrase
     browser = users.browser()
     phone = Phone.scan(users.clock, await browser(RECOVER, username="ada", phrase=phrase))
     await browser(REGISTER, username="ada", code=phone.code())
@@ -329,6 +329,7 @@ async def test_guesses_at_an_offered_phrase_are_throttled(users: Users) -> None:
     assert await outcomes(attempts) == ["InvalidRecoveryPhrase"] * 5 + ["TooManyValidationAttempts"] * 3
 
 
+@pytest.mark.parametrize("cost", [Cost()], ids=["real cost"])
 async def test_the_tables_hold_no_phrase(users: Users) -> None:
     """The tables hold only hashes of phrases, each with its salt and parameters."""
     await with_phrase(users, users.browser())

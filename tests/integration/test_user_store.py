@@ -4,7 +4,6 @@ import pytest
 
 from seatsync import errors
 from seatsync.core.postgres.session import Row
-from seatsync.user.accounts import create_user
 from seatsync.user.phrases import hash_phrase
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from tests.support.people import Users
@@ -29,14 +28,14 @@ async def create_account(users: Users, enrolment: Row) -> Row | None:
 
 async def user(users: Users) -> Row:
     """A user, and what a code has to match."""
-    await create_user(users.db, users.settings, "ada", "viewer")
+    await users.create("ada")
     return await begin_attempt(users.db, "begin_login", "ada", *DEVICE, NETWORK, missing=errors.UserNotFound)
 
 
 async def test_a_name_taken_since_is_taken(users: Users) -> None:
     """A name taken since the check is `UserAlreadyExists`, by the constraint itself."""
     enrolment = await begun(users, "ada")
-    await create_user(users.db, users.settings, "Ada", "viewer")
+    await users.create("Ada")
     with pytest.raises(errors.UserAlreadyExists):
         await create_account(users, enrolment)
 

@@ -15,7 +15,7 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from seatsync import jsontext
-from seatsync.config import Settings, load_settings
+from seatsync.config import Role, Settings, load_settings
 from seatsync.core.http.cookies import Cookies
 from seatsync.core.http.request import Request
 from seatsync.core.http.source import Source
@@ -25,9 +25,11 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
+from seatsync.user import accounts
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.methods import UserMethods
+from seatsync.user.phrases import Cost
 from seatsync.user.session_list import SessionMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
@@ -35,6 +37,8 @@ from seatsync.user.tokens import Tokens
 JWT_KEY = "a key of 32 bytes that guards no house"
 SECRETS_KEY = "a key of 32 bytes that opens no house"
 IDLE_HOURS = 48
+CHEAP = Cost(log_n=4)
+"""For phrases, where neither time nor strength is tested."""
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
 
 
@@ -75,6 +79,7 @@ class Users:
     authenticator: Authenticator
     logins: LoginTopic
     seen: LastSeen
+    cost: Cost
     settings: Settings = field(factory=_settings)
 
     def browser(self, address: str = REMOTE) -> "Browser":
@@ -84,7 +89,9 @@ class Users:
     def evolve_settings(self, **changes: Any) -> "Users":
         """Replace some settings."""
         settings = evolve(self.settings, **changes)
-        methods = UserMethods(self.db, self.tokens, settings, self.logins, self.clock, seen=self.seen)
+        methods = UserMethods(
+            self.db, self.tokens, settings, self.logins, self.clock, seen=self.seen, phrase_cost=self.cost
+        )
         return evolve(self, registry=Registry(methods.table(), public_view=True), settings=settings)
 
     async def sql(self, statement: str, *args: Any) -> list[Row]:
@@ -94,6 +101,10 @@ class Users:
     async def value(self, statement: str, *args: Any) -> Any:
         """The first column of the first row."""
         return await self.db.fetchval(Query("test", statement), *args)
+
+    async def create(self, username: str, role: Role = "viewer") -> accounts.NewUser:
+        """A user whom the command line has added."""
+        return await accounts.create_user(self.db, self.settings, username, role, cost=self.cost)
 
     async def register(self, username: str, browser: "Browser | None" = None) -> "Phone":
         """Register a user; returns the authenticator that was enrolled."""
@@ -173,15 +184,15 @@ class Browser:
 
 
 @asynccontextmanager
-async def open_users(database_url: str) -> AsyncIterator[Users]:
-    """Open the user domain on that database."""
+async def open_users(database_url: str, cost: Cost) -> AsyncIterator[Users]:
+    """Open the user domain on that database, with that cost of phrases."""
     async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False)
         logins, seen = LoginTopic(nursery.start_soon), LastSeen(db, IDLE_HOURS)
-        methods = UserMethods(db, tokens, _settings(), logins, clock, seen=seen).table()
+        methods = UserMethods(db, tokens, _settings(), logins, clock, seen=seen, phrase_cost=cost).table()
         registry = Registry([*methods, *SessionMethods(db, seen, IDLE_HOURS).table()], public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon, seen=seen, idle_hours=IDLE_HOURS)
-        yield Users(db, clock, tokens, cookies, registry, authenticator, logins, seen)
+        yield Users(db, clock, tokens, cookies, registry, authenticator, logins, seen, cost)
 
 
 async def outcome(attempt: Callable[[], Awaitable[Any]]) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from seatsync.user.phrases import hash_phrase, matches, new_phrase
+from seatsync.user.phrases import Cost, hash_of_none, hash_phrase, matches, new_phrase
 
 
 def test_a_phrase_is_five_words_of_16_bits() -> None:
@@ -44,6 +44,14 @@ async def test_a_hash_with_other_parameters_still_matches() -> None:
         "scrypt$4$8$1$c2FsdA==$Ezg64h5rpo/23Ay+7zsA1tCJnsN+YjIX3FhewuSA142xz3BjwVIX6EA+k9VqlhTfBUcgtlzZPudHyT3DLXagYw=="
     )
     assert await matches("babab dadad", old)
+
+
+async def test_the_hash_of_none_costs_the_same() -> None:
+    """A comparison with it takes as long as with a real one, and fails."""
+    cost = Cost(log_n=4, r=4, p=2)
+    assert hash_of_none(cost).startswith("scrypt$4$4$2$")
+    assert (await hash_phrase("babab", cost)).startswith("scrypt$4$4$2$")
+    assert not await matches("babab", hash_of_none(cost))
 
 
 async def test_what_is_no_hash_is_an_error() -> None:
