@@ -39,8 +39,8 @@ test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
 e2e: $(VENV)/.e2e  ## test the page in Chromium (make e2e ARGS="-k phone"; PICTURE=1 takes the README's picture anew)
 	@$(BIN)/python -m pytest tests/e2e --numprocesses auto --dist worksteal $(ARGS)
 
-fuzz: $(VENV)/.dev  ## send malformed input to every parser and to a server (make fuzz INPUTS=1000000)
-	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+fuzz: $(VENV)/.dev  ## send malformed input to every parser and to a server, and pages by the hundred (make fuzz INPUTS=1000000)
+	@FUZZ_INPUTS=$(or $(INPUTS),100000) $(BIN)/python -m pytest tests/fuzz tests/integration/test_first_visits.py $(ARGS)
 
 lint: $(VENV)/.dev  ## check the code style, the formatting and the migrations
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The number of inputs: few and fixed in `make test`, many and new in `make fuzz`.
 
-Each test runs its share of ``FUZZ_INPUTS``.
+Each test runs its share of ``FUZZ_INPUTS``. `make fuzz` runs a test of another folder, too, with more `rounds`.
 """
 
 import os
@@ -17,6 +17,11 @@ _FEW = 1_500
 _BATCH = 500
 
 T = TypeVar("T")
+
+
+def rounds(few: int, many: int) -> int:
+    """The number of rounds of a test: few in `make test`, many in `make fuzz`."""
+    return many if "FUZZ_INPUTS" in os.environ else few
 
 
 def each(inputs: SearchStrategy[Sequence[T]], check: Callable[[T], None], share: float) -> None:

@@ -1,4 +1,4 @@
-"""First visits of two hundred pages: each learns of its sign-in, whatever overtakes what on the way."""
+"""First visits of many pages: each learns of its sign-in, whatever overtakes what on the way."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -6,10 +6,11 @@ import pyotp
 import pytest
 import trio
 
+from tests.fuzz.inputs import rounds
 from tests.support.page import Page
 from tests.support.server import RunningServer, running_server
 
-COUNT = 200
+COUNT = rounds(40, 200)
 
 #: Visits at a time.
 AT_ONCE = 25

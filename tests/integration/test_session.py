@@ -77,9 +77,9 @@ async def test_value_that_does_not_fit_is_rejected(session: Session, value: Any)
     assert await session.fetchval(query("select 1")) == 1
 
 
-async def test_result_and_argument_of_a_hundred_megabytes(session: Session) -> None:
+async def test_result_and_argument_of_twenty_megabytes(session: Session) -> None:
     """Sizes beyond every buffer pass in both directions; other tasks run meanwhile."""
-    turns = 0
+    turns, size = 0, 20_000_000
 
     async def take_turns() -> None:
         nonlocal turns
@@ -89,9 +89,9 @@ async def test_result_and_argument_of_a_hundred_megabytes(session: Session) -> N
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take_turns)
-        text = await session.fetchval(query("select repeat('x', 100000000)"))
-        assert len(text) == 100_000_000
-        assert await session.fetchval(query("select length($1)"), text) == 100_000_000
+        text = await session.fetchval(query("select repeat('x', $1)"), size)
+        assert len(text) == size
+        assert await session.fetchval(query("select length($1)"), text) == size
         nursery.cancel_scope.cancel()
     assert turns > 100
 

@@ -5,7 +5,7 @@ from collections import Counter
 from tests.support.server import running_server
 from tests.support.strangers import MOST, SETTINGS, Owner, guess_while_the_owner_signs_in
 
-GUESSES = 1500
+GUESSES = 600
 
 
 async def test_a_hundred_of_many_parallel_guesses_are_looked_at(database_url: str) -> None:
