@@ -17,6 +17,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-cache --generate-hashes --no-strip-
 	--python-version $(shell sed -n 's/^FROM python:\(3\.[0-9]*\).*/\1/p' Dockerfile | head -n 1) \
 	--custom-compile-command 'make lock'
 
+# Of the tests, one more than the machine has cores: they wait for nearly half of their time.
+TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 .PHONY: help run dev build test e2e fuzz lint types fmt cov load recipes bench faults model schema typings protocol lock audit image-check up down logs clean
 
 help:  ## list the targets
@@ -33,7 +36,7 @@ build: $(VENV)/.dev  ## make a wheel and an sdist in dist
 	@$(BIN)/python -m build --quiet && ls dist
 
 test: $(VENV)/.dev  ## run the tests (make test ARGS="-k hall")
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist worksteal $(ARGS)
 	@echo "Apart from these: make e2e, the page in a browser."
 
 e2e: $(VENV)/.e2e  ## test the page in Chromium (make e2e ARGS="-k phone"; PICTURE=1 takes the README's picture anew)

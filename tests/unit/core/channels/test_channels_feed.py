@@ -215,7 +215,9 @@ async def test_revision_that_nothing_announced_is_found(hall: FakeHall, channels
     assert hall.queries == ["snapshot", "revs", "changes"]
 
 
-async def test_revision_in_flight_is_no_difference(hall: FakeHall, channels: Channels, nursery: trio.Nursery) -> None:
+async def test_revision_in_flight_is_no_difference(
+    hall: FakeHall, channels: Channels, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
     """A channel whose notification follows the comparison is not resynced."""
     watcher = await joined(channels.open(HALL))
     notice = hall.change(1, "RESERVED")
