@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from seatsync import errors
 from seatsync.client import Changes, NoConnection, OutcomeUnknown, Timing, connect
+from seatsync.core.timing import Timing as ServerTiming
 from tests.support.client import PATIENCE_S
 from tests.support.follower import QUICK, following, is_true
 from tests.support.halls import held, make_hall, status_of, waits_for_a_lock
@@ -173,6 +174,7 @@ async def test_a_write_is_made_once(server: RunningServer) -> None:
     assert await status_of(server, hall.seats[0]) == "RESERVED"
 
 
+@pytest.mark.parametrize("timing", [ServerTiming(write_s=0.8, commit_s=0.6)], ids=[""])
 async def test_a_write_that_takes_too_long_is_sent_again(server: RunningServer) -> None:
     """`ServiceUnavailable` is no outcome."""
     hall = await make_hall(server)
@@ -228,6 +230,7 @@ async def test_a_wrong_token_is_a_guests(server: RunningServer) -> None:
             pass
 
 
+@pytest.mark.parametrize("timing", [ServerTiming(login_close_s=0.1, revoked_wait_s=0.1)], ids=[""])
 async def test_the_end_of_a_session_makes_a_guest(server: RunningServer) -> None:
     """The server closes with 4001, and the client is back at once, without the rights of the session."""
     hall = await make_hall(server)

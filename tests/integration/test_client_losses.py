@@ -176,7 +176,7 @@ async def test_a_lost_database(database_url: str, server: RunningServer) -> None
     hall = await make_hall(server)
     async with (
         proxy_to(database_url) as proxy,
-        running_server(proxy.url, timing=ServerTiming(stale_after_s=0.1)) as behind,
+        running_server(proxy.url, timing=ServerTiming(stale_after_s=0.1, waiting_after_s=0.3)) as behind,
         connect(f"127.0.0.1:{behind.port}", timing=QUICK) as seats,
         following(seats.hall(hall.id)) as follower,
         following(seats.cinemas()) as listed,

@@ -336,6 +336,7 @@ async def test_readiness_names_the_feed(stage: Stage) -> None:
     assert (answer.status, answer.json()["feed"]) == (200, "live")
 
 
+@pytest.mark.parametrize("timing", [Timing(login_close_s=0.1, revoked_wait_s=0.1)], ids=[""])
 async def test_session_revoked_during_the_loss(stage: Stage) -> None:
     """A session revoked during the loss loses its rights at once; its sockets are closed when the feed is back."""
     server = stage.server

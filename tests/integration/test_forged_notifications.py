@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from seatsync.core.connections.table import alias
 from seatsync.core.postgres.feed_key import FeedKey
 from seatsync.core.postgres.listener import MAX_DOUBTED
+from seatsync.core.timing import Timing
 from seatsync.user.feed import ANNOUNCED_S, UserFeed
 from tests.support.database import open_session
 from tests.support.halls import make_hall
@@ -163,6 +164,7 @@ async def test_renewed_key_among_many_forged_deafens_nobody(server: RunningServe
             pass  # the hall may be shown as it was made
 
 
+@pytest.mark.parametrize("timing", [Timing(compare_s=0.1)], ids=[""])
 async def test_own_change_whose_notification_is_refused_is_found(server: RunningServer) -> None:
     """A server that knows of a revision by its own write looks for it when no notification that it believes comes."""
     hall = await make_hall(server)

@@ -84,6 +84,7 @@ async def fails(attempt: Any, fault: type[errors.ServiceUnavailable], words: str
 # Slow is not gone
 
 
+@pytest.mark.parametrize("timing", [Timing(query_s=0.5)], ids=[""])
 async def test_slow_query_is_not_an_outage(server: RunningServer) -> None:
     """A locked table: its readers are told that it took too long, and the server stays ready."""
     hall = await make_hall(server)

@@ -8,6 +8,7 @@ from psycopg import errors
 
 from seatsync import seed
 from seatsync.core.postgres.faults import DatabaseRejected
+from seatsync.core.timing import Timing
 from tests.support.readme import PROTOCOL, SQL, Page, names, read_page
 from tests.support.server import RunningServer
 from tests.support.sql import World
@@ -99,6 +100,7 @@ async def test_triggers_may_be_disabled(demo: RunningServer, page: Page) -> None
         assert (await client.answer("h"))["data"]["epoch"] != relaid["epoch"]
 
 
+@pytest.mark.parametrize("timing", [Timing(login_close_s=0.1, revoked_wait_s=0.1)], ids=[""])
 async def test_a_restore_ends_all_sessions(demo: RunningServer, page: Page) -> None:
     """The statements for after a restore close the sockets of users."""
     (restored,) = page.code("sql", "Restoring a dump")

@@ -66,6 +66,7 @@ async def test_key_signs_in(server: RunningServer) -> None:
         assert json.loads(await raw.receive_text())["data"] == SERVICE
 
 
+@pytest.mark.parametrize("timing", [Timing(seen_write_s=0.1)], ids=[""])
 async def test_the_database_has_the_hash_alone(server: RunningServer) -> None:
     """256 random bits behind `ssk_`, of which no table has more than the SHA-256; it says when it was first used."""
     key = await service_key(server.db)

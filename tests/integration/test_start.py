@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -85,7 +86,8 @@ async def test_start_waits_for_a_connection_of_a_pooler(postgres: Postgres) -> N
         async with trio.open_nursery() as nursery:
             with open_session(dsn) as busy:
                 busy.do("select 1")
-                nursery.start_soon(check_pooling, "DATABASE_URL", dsn)
+                check = partial(check_pooling, timing=Timing(query_s=0.3))
+                nursery.start_soon(check, "DATABASE_URL", dsn)
                 await logged(logs)
         assert [line["event"] for line in logs] == ["database_awaited"]
 

@@ -150,6 +150,7 @@ async def test_ids_are_strings(server: RunningServer, ids: Any) -> None:
 # Noted
 
 
+@pytest.mark.parametrize("timing", [Timing(seen_write_s=0.3)], ids=[""])
 async def test_handshake_does_not_wait_for_the_note(server: RunningServer) -> None:
     """A session whose row is locked connects all the same, and is noted once it is free."""
     token = await server.token("anna")

@@ -116,7 +116,7 @@ async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str, workers: str) -> None:
     """For DRAIN_DELAY after SIGTERM every worker reports that it is not ready, and serves; then it drains."""
-    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="3") as server:
+    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="2") as server:
         async with connections(server, 4) as clients:
             started = trio.current_time()
             server.send_signal(signal.SIGTERM)
@@ -130,7 +130,7 @@ async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str, 
                 for client in (*clients, *late):
                     await closes_with_advice(client)
         assert await server.wait() == 0
-        assert trio.current_time() - started >= 3
+        assert trio.current_time() - started >= 2
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -431,7 +431,7 @@ def test_the_version_is_the_packages() -> None:
     assert run("--version").stdout.startswith("seatsync 0.")
 
 
-def test_embedded_database_ignores_the_variables_of_clients(tmp_path: Path) -> None:
+def test_embedded_database_ignores_the_variables_of_clients(embedded: Path) -> None:
     """Variables of PostgreSQL's clients are meant for another server."""
     foreign = {
         "PGSSLMODE": "verify-full",
@@ -441,5 +441,6 @@ def test_embedded_database_ignores_the_variables_of_clients(tmp_path: Path) -> N
         "PGTARGETSESSIONATTRS": "read-only",
         "PGHOSTADDR": "192.0.2.1",
     }
-    done = run("migrate", SEATSYNC_DATA=str(tmp_path / "data"), **foreign)
+    done = run("migrate", **foreign)
     assert (done.returncode, done.stderr) == (0, "")
+    assert embedded.is_dir()
