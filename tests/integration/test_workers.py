@@ -193,6 +193,10 @@ async def test_workers_share_the_ports(two: ServerProcess) -> None:
     assert workers[victim] not in children(two.pid)
 
 
+PAUSE_S = 0.01
+"""Between two connections of a client in a loop: the workers that start meanwhile need the cores."""
+
+
 @define
 class Tally:
     """The outcomes of a client that reconnects in a loop."""
@@ -203,11 +207,12 @@ class Tally:
 
 
 async def connect_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
-    """Open a WebSocket, get an answer, and reconnect at once; any failure counts as refused.
+    """Open a WebSocket, get an answer, and reconnect; any failure counts as refused.
 
     It stops at an event: trio-websocket leaves its socket open when it is cancelled in a handshake.
     """
     while not enough.is_set():
+        await trio.sleep(PAUSE_S)
         try:
             async with open_client(server.ws_port) as client:
                 with trio.fail_after(5):
@@ -225,6 +230,7 @@ async def connect_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Ev
 async def request_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Event) -> None:
     """The same over HTTP."""
     while not enough.is_set():
+        await trio.sleep(PAUSE_S)
         try:
             answer: Answer = await http(server.port, "POST", "/api/user/status", {})
         except Exception:  # noqa: BLE001 - whatever it is

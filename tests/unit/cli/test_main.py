@@ -5,6 +5,7 @@ signals are the point.
 """
 
 import argparse
+import io
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from seatsync.cli import admin
 from seatsync.cli import main as cli
 from seatsync.user.keyring import Keyring, key_id
 from seatsync.user.tokens import Tokens
-from tests.support.command import SECRET, run, run_bytes
+from tests.support.command import SECRET, run
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
@@ -231,11 +232,13 @@ def test_user_create_prints_what_the_user_needs(environment: str, capsys: pytest
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
-def test_user_create_on_any_terminal(environment: str, encoding: str) -> None:
+def test_user_create_on_any_terminal(environment: str, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     """The QR code is drawn with what the terminal has, and is the one of the URI."""
-    done = run_bytes("user", "create", "ada", PYTHONIOENCODING=encoding)
-    assert (done.returncode, done.stderr) == (0, b"")
-    lines = done.stdout.decode(encoding).splitlines()
+    printed = io.BytesIO()
+    with io.TextIOWrapper(printed, encoding) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.main(["user", "create", "ada"]) == 0
+        lines = printed.getvalue().decode(encoding).splitlines()
     (uri,) = (line for line in lines if line.startswith("otpauth://totp/"))
     stored = fetchval(environment, "select totp_secret from app_user where username = 'ada'")
     assert uri.endswith(f"secret={Keyring([SECRET]).decrypt('ada', stored)}")

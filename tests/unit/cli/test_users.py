@@ -1,5 +1,6 @@
 """The commands that manage users: what each prints, what it refuses, and its exit status."""
 
+import io
 import json
 import os
 import pty
@@ -290,9 +291,26 @@ def test_delete_without_a_terminal_needs_yes(environment: str) -> None:
     assert fetchval(environment, "select deleted_at from app_user") is None
 
 
-@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("Yes", 0), ("", 1), ("n", 1), ("eve", 1)])
+class Typed(io.StringIO):
+    """Standard input with a line that has been typed."""
+
+    def isatty(self) -> bool:
+        """As a terminal answers."""
+        return True
+
+
+@pytest.mark.parametrize(("answer", "status"), [("Yes", 0), ("", 1), ("n", 1), ("eve", 1)])
+def test_only_a_yes_deletes(environment: str, monkeypatch: pytest.MonkeyPatch, answer: str, status: int) -> None:
+    """In one letter or the word, of any case."""
+    add(environment, Eve="viewer")
+    monkeypatch.setattr(sys, "stdin", Typed(f"{answer}\n"))
+    assert cli.main(["user", "delete", "eve"]) == status
+    assert (fetchval(environment, "select deleted_at from app_user") is None) == bool(status)
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1)])
 def test_delete_asks_on_a_terminal(environment: str, answer: str, status: int) -> None:
-    """Only a yes deletes."""
+    """The question names the user and the role, and what follows from the answer is printed."""
     add(environment, Eve="viewer")
     exit_status, printed = on_terminal("user", "delete", "eve", answer=answer)
     assert "Delete Eve (viewer) for good? The history keeps the name. [y/N] " in printed
