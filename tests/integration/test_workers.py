@@ -53,8 +53,9 @@ async def connections(server: ServerProcess, count: int) -> AsyncIterator[list[R
 
 
 async def closes_with_advice(raw: RawSocket) -> None:
-    """The server closes with 1001 and a window for the reconnect."""
+    """The server closes with 1001 and a window for the reconnect; the client closes its end, too."""
     close = await raw.closed_cleanly()
+    await raw.stream.aclose()
     assert close.close_code == 1001
     advice = json.loads(close.close_reason)
     assert advice["reason"] == "drain"
