@@ -142,8 +142,12 @@ async def new_enrolment(db: Database, settings: Settings, user: User) -> NewEnro
 
 
 async def reset(db: Database, user: User, enrolment: NewEnrolment) -> None:
-    """End all that the user signs in with, the lockout and the sessions; the phrase is in force."""
-    await db.execute(QUERIES["reset_user"], user.id, enrolment.secret, enrolment.phrase_hash)
+    """End all that the user signs in with, the lockout and the sessions; the phrase is in force.
+
+    Raises `UserNotFound` for one who has been deleted meanwhile.
+    """
+    if await db.fetchval(QUERIES["reset_user"], user.id, enrolment.secret, enrolment.phrase_hash) is None:
+        raise errors.UserNotFound
 
 
 async def end_sessions(db: Database, user: User) -> int:

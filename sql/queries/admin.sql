@@ -40,8 +40,14 @@ from as_client(0, null, null, 'command')
 where id = $1 and deleted_at is null;
 
 -- name: reset_user
--- Replaces what a user ($1) signs in with by the secret $2 and the phrase of the hash $3.
-select reset_user(c.user_id, $2, $3) from as_client($1, null, null, 'command') c (user_id);
+-- Replaces what a user ($1) signs in with by the secret $2 and the phrase of the hash $3; no row if deleted meanwhile.
+with found as materialized (
+    select id from app_user where id = $1 and deleted_at is null for no key update
+)
+select f.id
+from found f
+cross join lateral as_client(f.id, null, null, 'command') c (user_id)
+cross join lateral reset_user(c.user_id, $2, $3);
 
 -- name: delete_user
 -- Deletes a user ($1) but for the name; the secret becomes $2.

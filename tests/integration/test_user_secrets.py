@@ -10,6 +10,7 @@ import trio
 from attrs import evolve
 from structlog.testing import capture_logs
 
+from seatsync import errors
 from seatsync.core.timing import Timing
 from seatsync.user import accounts, administration, encryption
 from seatsync.user.encryption import SecretsError, check_keys, encrypt_plain, rotate
@@ -187,6 +188,17 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
             await attempt()
     assert await stored_keys(users) == [key_id(SECRETS_KEY)]
     assert await users.value("select count(*) from app_user where deleted_at is null") == 2
+
+
+async def test_who_was_deleted_meanwhile_is_not_reset(users: Users) -> None:
+    """The phrase that was printed is in force for nobody, and the command says so."""
+    await users.register("ada")
+    user = await administration.find(users.db, "ada")
+    enrolment = await administration.new_enrolment(users.db, users.settings, user)
+    await administration.delete(users.db, users.settings, "ada", force=True)
+    with pytest.raises(errors.UserNotFound):
+        await administration.reset(users.db, user, enrolment)
+    assert await users.value("select count(*) from recovery") == 0
 
 
 async def test_a_rotation_lets_people_sign_in(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
