@@ -81,7 +81,7 @@ async def test_arbitrary_messages(server: RunningServer, signed_in: bool) -> Non
             for frame in await frames_until(client, f"after {count}"):
                 check(frame)
 
-        await for_all(messages, is_survived, 300)
+        await for_all(messages, is_survived, 150)
 
 
 async def test_arbitrary_eids(server: RunningServer) -> None:
@@ -102,5 +102,5 @@ async def test_arbitrary_eids(server: RunningServer) -> None:
         finite = st.floats(allow_nan=False, allow_infinity=False)
         others = st.none() | st.booleans() | st.lists(texts, max_size=2)
         await for_all(
-            texts | sizes | st.integers() | st.integers(-(10**120), 10**120) | finite | others, is_echoed, 200
+            texts | sizes | st.integers() | st.integers(-(10**120), 10**120) | finite | others, is_echoed, 100
         )
