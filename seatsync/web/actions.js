@@ -36,19 +36,23 @@ export class Actions {
     this.clear = h("button", { type: "button", onclick: () => selection.clear() }, "Clear");
     this.row = h("div", { id: "choices" }, ...this.buttons.values(), this.hold, this.clear);
     $("actions").append(this.row, this.noteForm);
-    $("refusal").addEventListener("keydown", (event) => event.key === "Escape" && this.closeRefusal());
+    $("refusal").addEventListener("keydown", ({ key }) => key === "Escape" && this.closeRefusal());
+    $("actions").addEventListener("keydown", ({ key }) => key === "Escape" && this.#leave());
   }
 
   /** Write the bar anew: after changes of the selection, of the seats, or of the user. */
   show() {
+    const hadFocus = $("actions").contains(document.activeElement);
     const selected = this.selection.seats;
     $("actions").dataset.count = selected.length;
-    document.body.classList.toggle("working", selected.length > 0);
     this.row.hidden = !this.mayWrite() || !selected.length || !this.noteForm.hidden;
     if (!selected.length) this.#askNote(false);
     write($("what"), this.#sentence(selected));
     for (const [status, button] of this.buttons) button.disabled = !this.#may(selected, status);
     this.hold.hidden = !selected.some((seat) => "hold_until" in seat) || !this.#may(selected, "RESERVED");
+    $("undo").hidden = !this.undo.last;
+    // What goes while it has the focus gives it back to the plan.
+    if (hadFocus && !$("actions").querySelector(":focus:enabled")?.checkVisibility()) this.plan.twin.focus();
   }
 
   #sentence(selected) {
@@ -95,8 +99,14 @@ export class Actions {
   #submitNote(event) {
     event.preventDefault();
     const note = this.note.value.trim();
-    this.noteForm.hidden = true;
+    this.#askNote(false);
     this.change(this.selection.seats, "MAINTENANCE", note);
+  }
+
+  /** Escape: no note, or back to the plan. */
+  #leave() {
+    if (this.noteForm.hidden) this.plan.twin.focus();
+    else this.#askNote(false);
   }
 
   /** Move the keyboard's focus to the bar. */
@@ -141,7 +151,8 @@ export class Actions {
       this.change(others.map((one) => this.plan.seat(one.id)), status, note);
     };
     const offers = [h("button", { type: "button", onclick: () => (leaveOut(), this.closeRefusal()) }, `Leave ${seatPlace(seat)} out`)];
-    if (others.length) offers.unshift(h("button", { type: "button", class: "main", onclick: goOn }, `Go on with the other ${count(others.length, "seat")}`));
+    const rest = others.length === 1 ? "seat" : count(others.length, "seat");
+    if (others.length) offers.unshift(h("button", { type: "button", class: "main", onclick: goOn }, `Go on with the other ${rest}`));
     return this.#refuse(seat, text, offers);
   }
 

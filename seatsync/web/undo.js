@@ -24,7 +24,6 @@ export class Undo {
   offer(change) {
     this.withdraw();
     this.last = { ...change, left: OFFER_S };
-    $("undo").hidden = false;
     this.#tick();
     this.on.changed();
   }
@@ -49,7 +48,6 @@ export class Undo {
   withdraw() {
     clearTimeout(this.timer);
     this.last = null;
-    $("undo").hidden = true;
     this.on.changed();
   }
 

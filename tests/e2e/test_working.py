@@ -83,7 +83,7 @@ def test_a_conflict_is_explained(visit: Visit, site: Site) -> None:
     expect(refusal).to_contain_text("Row 1, seat 1 is occupied now. Nothing was changed.")
     expect(eve.page.locator("#what")).to_contain_text("2 seats")
     eve.sees(1, 2, "free")
-    refusal.get_by_role("button", name="Go on with the other 1 seat").click()
+    refusal.get_by_role("button", name="Go on with the other seat").click()
     eve.sees(1, 2, "reserved")
     expect(refusal).to_be_hidden()
 
@@ -166,6 +166,35 @@ def test_everything_by_keyboard(visit: Visit) -> None:
     expect(eve.page.get_by_role("button", name="Reserve")).to_be_focused()
     press("?")
     expect(eve.page.get_by_role("dialog")).to_have_count(0)  # keys are the plan's alone
+
+
+def test_the_focus_comes_back_to_the_plan(visit: Visit) -> None:
+    """After a change, an undo, a note and Escape the keyboard is where it was: on the seat."""
+    eve = visit(user="eve")
+    eve.sees(1, 1, "free")
+    press = eve.page.keyboard.press
+    eve.seat(1, 1).focus()
+    press("Enter")
+    expect(eve.page.get_by_role("button", name="Reserve")).to_be_focused()
+    press("Escape")
+    expect(eve.seat(1, 1)).to_be_focused()
+    press("Enter")
+    press("Enter")
+    eve.sees(1, 1, "reserved")
+    expect(eve.seat(1, 1)).to_be_focused()
+    eve.page.locator("#undo").focus()
+    press("Enter")
+    eve.sees(1, 1, "free")
+    expect(eve.seat(1, 1)).to_be_focused()
+    press("m")
+    expect(eve.page.get_by_label("Note")).to_be_focused()
+    press("Escape")
+    expect(eve.seat(1, 1)).to_be_focused()
+    press("m")
+    eve.page.keyboard.type("Armrest")
+    press("Enter")
+    eve.sees(1, 1, "in repair")
+    expect(eve.seat(1, 1)).to_be_focused()
 
 
 def test_the_plan_is_one_stop(visit: Visit) -> None:
