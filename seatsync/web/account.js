@@ -1,7 +1,7 @@
 /** Signing in, registering, recovery, own sessions and signing out. */
 
 import { $, h, write } from "/web/dom.js";
-import { clock } from "/web/words.js";
+import { clock, device } from "/web/words.js";
 
 const dialog = $("dialog");
 
@@ -33,12 +33,10 @@ export class Account {
     return ["operator", "admin"].includes(this.user?.role);
   }
 
-  async #menu() {
+  #menu() {
     const item = (text, action) => h("button", { type: "button", onclick: () => ($("account-menu").hidePopover(), action()) }, text);
-    const items = [item("Recovery phrase…", () => this.#askPhraseCode()), item("Sign out", () => this.#signOut())];
-    $("account-menu").replaceChildren(...items);
-    const sessions = await this.seats.call("user.sessions").catch(() => null); // an older server has no such method
-    if (sessions) $("account-menu").prepend(item("Sessions…", () => this.#showSessions()));
+    $("account-menu").replaceChildren(item("Sessions…", () => this.#showSessions()),
+      item("Recovery phrase…", () => this.#askPhraseCode()), item("Sign out", () => this.#signOut()));
   }
 
   async #signOut() {
@@ -136,20 +134,26 @@ export class Account {
     });
   }
 
-  async #showSessions() {
-    const sessions = await this.seats.call("user.sessions");
-    const end = async (ids) => {
-      await this.seats.call("user.end_sessions", ids ? { ids } : {});
-      this.#showSessions();
-    };
-    const rows = sessions.map(({ id, current, last_seen_at, address, user_agent }) => h("li", {},
-      h("span", {}, current ? "This one" : `Last seen ${clock(last_seen_at)}`), h("small", {}, [address, user_agent].filter(Boolean).join(", ")),
-      !current && h("button", { type: "button", onclick: () => end([id]) }, "End")));
-    const others = sessions.filter(({ current }) => !current).length;
-    show({
+  /** Own sessions, once some have ended: `{ids}` those, `{}` all others. */
+  async #showSessions(ending) {
+    let sessions;
+    try {
+      if (ending) await this.seats.call("user.end_sessions", ending);
+      sessions = await this.seats.call("user.sessions");
+    } catch (error) {
+      return show({ title: "Sessions", lead: error.message });
+    }
+    const own = sessions.filter(({ current }) => current);
+    const others = sessions.filter(({ current }) => !current);
+    const row = ({ id, current, last_seen_at, address, user_agent }) => h("li", {},
+      h("span", {}, current ? "This one" : `Last seen ${clock(last_seen_at)}`),
+      h("small", {}, [address, user_agent && device(user_agent)].filter(Boolean).join(", ") || "not used yet"),
+      !current && h("button", { type: "button", onclick: () => this.#showSessions({ ids: [id] }) }, "End"));
+    const endAll = h("button", { type: "button", onclick: () => this.#showSessions({}) }, "End all others");
+    return show({
       title: "Sessions",
-      lead: others ? "Devices on which you are signed in." : "You are signed in on this device only.",
-      fields: [h("ul", { class: "sessions" }, ...rows), others > 1 && h("button", { type: "button", onclick: () => end() }, "End all others")],
+      lead: others.length ? "Devices on which you are signed in." : "You are signed in on this device only.",
+      fields: [h("ul", { class: "sessions" }, ...[...own, ...others].map(row)), others.length > 1 && endAll],
     });
   }
 }

@@ -9,11 +9,7 @@ const SETTLING_MS = 5000; // what a hall is made with is no change
 /** Forget what is shown, and show the last changes that a snapshot tells of: seats that were changed at the same time. */
 export function beginChanges(hall, layout) {
   const made = Date.parse(hall.created_at) + SETTLING_MS;
-  const by = new Map();
-  for (const seat of layout.seats) {
-    if (Date.parse(seat.updated_at) < made) continue;
-    by.set(seat.updated_at, [...(by.get(seat.updated_at) ?? []), seat]);
-  }
+  const by = Map.groupBy(layout.seats.filter((seat) => Date.parse(seat.updated_at) >= made), (seat) => seat.updated_at);
   const times = [...by.keys()].sort().slice(-MOST / 4);
   $("change-list").replaceChildren(h("li", { class: "hint" }, "Nothing has changed yet: changes appear here as they happen."));
   write($("latest"), "Changes");

@@ -38,6 +38,15 @@ export function clock(time) {
   return date.toDateString() === new Date().toDateString() ? text : `${date.toLocaleDateString("en-CA")} ${text}`;
 }
 
+const BROWSERS = { Edge: /Edg/, Opera: /OPR/, Firefox: /Firefox|FxiOS/, Chrome: /Chrome|CriOS/, Safari: /Safari/ };
+const SYSTEMS = { iPhone: /iPhone/, iPad: /iPad/, Android: /Android/, Windows: /Windows/, Mac: /Mac OS/, Linux: /Linux/ };
+
+/** "Firefox on Windows", or the user agent's own words. */
+export function device(agent) {
+  const [browser, system] = [BROWSERS, SYSTEMS].map((table) => Object.keys(table).find((name) => table[name].test(agent)));
+  return browser && system ? `${browser} on ${system}` : agent;
+}
+
 /** "row G, 12–14", "row A, 1, 3", "rows A–C, 40 seats", "120 seats": where these seats are, in a few words. */
 export function places(seats, rows) {
   if (seats.length === 1) return `${section(seats[0])}row ${rowLabel(seats[0])}, ${placeLabel(seats[0])}`;
@@ -67,17 +76,11 @@ function runs(seats, row) {
 
 /** The words for what seats became: "occupied", or "12 occupied, 3 free". */
 export function outcome(seats) {
-  const by = Map.groupBy ? Map.groupBy(seats, (seat) => seat.status) : groupBy(seats);
+  const by = Map.groupBy(seats, (seat) => seat.status);
   if (by.size === 1) return STATUS[seats[0].status].word;
   return STATUSES.filter((status) => by.has(status))
     .map((status) => `${by.get(status).length.toLocaleString("en")} ${STATUS[status].word}`)
     .join(", ");
-}
-
-function groupBy(seats) {
-  const by = new Map();
-  for (const seat of seats) by.set(seat.status, [...(by.get(seat.status) ?? []), seat]);
-  return by;
 }
 
 /** The counts of all statuses together: seats, taken, free, and the share taken, from 0 to 1. */

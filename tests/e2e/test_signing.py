@@ -5,6 +5,12 @@ import re
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Visit
+from tests.e2e.site import Site
+
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 19_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    " Version/19.1 Mobile/15E148 Safari/604.1"
+)
 
 
 def test_registration_and_signing_in_again(visit: Visit) -> None:
@@ -85,3 +91,32 @@ def test_recovery(visit: Visit) -> None:
     again.is_signed_in("ada")
     ada.trusts("signed out")
     expect(ada.page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_own_sessions_are_listed_and_ended(visit: Visit) -> None:
+    """One's sessions have a device and an address, one's own first; another that is ended is signed out."""
+    phone = visit(user="eve", user_agent=IPHONE)
+    phone.sees(1, 1, "free")
+    eve = visit(user="eve")
+    eve.sees(1, 1, "free")
+    eve.choose("Sessions…")
+    dialog = eve.page.get_by_role("dialog")
+    rows = dialog.get_by_role("listitem")
+    expect(rows).to_have_text(
+        [re.compile("^This one.*, Chrome on Linux$"), re.compile("^Last seen.*, Safari on iPhoneEnd$")]
+    )
+    eve.press("End")
+    expect(rows).to_have_count(1)
+    expect(dialog).to_contain_text("on this device only")
+    phone.trusts("signed out")
+    eve.press("Close")
+    eve.is_signed_in("eve")
+
+
+def test_sessions_without_a_server_are_no_riddle(visit: Visit, site: Site) -> None:
+    """What the server does not answer is said in the dialog."""
+    eve = visit(user="eve")
+    eve.sees(1, 1, "free")
+    with site.without_database():
+        eve.choose("Sessions…")
+        expect(eve.page.get_by_role("dialog")).to_contain_text("database")

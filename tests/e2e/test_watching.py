@@ -137,51 +137,6 @@ def test_who_must_sign_in_is_told(visit: Visit, site: Site) -> None:
     guest.sees(1, 1, "free")
 
 
-def test_sessions_are_listed_where_the_server_has_them(visit: Visit) -> None:
-    """The menu has one's own sessions on a server that answers for them."""
-    eve = visit(user="eve")
-    expect(eve.page.locator("#account")).to_contain_text("eve")
-    here = {
-        "id": "a",
-        "created_at": "2026-11-27T10:00:00.000Z",
-        "last_seen_at": "2026-11-27T10:00:00.000Z",
-        "address": "192.0.2.7",
-    }
-    sessions = [
-        {**here, "user_agent": "Phone", "current": False},
-        {**here, "id": "b", "user_agent": "Desk", "current": True},
-    ]
-    ended: list[str] = []
-
-    def intercept(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-
-        def receive(message: str | bytes) -> None:
-            frame = json.loads(message)
-            kind = frame["type"] if isinstance(frame, dict) else ""
-            if kind == "user.end_sessions":
-                ended.extend(frame["data"]["ids"])
-                del sessions[0]
-            data = {"user.end_sessions": {"ended": 1}, "user.sessions": sessions}.get(kind)
-            if data is None:
-                server.send(message)
-            else:
-                answer = {"type": kind, "status": "success", "data": data, "error": None, "eid": frame["eid"], "ts": 0}
-                socket.send(json.dumps(answer))
-
-        socket.on_message(receive)
-
-    eve.page.route_web_socket("**/ws", intercept)
-    eve.page.reload()
-    eve.choose("Sessions…")
-    dialog = eve.page.get_by_role("dialog")
-    expect(dialog.get_by_role("listitem")).to_have_count(2)
-    expect(dialog).to_contain_text("This one")
-    eve.press("End")
-    expect(dialog.get_by_role("listitem")).to_have_count(1)
-    assert ended == ["a"]
-
-
 def test_labels_sections_and_holds_are_shown_where_the_server_has_them(visit: Visit) -> None:
     """A seat's name has its section and labels, and until when it is held."""
     guest = visit()
