@@ -107,7 +107,7 @@ function showCinemas({ cinemas, error }) {
 function showWall() {
   if (!route().isWall || !view.counts) return;
   const latest = plan.layout.seats.reduce((last, seat) => (seat.updated_at > last ? seat.updated_at : last), "");
-  wall.show(view.hall.name, view.counts, latest);
+  wall.show(view.hall.name, view.counts, latest, plan.theme);
 }
 
 // -- trust

@@ -23,17 +23,17 @@ export function paintOver(context, layout, { scale, theme, selected, lit, pulses
 }
 
 /** The outline of a seat, `away` pixels outside of it. */
-function paintRing(context, { centres, corners }, i, { away, width, scale, colour }) {
+function paintRing(context, { corners }, i, { away, width, scale, colour }) {
   if (i === undefined) return;
-  const [cx, cy] = centres.subarray(2 * i, 2 * i + 2);
+  const [ax, ay, bx, by, , , dx, dy] = corners.subarray(8 * i, 8 * i + 8);
+  const [across, along] = [Math.hypot(bx - ax, by - ay), Math.hypot(dx - ax, dy - ay)].map((length) => away / scale / length);
   context.strokeStyle = colour;
   context.lineWidth = width / scale;
   context.beginPath();
-  for (let corner = 0; corner < 4; corner += 1) {
-    const [dx, dy] = [corners[8 * i + 2 * corner] - cx, corners[8 * i + 2 * corner + 1] - cy];
-    const out = 1 + (away / scale) * (Math.SQRT2 / Math.hypot(dx, dy));
-    context.lineTo(cx + dx * out, cy + dy * out);
-  }
+  [[-1, -1], [1, -1], [1, 1], [-1, 1]].forEach(([h, v], corner) => {
+    const [x, y] = corners.subarray(8 * i + 2 * corner, 8 * i + 2 * corner + 2);
+    context.lineTo(x + h * across * (bx - ax) + v * along * (dx - ax), y + h * across * (by - ay) + v * along * (dy - ay));
+  });
   context.closePath();
   context.stroke();
 }

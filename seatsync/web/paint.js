@@ -44,7 +44,6 @@ export function paintSeats(context, layout, numbers, { scale, theme, marks, labe
 // Outlines, as points halfway between two corners each, clockwise from the upper left.
 const WHOLE = [[0, 0], [1, 1], [2, 2], [3, 3]];
 const LEFT_HALF = [[0, 0], [0, 1], [3, 2], [3, 3]];
-const RIGHT_HALF = [[0, 1], [1, 1], [2, 2], [3, 2]];
 const CROSS = [[[0, 0], [2, 2]], [[1, 1], [3, 3]]];
 
 const SHAPES = {
@@ -136,31 +135,19 @@ export function holdLeft(seat) {
   return Math.min(1, Math.max(0, (end - Date.now()) / Math.max(1, end - start)));
 }
 
-/** Labels stand upright whatever the seat's rotation, in two colours on a seat that is half filled. */
+/** Labels stand upright whatever the seat's rotation, with an edge where there is a mark under them. */
 function paintLabels(context, layout, numbers, theme, scale) {
   context.font = `${Math.min(14, layout.smallest * scale * 0.45) / scale}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.strokeStyle = theme["--ground"];
   context.lineWidth = 3 / scale;
-  const at = (i) => [placeLabel(layout.seats[i]), layout.centres[2 * i], layout.centres[2 * i + 1]];
-  const reserved = [];
   for (const i of numbers) {
     const { status } = layout.seats[i];
-    if (status === "RESERVED") reserved.push(i);
-    else {
-      if (status === "MAINTENANCE") context.strokeText(...at(i)); // over the cross
-      context.fillStyle = theme[status === "OCCUPIED" ? "--on-fill" : "--ink"];
-      context.fillText(...at(i));
-    }
-  }
-  for (const [half, colour] of [[LEFT_HALF, "--on-fill"], [RIGHT_HALF, "--ink"]]) {
-    context.save();
-    trace({ context, corners: layout.corners }, reserved, half);
-    context.clip();
-    context.fillStyle = theme[colour];
-    for (const i of reserved) context.fillText(...at(i));
-    context.restore();
+    const label = [placeLabel(layout.seats[i]), layout.centres[2 * i], layout.centres[2 * i + 1]];
+    if (status === "RESERVED" || status === "MAINTENANCE") context.strokeText(...label);
+    context.fillStyle = theme[status === "OCCUPIED" ? "--on-fill" : "--ink"];
+    context.fillText(...label);
   }
 }
 
@@ -189,10 +176,11 @@ export function paintSurroundings(context, layout, { scale, theme }) {
 
 /** One seat of that status, or of that many dashes, drawn as on the plan: for the legend. */
 export function glyph(canvas, theme, status, dashes = 0) {
-  const ratio = devicePixelRatio;
-  canvas.width = canvas.height = 18 * ratio;
+  const [size, ratio] = [canvas.clientWidth || 18, devicePixelRatio];
+  const scale = size / 45;
+  canvas.width = canvas.height = size * ratio;
   const context = canvas.getContext("2d");
-  context.setTransform(ratio / 2.5, 0, 0, ratio / 2.5, 2 * ratio, ratio);
+  context.setTransform(scale * ratio, 0, 0, scale * ratio, 5 * scale * ratio, 2.5 * scale * ratio);
   const layout = new Layout([{ id: 1, row: 1, place: "", x: 0, y: 0, width: 34, height: 34, status, seat_type: { id: 1 } }]);
-  paintSeats(context, layout, [0], { scale: 0.4, theme, marks: new Map([[1, dashes], [0, 0]]) });
+  paintSeats(context, layout, [0], { scale, theme, marks: new Map([[1, dashes], [0, 0]]) });
 }

@@ -1,6 +1,7 @@
 /** The wall display: plan and large figures, no controls, several halls in turn; it recovers by itself. */
 
 import { $, h, write } from "/web/dom.js";
+import { glyph } from "/web/paint.js";
 import { clock, percent, STATUS, STATUSES, totals } from "/web/words.js";
 
 const TURN_MS = 20_000;
@@ -14,7 +15,8 @@ export class Wall {
     const figure = (id) => h("p", { id });
     this.counts = new Map(STATUSES.map((status) => [status, h("b")]));
     $("wall").append(h("h2", { id: "wall-name" }), figure("wall-share"), figure("wall-taken"),
-      h("ul", {}, ...STATUSES.map((status) => h("li", { "data-key": status }, this.counts.get(status), ` ${STATUS[status].word}`))),
+      h("ul", {}, ...STATUSES.map((status) =>
+        h("li", { "data-key": status }, h("canvas", { "aria-hidden": "true" }), this.counts.get(status), ` ${STATUS[status].word}`))),
       figure("wall-change"));
   }
 
@@ -55,14 +57,16 @@ export class Wall {
     this.open(next);
   }
 
-  /** Show the figures of the hall. */
-  show(name, counts, lastChange) {
+  /** Show the figures of the hall, and each status as the plan draws it. */
+  show(name, counts, lastChange, theme) {
     const { share, taken, seats, free } = totals(counts);
     write($("wall-name"), name);
     write($("wall-share"), free === 0 && share > 0 ? "full" : percent(share));
     write($("wall-taken"), `${taken.toLocaleString("en")} of ${seats.toLocaleString("en")} taken`);
     for (const [status, element] of this.counts) write(element, counts[status].toLocaleString("en"));
     write($("wall-change"), lastChange ? `last change ${clock(lastChange)}` : "");
+    if (theme !== this.theme) $("wall").querySelectorAll("canvas").forEach((canvas, i) => glyph(canvas, theme, STATUSES[i]));
+    this.theme = theme;
   }
 
   /** After an outage: load the page anew where the server has another version of it. */

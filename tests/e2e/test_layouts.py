@@ -96,9 +96,10 @@ def test_fingers_move_the_plan(visit: Visit) -> None:
     assert eve.evaluate("[scrollX, scrollY]") == [0, 0]
 
 
-def test_the_plan_is_not_pushed_around(visit: Visit) -> None:
-    """Selecting, a note, a change and its undo leave the plan where it is."""
-    eve = visit(user="eve")
+@pytest.mark.parametrize("touch", [False, True], ids=["mouse", "touch"])
+def test_the_plan_is_not_pushed_around(visit: Visit, touch: bool) -> None:
+    """Selecting, a note, a change and its undo leave the plan where it is, on a tablet too."""
+    eve = visit(user="eve", size=(1024, 768), has_touch=touch, is_mobile=touch)
     eve.sees(1, 1, "free")
     plan = eve.page.locator("#plan").bounding_box()
     eve.click(1, 1)
