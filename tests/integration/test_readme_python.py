@@ -21,7 +21,7 @@ def script(page: str, heading: str, server: RunningServer) -> str:
     return text.replace("http://localhost:3000", f"http://localhost:{server.port}")
 
 
-@pytest.mark.parametrize(("page", "heading"), [(FRONT, "A client in Python"), (CLIENT, "Watching")])
+@pytest.mark.parametrize(("page", "heading"), [(FRONT, "Clients"), (CLIENT, "Watching")])
 async def test_the_client_prints_what_changes(server: RunningServer, page: str, heading: str) -> None:
     """The hall, then each change."""
     await seed.demo(server.db)

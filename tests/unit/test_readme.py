@@ -212,7 +212,7 @@ def test_every_close_code_is_in_the_table(pages: Pages) -> None:
 
 def test_every_command_is_in_the_table(pages: Pages) -> None:
     """Every command is in the table with its arguments and its help text."""
-    rows = [(names(usage)[0], meaning) for usage, meaning in pages.rows("Commands", 1)]
+    rows = [(names(usage)[0], meaning) for usage, meaning in pages.rows("Commands")]
     assert rows == list(_commands(cli._parser(), "seatsync"))
 
 
@@ -227,7 +227,7 @@ def test_every_target_of_make_is_in_the_table(pages: Pages) -> None:
     """Every target of make is in the table with its text in `make help`."""
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z0-9-]+):.*##  ?(.+)$", makefile, re.MULTILINE)
-    assert [(names(target)[0], meaning) for target, meaning in pages.rows("Commands")] == targets
+    assert [(names(target)[0], meaning) for target, meaning in pages.rows("Targets of make")] == targets
 
 
 def test_every_metric_is_in_the_table(pages: Pages) -> None:
