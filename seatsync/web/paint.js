@@ -129,7 +129,7 @@ function paintHolds(context, layout, numbers, theme, line) {
 }
 
 /** The share of a hold that is left, or null. */
-export function holdLeft(seat) {
+function holdLeft(seat) {
   if (!seat.hold_until) return null;
   const [start, end] = [Date.parse(seat.updated_at), Date.parse(seat.hold_until)];
   return Math.min(1, Math.max(0, (end - Date.now()) / Math.max(1, end - start)));

@@ -18,6 +18,7 @@ export class Wall {
       h("ul", {}, ...STATUSES.map((status) =>
         h("li", { "data-key": status }, h("canvas", { "aria-hidden": "true" }), this.counts.get(status), ` ${STATUS[status].word}`))),
       figure("wall-change"));
+    document.addEventListener("visibilitychange", () => this.#keepScreenOn());
   }
 
   /** Begin, with these halls in turn: ids, or null for all there are. */
@@ -28,7 +29,6 @@ export class Wall {
     clearInterval(this.timer);
     this.timer = setInterval(() => this.turn(), TURN_MS);
     this.#keepScreenOn();
-    document.addEventListener("visibilitychange", () => this.#keepScreenOn());
     this.cameBack();
   }
 
