@@ -16,7 +16,8 @@ export function paintOver(context, layout, { scale, theme, selected, lit, pulses
   if (lit) ring(lit, 7, theme["--focus"]);
   for (const { numbers, start } of pulses) {
     const grown = reduced.matches ? 0.5 : Math.min(1, (performance.now() - start) / PULSE_MS);
-    const style = { away: 3 + 9 * grown, width: reduced.matches ? 2.5 : 4 - 2.5 * grown, scale, colour: theme["--focus"] };
+    const away = numbers.length === 1 ? 3 + 9 * grown : 2 + grown; // rings of neighbours do not cross
+    const style = { away, width: reduced.matches ? 2.5 : 4 - 2.5 * grown, scale, colour: theme["--focus"] };
     if (numbers.length > RINGS) paintFrame(context, layout, numbers, style);
     else for (const i of numbers) paintRing(context, layout, i, style);
   }
