@@ -43,6 +43,8 @@ COMMENT ON TYPE public.seat_delta IS 'Seats of one type and status that a hall h
 CREATE TYPE public.seat_event_kind AS ENUM (
     'status',
     'note',
+    'hold',
+    'expired',
     'layout'
 );
 
@@ -79,7 +81,8 @@ CREATE TYPE public.wire_seat_state AS (
 	id bigint,
 	status public.seat_status,
 	updated_at text,
-	note text
+	note text,
+	hold_until text
 );
 
 COMMENT ON TYPE public.wire_seat_state IS 'What changes of a seat without its layout.';
@@ -172,13 +175,18 @@ begin
     );
     update hall set epoch = default where id = any(halls);
 
-    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note)
+    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, hold_until)
     select
         h.id, h.rev, u.seat_id,
-        case when u.status = u.known_status then 'note' else 'status' end::seat_event_kind,
-        u.known_status, u.status, u.note
+        case
+            when u.status <> u.known_status then 'status'
+            when u.note is distinct from u.known_note then 'note'
+            else 'hold'
+        end::seat_event_kind,
+        u.known_status, u.status, u.note, s.hold_until
     from unannounced(of_hall) u
     join hall h on h.id = u.hall_id
+    join seat s on s.id = u.seat_id
     where h.id = any(halls);
     get diagnostics announced = row_count;
     return announced;
@@ -570,6 +578,81 @@ $$;
 
 COMMENT ON FUNCTION public.delete_user(p_user bigint, p_secret text) IS 'Deletes a user but for the name, the role and the times: disabled for good, and reset without a phrase.';
 
+CREATE FUNCTION public.due_seats(of_hall bigint, due timestamp with time zone, most integer) RETURNS bigint[]
+    LANGUAGE plpgsql
+    AS $$
+begin
+    return array(
+        select s.id
+        from seat_hold d
+        join seat s on s.id = d.seat_id
+        where d.hall_id = of_hall and d.until <= due and s.hold_until <= due
+        order by d.until, d.seat_id
+        limit most
+        for no key update of s skip locked
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.due_seats(of_hall bigint, due timestamp with time zone, most integer) IS 'For expire_holds: locks so many seats of a hall, at most, whose hold is due, but for those that are locked.';
+
+CREATE FUNCTION public.expire_holds(most integer) RETURNS TABLE(expired integer, due_in double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET lock_timeout TO '50ms'
+    AS $$
+#variable_conflict use_column
+declare
+    due timestamptz := clock_timestamp();
+    looked_at integer;
+    halls bigint[];
+    one bigint;
+    locked integer := 0;
+    seats bigint[] := '{}';
+begin
+    -- First those that are due longest; all of them only if none of their halls is to be had.
+    foreach looked_at in array array[2000, null] loop
+        halls := array(
+            select d.hall_id
+            from (select * from seat_hold d where d.until <= due order by d.until limit looked_at) d
+            group by d.hall_id
+            order by min(d.until)
+        );
+        foreach one in array halls loop
+            perform from hall h where h.id = one for no key update skip locked;
+            if found then
+                locked := locked + 1;
+                seats := seats || due_seats(one, due, most - cardinality(seats));
+                exit when locked = 16 or cardinality(seats) >= most;
+            end if;
+        end loop;
+        exit when locked > 0 or halls = '{}';
+    end loop;
+    if locked = 0 and halls <> '{}' and most > 0 then
+        begin
+            one := halls[1 + floor(random() * cardinality(halls))];
+            perform from hall h where h.id = one for no key update;
+            seats := due_seats(one, due, most);
+        exception
+            when lock_not_available then null;
+        end;
+    end if;
+    update seat set status = 'VACANT' where id = any(seats);
+    if seats = '{}' and halls <> '{}' then
+        -- Of seats that were changed or removed while triggers were disabled.
+        delete from seat_hold d
+        where d.until <= due and not exists (
+            select from seat s where s.id = d.seat_id and s.hall_id = d.hall_id and s.hold_until = d.until
+        );
+    end if;
+    expired := cardinality(seats);
+    due_in := (select extract(epoch from min(d.until) - clock_timestamp()) from seat_hold d);
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION public.expire_holds(most integer) IS 'Makes seats VACANT whose hold is due by the clock of the database, so many at most and of 16 halls, but for those that another session keeps locked. Returns how many, and in how many seconds the next are due: null without holds.';
+
 CREATE FUNCTION public.failures_a_minute() RETURNS integer
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -657,16 +740,12 @@ COMMENT ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_netwo
 
 CREATE FUNCTION public.grant_server(server regrole) RETURNS void
     LANGUAGE plpgsql
-    AS $$
+    AS $_$
 begin
-    perform grant_server_before_auth_events(server);
-    execute format(
-        'grant execute on function as_client, record_failure, record_refusal, take_auth_events, keep_auth_events'
-        ' to %s',
-        server
-    );
+    perform grant_server_before_holds(server);
+    execute format('grant update (hold_until) on seat to %1$s; grant execute on function expire_holds to %1$s', server);
 end
-$$;
+$_$;
 
 COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
 
@@ -692,6 +771,21 @@ end
 $_$;
 
 COMMENT ON FUNCTION public.grant_server_before_auth_events(server regrole) IS 'For grant_server: the rights of the files before 0019_auth_events.sql.';
+
+CREATE FUNCTION public.grant_server_before_holds(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform grant_server_before_auth_events(server);
+    execute format(
+        'grant execute on function as_client, record_failure, record_refusal, take_auth_events, keep_auth_events'
+        ' to %s',
+        server
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.grant_server_before_holds(server regrole) IS 'For grant_server: the rights of the files before 0021_holds.sql.';
 
 CREATE FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) RETURNS text
     LANGUAGE sql STABLE
@@ -910,6 +1004,7 @@ CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, e
                         seat.status,
                         wire_time(seat.updated_at) as updated_at,
                         seat.note,
+                        wire_time(seat.hold_until) as hold_until,
                         seat_type
                     from seat
                     join (select id, name from seat_type) as seat_type on seat_type.id = seat.seat_type_id
@@ -949,7 +1044,8 @@ begin
             h.rev,
             coalesce(array_to_json((
                 select array_agg(
-                    (s.id, s.status, wire_time(s.updated_at), s.note)::wire_seat_state order by s.row, s.place
+                    (s.id, s.status, wire_time(s.updated_at), s.note, wire_time(s.hold_until))::wire_seat_state
+                    order by s.row, s.place
                 )
                 from seat s
                 where s.id = any(seat_ids)
@@ -974,6 +1070,27 @@ end
 $$;
 
 COMMENT ON FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint) IS 'An update of clients: the present state of these seats of a hall, with the counts of their types. It covers the revisions after `since`, the last one alone without.';
+
+CREATE FUNCTION public.hold_seats(seat_ids bigint[], seconds integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_variable
+declare
+    held integer;
+begin
+    if seconds is null or seconds not between 1 and 86400 then
+        raise exception 'a hold lasts 1 to 86400 seconds' using errcode = 'invalid_parameter_value';
+    end if;
+    perform from public.seat s where s.id = any(seat_ids) order by s.id for no key update;
+    update public.seat s
+    set status = 'RESERVED', hold_until = clock_timestamp() + seconds * interval '1 second'
+    where s.id = any(seat_ids) and s.status in ('VACANT', 'RESERVED');
+    get diagnostics held = row_count;
+    return held;
+end
+$$;
+
+COMMENT ON FUNCTION public.hold_seats(seat_ids bigint[], seconds integer) IS 'Reserves these seats, with the rights of the caller, so that they become VACANT by themselves after so many seconds (1 to 86,400), also those that are RESERVED already, and leaves the OCCUPIED and those in MAINTENANCE alone. Returns how many it holds. The seats are locked in the order of their ids.';
 
 CREATE FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) RETURNS boolean
     LANGUAGE sql STABLE
@@ -1227,10 +1344,13 @@ begin
         where hall_id = any(halls)
         group by hall_id, seat_type_id, status
     ));
+    delete from seat_hold where hall_id = any(halls);
+    insert into seat_hold
+    select id, hall_id, hold_until from seat where hall_id = any(halls) and hold_until is not null;
 end
 $$;
 
-COMMENT ON FUNCTION public.recount_seats(halls bigint[]) IS 'For triggers: counts the seats of these halls anew.';
+COMMENT ON FUNCTION public.recount_seats(halls bigint[]) IS 'For triggers: counts the seats of these halls anew, and finds their holds.';
 
 CREATE FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) RETURNS void
     LANGUAGE plpgsql
@@ -1301,6 +1421,7 @@ declare
     halls bigint[];
 begin
     perform assert_table(tg_relid, 'seat');
+    delete from seat_hold where seat_id = any(array(select o.id from old_seat o where o.hold_until is not null));
     halls := array(select id from hall where id in (select hall_id from old_seat));
     perform next_revision(halls);
     insert into seat_event (hall_id, rev, seat_id, kind, before)
@@ -1330,6 +1451,7 @@ begin
     perform next_revision(halls);
     insert into seat_event (hall_id, rev, seat_id, kind)
     select h.id, h.rev, n.id, 'layout' from new_seat n join hall h on h.id = n.hall_id;
+    insert into seat_hold select n.id, n.hall_id, n.hold_until from new_seat n where n.hold_until is not null;
     perform count_seats(array(
         select (hall_id, seat_type_id, status, count(*))::seat_delta
         from new_seat
@@ -1354,6 +1476,7 @@ begin
     perform next_revision(halls);
     insert into seat_event (hall_id, rev, kind) select id, rev, 'layout' from hall where id = any(halls);
     delete from hall_count;
+    delete from seat_hold;
     perform announce_layout(halls);
     return null;
 end
@@ -1368,8 +1491,9 @@ CREATE FUNCTION public.seat_announce_updated() RETURNS trigger
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
-    changed bigint[];  -- seats with another status or note
+    changed bigint[];  -- seats with another status, note or hold
     moved bigint[];  -- seats with another place in the layout
+    held bigint[];  -- seats that were held or are
     restated bigint[];  -- halls of the first
     relaid bigint[];  -- halls of the second: both, where a seat moved from one to another
 begin
@@ -1377,15 +1501,16 @@ begin
     select
         array_agg(n.id) filter (where c.changed),
         array_agg(n.id) filter (where c.moved),
+        array_agg(n.id) filter (where (c.changed or c.moved) and coalesce(n.hold_until, o.hold_until) is not null),
         array_agg(distinct n.hall_id) filter (where c.changed),
         array_agg(distinct n.hall_id) filter (where c.moved)
             || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
-    into changed, moved, restated, relaid
+    into changed, moved, held, restated, relaid
     from new_seat n
     join old_seat o using (id)
     cross join lateral (
         select
-            (n.status, n.note) is distinct from (o.status, o.note) as changed,
+            (n.status, n.note, n.hold_until) is distinct from (o.status, o.note, o.hold_until) as changed,
             (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
                 is distinct from
                 (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation) as moved
@@ -1397,25 +1522,42 @@ begin
 
     perform next_revision(restated || relaid);
 
-    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, by, at)
+    insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, hold_until, by, at)
     select
-        h.id, h.rev, n.id, case when n.status = o.status then 'note' else 'status' end::seat_event_kind,
-        o.status, n.status, n.note, n.updated_by, n.updated_at
+        h.id, h.rev, n.id,
+        case
+            when n.status = 'VACANT' and o.hold_until <= n.updated_at and n.updated_by is null then 'expired'
+            when n.status <> o.status then 'status'
+            when n.hold_until is distinct from o.hold_until then 'hold'
+            else 'note'
+        end::seat_event_kind,
+        o.status, n.status, n.note, n.hold_until, n.updated_by, n.updated_at
     from new_seat n
     join old_seat o using (id)
     join (select id, rev from hall where id = any(restated)) h on h.id = n.hall_id
     where n.id in (select unnest(changed)) and n.id not in (select unnest(coalesce(moved, '{}')));
 
     if moved is not null then
-        insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, by, before)
+        insert into seat_event (hall_id, rev, seat_id, kind, old_status, new_status, note, hold_until, by, before)
         select
             h.id, h.rev, n.id, 'layout', case when c.changed then o.status end, case when c.changed then n.status end,
-            n.note, case when c.changed then n.updated_by end, case when h.id = o.hall_id then to_jsonb(o) end
+            n.note, n.hold_until, case when c.changed then n.updated_by end,
+            case when h.id = o.hall_id then to_jsonb(o) end
         from new_seat n
         join old_seat o using (id)
-        cross join lateral (select (n.status, n.note) is distinct from (o.status, o.note) as changed) c
+        cross join lateral (
+            select (n.status, n.note, n.hold_until) is distinct from (o.status, o.note, o.hold_until) as changed
+        ) c
         join (select id, rev from hall where id = any(relaid)) h on h.id in (n.hall_id, o.hall_id)
         where n.id in (select unnest(moved));
+    end if;
+
+    if held is not null then
+        delete from seat_hold where seat_id = any(held);
+        insert into seat_hold
+        select n.id, n.hall_id, n.hold_until
+        from new_seat n
+        where n.hold_until is not null and n.id in (select unnest(held));
     end if;
 
     perform count_seats(array(
@@ -1430,8 +1572,8 @@ begin
 
     perform announce_layout(relaid);
 
-    -- A seat takes at least 79 of a notification's 8000 bytes: more than 101 need not be tried.
-    perform announce(hall_notice(h, case when cardinality(c.seats) <= 101 then hall_update(h.id, c.seats) end))
+    -- A seat takes at least 97 of a notification's 8000 bytes: more than 82 need not be tried.
+    perform announce(hall_notice(h, case when cardinality(c.seats) <= 82 then hall_update(h.id, c.seats) end))
     from (
         select n.hall_id, array_agg(n.id) as seats
         from new_seat n
@@ -1452,10 +1594,11 @@ CREATE FUNCTION public.seat_keep_state() RETURNS trigger
     SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
-    if (new.status, new.note) is distinct from (old.status, old.note) then
+    if (new.status, new.note, new.hold_until) is distinct from (old.status, old.note, old.hold_until) then
         new.note := case when new.status = 'MAINTENANCE' then nullif(new.note, '') end;
+        new.hold_until := case when new.status = 'RESERVED' then new.hold_until end;
     end if;
-    if (new.status, new.note) is distinct from (old.status, old.note) then
+    if (new.status, new.note, new.hold_until) is distinct from (old.status, old.note, old.hold_until) then
         new.updated_at := clock_timestamp();
         new.updated_by := null;
     else
@@ -1908,16 +2051,17 @@ CREATE FUNCTION public.unannounced(of_hall bigint DEFAULT NULL::bigint) RETURNS 
     select s.hall_id, s.id, s.status, s.note, e.new_status, e.note
     from seat s
     join (
-        select distinct on (hall_id, seat_id) hall_id, seat_id, new_status, note
+        select distinct on (hall_id, seat_id) hall_id, seat_id, new_status, note, hold_until
         from seat_event
         where (new_status is not null or kind = 'layout' and before is null) and (of_hall is null or hall_id = of_hall)
         order by hall_id, seat_id, rev desc
     ) e on e.hall_id = s.hall_id and e.seat_id = s.id
-    where e.new_status is not null and (s.status, s.note) is distinct from (e.new_status, e.note)
+    where e.new_status is not null
+      and (s.status, s.note, s.hold_until) is distinct from (e.new_status, e.note, e.hold_until)
     order by s.hall_id, s.id
 $$;
 
-COMMENT ON FUNCTION public.unannounced(of_hall bigint) IS 'The seats whose status or note is not that of their latest event, of one hall or of all; a seat without an event in the history since it came to the hall is not compared.';
+COMMENT ON FUNCTION public.unannounced(of_hall bigint) IS 'The seats whose status, note or hold is not that of their latest event, of one hall or of all; a seat without an event in the history since it came to the hall is not compared.';
 
 CREATE FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) RETURNS SETOF bigint
     LANGUAGE sql SECURITY DEFINER
@@ -1965,7 +2109,7 @@ $$;
 
 COMMENT ON FUNCTION public.wire_time(t timestamp with time zone) IS 'ISO 8601 in UTC with milliseconds.';
 
-CREATE FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) RETURNS TABLE(request integer, code text, message text, data text)
+CREATE FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[], i_hold integer[] DEFAULT NULL::integer[]) RETURNS TABLE(request integer, code text, message text, data text)
     LANGUAGE plpgsql
     SET lock_timeout TO '300ms'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -2045,11 +2189,13 @@ begin
             i.expected,
             s.status,
             s.note,
+            s.hold_until,
             case
                 when i.wanted <> 'MAINTENANCE' then null
                 when i.note is null and s.status = 'MAINTENANCE' then s.note
                 else nullif(i.note, '')
             end as wanted_note,
+            case when i.wanted = 'RESERVED' then clock_timestamp() + i.hold * interval '1 second' end as wanted_hold,
             case
                 when not p_open[i.request] then null
                 when h.id is null then 'HallNotFound'
@@ -2058,8 +2204,8 @@ begin
                 when i.expected <> s.status then 'SeatConflict'
                 else seat_refusal(s.status, i.wanted, s.updated_by = p_user[i.request])
             end as code
-        from unnest(i_request, i_seat, i_status, i_expected, i_note)
-            with ordinality i(request, seat_id, wanted, expected, note, n)
+        from unnest(i_request, i_seat, i_status, i_expected, i_note, i_hold)
+            with ordinality i(request, seat_id, wanted, expected, note, hold, n)
         left join hall h on h.id = p_hall[i.request]
         left join seat s on s.id = i.seat_id
     ),
@@ -2071,12 +2217,13 @@ begin
         set
             status = j.wanted,
             note = j.wanted_note,
+            hold_until = j.wanted_hold,
             updated_at = clock_timestamp(),
             updated_by = p_user[j.request]
         from judged j
         where seat.id = j.seat_id
           and j.granted
-          and (j.wanted, j.wanted_note) is distinct from (j.status, j.note)
+          and (j.wanted, j.wanted_note, j.wanted_hold) is distinct from (j.status, j.note, j.hold_until)
     )
     select
         array_agg(code order by n),
@@ -2092,7 +2239,9 @@ begin
         select
             i.request,
             min(i.n) filter (where i.code is not null)::integer as refused,
-            array_agg((s.id, s.status, wire_time(s.updated_at), s.note)::wire_seat_state order by i.n) as seats
+            array_agg(
+                (s.id, s.status, wire_time(s.updated_at), s.note, wire_time(s.hold_until))::wire_seat_state order by i.n
+            ) as seats
         from unnest(i_request, i_seat, i_code) with ordinality i(request, seat_id, code, n)
         left join seat s on s.id = i.seat_id and p_open[i.request]
         group by i.request
@@ -2120,7 +2269,7 @@ begin
 end
 $$;
 
-COMMENT ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) IS 'Changes seats for users by the rules of the protocol. A request (p_…, by position) names a hall, a user, the session it came with and, to be safe to repeat, a key with the digest of its parameters. An item (i_…) names its request by number, a seat, the wanted status and, or null, the expected one and a note (empty: none). A request is done wholly or not at all, whatever becomes of the others: it has a code and a message, or the data of its answer. A seat, and a key of a user, may stand once in a call. Each lock is waited for 300 ms at most.';
+COMMENT ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[], i_hold integer[]) IS 'Changes seats for users by the rules of the protocol. A request (p_…, by position) names a hall, a user, the session it came with and, to be safe to repeat, a key with the digest of its parameters. An item (i_…) names its request by number, a seat, the wanted status and, or null, the expected one, a note (empty: none) and after how many seconds a reservation ends. A request is done wholly or not at all, whatever becomes of the others: it has a code and a message, or the data of its answer. A seat, and a key of a user, may stand once in a call. Each lock is waited for 300 ms at most.';
 
 CREATE TABLE public.app_user (
     id bigint NOT NULL,
@@ -2376,6 +2525,8 @@ CREATE TABLE public.seat (
     note text,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_by bigint,
+    hold_until timestamp with time zone,
+    CONSTRAINT seat_hold_of_reserved CHECK (((hold_until IS NULL) OR ((status = 'RESERVED'::public.seat_status) AND isfinite(hold_until)))),
     CONSTRAINT seat_id_positive CHECK ((id > 0)),
     CONSTRAINT seat_note_in_maintenance CHECK (((note IS NULL) OR (status = 'MAINTENANCE'::public.seat_status))),
     CONSTRAINT seat_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200))),
@@ -2413,9 +2564,11 @@ COMMENT ON COLUMN public.seat.status IS 'What the seat is at the moment. Users c
 
 COMMENT ON COLUMN public.seat.note IS 'What a person should know of a seat in MAINTENANCE; gone when it leaves that status.';
 
-COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status or note last changed.';
+COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status, note or hold_until last changed.';
 
 COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose request set the status; null when SQL did, so the seat is nobody''s own.';
+
+COMMENT ON COLUMN public.seat.hold_until IS 'When a RESERVED seat becomes VACANT by itself; null for a reservation that lasts. Any change of status ends it.';
 
 CREATE VIEW public.seat_count AS
  SELECT hall_id,
@@ -2454,6 +2607,7 @@ CREATE TABLE public.seat_event (
     by bigint,
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
     before jsonb,
+    hold_until timestamp with time zone,
     CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
 )
 PARTITION BY RANGE (at);
@@ -2466,7 +2620,7 @@ COMMENT ON COLUMN public.seat_event.rev IS 'Its revision. Order by it: times of 
 
 COMMENT ON COLUMN public.seat_event.seat_id IS 'The seat; 0 for a change of the hall itself or of a seat type.';
 
-COMMENT ON COLUMN public.seat_event.kind IS 'layout: the seat is new, gone or moved, whatever became of its status.';
+COMMENT ON COLUMN public.seat_event.kind IS 'layout: the seat is new, gone or moved, whatever became of its status. expired: a hold that was due has ended, and no user has ended it. hold: its end is another one, or it lasts now.';
 
 COMMENT ON COLUMN public.seat_event.old_status IS 'The status before; null where it has not changed with the layout.';
 
@@ -2480,6 +2634,8 @@ COMMENT ON COLUMN public.seat_event.at IS 'When it changed, by the clock of the 
 
 COMMENT ON COLUMN public.seat_event.before IS 'For a change of layout the row as it was: of the seat, null for a new one; of the hall; or the renamed seat types.';
 
+COMMENT ON COLUMN public.seat_event.hold_until IS 'The end of the hold from then on; null where there is none.';
+
 CREATE TABLE public.seat_event_default (
     hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
     rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
@@ -2491,10 +2647,25 @@ CREATE TABLE public.seat_event_default (
     by bigint,
     at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
     before jsonb,
+    hold_until timestamp with time zone,
     CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
 );
 
 COMMENT ON TABLE public.seat_event_default IS 'Events of days that have no partition yet; keep_history moves them.';
+
+CREATE TABLE public.seat_hold (
+    seat_id bigint NOT NULL,
+    hall_id bigint NOT NULL,
+    until timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.seat_hold IS 'The seats that are held, by the end of their hold. Kept by triggers, from seat.hold_until.';
+
+COMMENT ON COLUMN public.seat_hold.seat_id IS 'The seat, which is RESERVED.';
+
+COMMENT ON COLUMN public.seat_hold.hall_id IS 'Its hall.';
+
+COMMENT ON COLUMN public.seat_hold.until IS 'Its hold_until.';
 
 ALTER TABLE public.seat ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.seat_id_seq
@@ -2623,6 +2794,9 @@ ALTER TABLE ONLY public.seat_event_default
 ALTER TABLE ONLY public.seat
     ADD CONSTRAINT seat_hall_id_row_place_key UNIQUE (hall_id, "row", place) DEFERRABLE;
 
+ALTER TABLE ONLY public.seat_hold
+    ADD CONSTRAINT seat_hold_pkey PRIMARY KEY (seat_id);
+
 ALTER TABLE ONLY public.seat
     ADD CONSTRAINT seat_pkey PRIMARY KEY (id);
 
@@ -2662,6 +2836,10 @@ CREATE UNIQUE INDEX registration_recovery_key ON public.registration USING btree
 CREATE UNIQUE INDEX registration_username_key ON public.registration USING btree (lower((username COLLATE "C"))) WHERE (user_id IS NULL);
 
 CREATE INDEX registration_visitor_idx ON public.registration USING btree (visitor);
+
+CREATE INDEX seat_hold_hall_id_until_idx ON public.seat_hold USING btree (hall_id, until, seat_id);
+
+CREATE INDEX seat_hold_until_idx ON public.seat_hold USING btree (until, hall_id);
 
 CREATE INDEX seat_seat_type_id_idx ON public.seat USING btree (seat_type_id, hall_id);
 
@@ -2777,9 +2955,9 @@ CREATE TRIGGER seat_keep_id BEFORE UPDATE OF id ON public.seat FOR EACH ROW WHEN
 
 COMMENT ON TRIGGER seat_keep_id ON public.seat IS 'Refuses a new id.';
 
-CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, updated_at, updated_by ON public.seat FOR EACH ROW WHEN (((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text) OR (pg_trigger_depth() > 0) OR (NOT has_column_privilege('public.seat'::text, 'updated_by'::text, 'update'::text)))) EXECUTE FUNCTION public.seat_keep_state();
+CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, hold_until, updated_at, updated_by ON public.seat FOR EACH ROW WHEN (((current_setting('seatsync.writing'::text, true) IS DISTINCT FROM 'on'::text) OR (pg_trigger_depth() > 0) OR (NOT has_column_privilege('public.seat'::text, 'updated_by'::text, 'update'::text)))) EXECUTE FUNCTION public.seat_keep_state();
 
-COMMENT ON TRIGGER seat_keep_state ON public.seat IS 'Keeps note, updated_at and updated_by, for whoever is not write_seats.';
+COMMENT ON TRIGGER seat_keep_state ON public.seat IS 'Keeps note, hold_until, updated_at and updated_by, for whoever is not write_seats.';
 
 CREATE TRIGGER seat_stand_on_grid BEFORE INSERT ON public.seat FOR EACH ROW WHEN (((new.x IS NULL) OR (new.y IS NULL))) EXECUTE FUNCTION public.seat_stand_on_grid();
 
@@ -2912,6 +3090,10 @@ REVOKE ALL ON FUNCTION public.create_account(p_registration bigint, p_secret tex
 
 REVOKE ALL ON FUNCTION public.delete_user(p_user bigint, p_secret text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.due_seats(of_hall bigint, due timestamp with time zone, most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.expire_holds(most integer) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.failures_a_minute() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.find_enrolment(p_username text, p_visitor bytea, p_open boolean) FROM PUBLIC;
@@ -2923,6 +3105,8 @@ REVOKE ALL ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_ne
 REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.grant_server_before_holds(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.guess_subject(p_user bigint, p_visitor bytea, p_network text) FROM PUBLIC;
 
@@ -3016,7 +3200,7 @@ REVOKE ALL ON FUNCTION public.unannounced(of_hall bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.unlocked_halls(halls bigint[], seat_ids bigint[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.write_seats(p_hall bigint[], p_user bigint[], p_session uuid[], p_key uuid[], p_digest bytea[], i_request integer[], i_seat bigint[], i_status public.seat_status[], i_expected public.seat_status[], i_note text[], i_hold integer[]) FROM PUBLIC;
 
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 

@@ -14,6 +14,9 @@ MAX_SEATS = 1000
 
 MAX_NOTE_CHARACTERS = 200
 
+#: The longest hold: a day.
+MAX_HOLD_S = 86_400
+
 STATUSES = ("VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE")
 
 _MAX_REV = 2**63 - 1
@@ -35,6 +38,16 @@ def _check_status(_: Any, attribute: "Attribute[Any]", value: str | None) -> Non
 def _check_note(_: Any, __: "Attribute[Any]", value: str | None) -> None:
     if value is not None and (len(value) > MAX_NOTE_CHARACTERS or "\0" in value):
         raise errors.ValidationError(f"note: at most {MAX_NOTE_CHARACTERS} characters, and no NUL, are allowed.")
+
+
+@rule(minimum=1, maximum=MAX_HOLD_S)
+def _check_hold(change: Any, _: "Attribute[Any]", value: int | None) -> None:
+    if value is None:
+        return
+    if not 1 <= value <= MAX_HOLD_S:
+        raise errors.ValidationError(f"hold_s: 1 to {MAX_HOLD_S} seconds are needed.")
+    if change.status != "RESERVED":
+        raise errors.ValidationError("hold_s: only a RESERVED seat can be held.")
 
 
 @rule(minimum=0, maximum=_MAX_REV)
@@ -68,6 +81,8 @@ class SeatChange:
     """Change it only if this is its status now."""
     note: str | None = field(default=None, validator=_check_note)
     """`null` keeps the note, `""` removes it."""
+    hold_s: int | None = field(default=None, validator=_check_hold)
+    """With RESERVED alone: it becomes VACANT by itself after so many seconds."""
 
 
 @frozen
@@ -150,6 +165,8 @@ class SeatState:
     updated_at: Timestamp
     note: str | None
     """The reason for maintenance."""
+    hold_until: Timestamp | None
+    """When it becomes VACANT by itself."""
 
 
 @sent

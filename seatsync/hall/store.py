@@ -49,8 +49,13 @@ class Write:
         """SHA-256 of the parameters, to which an idempotency key is bound; ``None`` without a key."""
         if self.key is None:
             return None
-        parameters = [self.hall_id, [[s.seat_id, s.status, s.expected, s.note] for s in self.seats]]
-        return hashlib.sha256(jsontext.dumps(parameters)).digest()
+        seats = [[s.seat_id, s.status, s.expected, s.note, *_given(s.hold_s)] for s in self.seats]
+        return hashlib.sha256(jsontext.dumps([self.hall_id, seats])).digest()
+
+
+def _given(hold_s: int | None) -> list[int]:
+    """No item without a hold: the digests of servers that know none are the same."""
+    return [] if hold_s is None else [hold_s]
 
 
 class HallStore:
@@ -89,7 +94,7 @@ class HallStore:
         """
         requests = [(w.hall_id, w.identity.user_id, w.identity.session_id, w.key, w.digest()) for w in writes]
         seats = [
-            (number, seat.seat_id, seat.status, seat.expected, seat.note)
+            (number, seat.seat_id, seat.status, seat.expected, seat.note, seat.hold_s)
             for number, write in enumerate(writes, 1)
             for seat in write.seats
         ]

@@ -227,6 +227,8 @@ export interface Seat {
   updated_at: Timestamp;
   /** The reason for maintenance. */
   note: string | null;
+  /** When it becomes VACANT by itself. */
+  hold_until: Timestamp | null;
   row: number;
   place: number;
   x: number;
@@ -246,6 +248,8 @@ export interface SeatChange {
   expected?: SeatStatus | null;
   /** `null` keeps the note, `""` removes it. */
   note?: string | null;
+  /** With RESERVED alone: it becomes VACANT by itself after so many seconds. */
+  hold_s?: number | null;
 }
 
 /** How many seats are in each status. */
@@ -263,6 +267,8 @@ export interface SeatState {
   updated_at: Timestamp;
   /** The reason for maintenance. */
   note: string | null;
+  /** When it becomes VACANT by itself. */
+  hold_until: Timestamp | null;
 }
 
 export type SeatStatus = "VACANT" | "RESERVED" | "OCCUPIED" | "MAINTENANCE";
@@ -325,6 +331,8 @@ export interface UpdateSeatStatus {
   expected?: SeatStatus | null;
   /** `null` keeps the note, `""` removes it. */
   note?: string | null;
+  /** With RESERVED alone: it becomes VACANT by itself after so many seconds. */
+  hold_s?: number | null;
   hall_id: number;
   key?: string | null;
 }

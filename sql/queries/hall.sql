@@ -25,12 +25,21 @@ from write_seats(
     i_seat => $7,
     i_status => $8::text[]::seat_status[],
     i_expected => $9::text[]::seat_status[],
-    i_note => $10
+    i_note => $10,
+    i_hold => $11
 );
 
 -- name: unlocked
 -- Those of these halls ($1) that no session has locked, nor any of their seats among these ($2); never waits.
 select id from unlocked_halls($1, $2) as id;
+
+-- name: expire_holds
+-- Frees at most $1 seats whose hold is due; how many, and in how many seconds the next are due, null without holds.
+select expired, due_in from expire_holds($1);
+
+-- name: count_holds
+-- How many seats are held.
+select count(*) from seat_hold;
 
 -- name: prune_keys
 -- Removes at most $1 expired idempotency keys, but those that another server is removing; the number removed.

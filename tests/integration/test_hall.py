@@ -52,7 +52,7 @@ async def test_hall_object(server: RunningServer) -> None:
     assert data["seats"][3] == {
         "id": hall.seats[3],
         **{"row": 2, "place": 2, "x": 80, "y": 80, "width": 32, "height": 32, "rotation": 0},
-        **{"status": "MAINTENANCE", "note": "wet", "seat_type": {"id": hall.vip, "name": "vip"}},
+        **{"status": "MAINTENANCE", "note": "wet", "hold_until": None, "seat_type": {"id": hall.vip, "name": "vip"}},
     }
     assert data["seats"][0]["note"] is None
     assert TIME.fullmatch(data["seats"][0]["updated_at"])
@@ -94,7 +94,7 @@ async def test_update_from_sql_reaches_every_subscriber(server: RunningServer) -
     assert updates[0] == {
         "id": hall.id,
         "rev": 2,
-        "seats": [{"id": seat, "status": "RESERVED", "note": None} for seat in hall.seats[:2]],
+        "seats": [{"id": seat, "status": "RESERVED", "note": None, "hold_until": None} for seat in hall.seats[:2]],
         "seat_types": [
             {
                 "id": hall.standard,
@@ -116,7 +116,7 @@ async def test_write_is_answered_and_sent_to_every_subscriber(server: RunningSer
     assert list(data) == ["id", "rev", "seats"]
     assert (data["id"], data["rev"]) == (hall.id, 2)
     (seat,) = data["seats"]
-    assert list(seat) == ["id", "status", "updated_at", "note"]
+    assert list(seat) == ["id", "status", "updated_at", "note", "hold_until"]
     assert (seat["id"], seat["status"], seat["note"]) == (hall.seats[1], "RESERVED", None)
     for update in updates:
         assert update["rev"] == 2

@@ -17,7 +17,7 @@ def test_a_changed_status_is_one_revision_with_its_seats(world: World, hall: int
     (update,) = updates(announced)
     assert list(update) == ["id", "rev", "seats", "seat_types"]
     assert (update["id"], update["rev"]) == (hall, before + 1)
-    assert [list(seat) for seat in update["seats"]] == [["id", "status", "updated_at", "note"]] * 2
+    assert [list(seat) for seat in update["seats"]] == [["id", "status", "updated_at", "note", "hold_until"]] * 2
     assert [(seat["id"], seat["status"], seat["note"]) for seat in update["seats"]] == [
         (first, "OCCUPIED", None),
         (second, "OCCUPIED", None),

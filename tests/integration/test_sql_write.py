@@ -57,7 +57,7 @@ def test_an_answer_has_the_revision_and_the_seats(world: World, hall: int, alice
     assert outcome.data is not None
     assert list(outcome.data) == ["id", "rev", "seats"]
     assert (outcome.data["id"], outcome.data["rev"]) == (hall, world.rev(hall))
-    assert [list(seat) for seat in outcome.data["seats"]] == [["id", "status", "updated_at", "note"]] * 3
+    assert [list(seat) for seat in outcome.data["seats"]] == [["id", "status", "updated_at", "note", "hold_until"]] * 3
     assert [(seat["id"], seat["note"]) for seat in outcome.data["seats"]] == [
         (third, None),
         (first, "Spring"),

@@ -66,7 +66,7 @@ class FaultyServer:
 
     def _seat(self, number: int, status: str) -> Data:
         milliseconds = f"{time.time_ns() // 1_000_000:015}"
-        return {"id": number, "status": status, "updated_at": milliseconds, "note": None}
+        return {"id": number, "status": status, "updated_at": milliseconds, "note": None, "hold_until": None}
 
     def _seat_types(self) -> list[Data]:
         statuses = [seat["status"] for seat in self._seats.values()]

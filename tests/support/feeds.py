@@ -81,7 +81,13 @@ class FakeHall:
         if since is not None and self.rev > since + 1:
             head["from"] = since + 1
         states = [
-            {"id": seat, "status": self.seats[seat], "updated_at": "2026-01-01T00:00:00.000Z", "note": None}
+            {
+                "id": seat,
+                "status": self.seats[seat],
+                "updated_at": "2026-01-01T00:00:00.000Z",
+                "note": None,
+                "hold_until": None,
+            }
             for seat in sorted(seats)
         ]
         types = sorted({seat % 2 for seat in seats})

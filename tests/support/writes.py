@@ -21,6 +21,7 @@ class Item:
     status: str
     expected: str | None = None
     note: str | None = None
+    hold: int | None = None
 
 
 @frozen
@@ -57,6 +58,7 @@ def arguments(requests: Sequence[Request]) -> list[list[Any]]:
         [item.status for _, item in items],
         [item.expected for _, item in items],
         [item.note for _, item in items],
+        [item.hold for _, item in items],
     ]
 
 

@@ -14,7 +14,13 @@ SEATS = (1, 2, 3)
 
 def seat(number: int, status: str, rev: int) -> dict[str, Any]:
     """A seat as updates have it."""
-    return {"id": number, "status": status, "updated_at": f"2026-01-01T00:00:{rev:02}.000Z", "note": None}
+    return {
+        "id": number,
+        "status": status,
+        "updated_at": f"2026-01-01T00:00:{rev:02}.000Z",
+        "note": None,
+        "hold_until": None,
+    }
 
 
 def counts(occupied: int) -> list[dict[str, Any]]:
