@@ -45,6 +45,7 @@ from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode, FrameReader, close_label
 from seatsync.core.websocket.socket import WebSocket
+from seatsync.hall.holds import Expiry
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import HallStore
@@ -67,9 +68,9 @@ AT_ROOT = ("client.js", "client.d.ts", "protocol.d.ts")
 #: Reconnect advice of a full server: from when to when clients spread their return, in milliseconds.
 NO_ROOM_RETRY_MS = (5_000, 15_000)
 
-#: Database connections of the writer (a batch, and the search for locks) and of everything about users: however many
-#: reads are under way, they are free.
-WRITE_CONNECTIONS = 2
+#: Database connections of the writer (a batch, and the search for locks) with the expiry of holds, and of everything
+#: about users: however many reads are under way, they are free.
+WRITE_CONNECTIONS = 3
 SIGN_IN_CONNECTIONS = 2
 
 #: Rows that one pruning statement removes at most.
@@ -261,6 +262,7 @@ class _Server:
             self._channels.compare_forever,
             partial(self._seen.run, lambda: self._connections.sessions_in_use),
             AuthLog(self._sign_ins, self._metrics, self._timing).run,
+            Expiry(self._writes, self._metrics, self._timing).run,
         ):
             self._background.start_soon(task)
         self._background.start_soon(prune_forever, self._reads, _prunes(self._settings), self._timing)

@@ -113,6 +113,15 @@ class Timing:
     """Before a migration that got no lock is run again: first and maximum delay."""
     auth_log_s: float = 1.0
     """Between two looks for events of accounts that no server has logged."""
+    hold_check_s: float = 0.75
+    """Between two looks for holds, at most; the shortest ends after 1 s."""
+    hold_gather_s: float = 0.05
+    """Before the next look while none is due, at least: ends that follow one another closely are one statement."""
+    hold_batch_s: float = 0.002
+    hold_locked_s: float = 0.1
+    """While holds are due: after a batch, and where what is left is locked by others."""
+    hold_count_s: float = 5.0
+    """Between two counts of the holds, for the metrics."""
     prune_s: float = 60.0
     prune_batch_s: float = 0.2
     """Between two rounds of pruning, and between two batches of a round."""

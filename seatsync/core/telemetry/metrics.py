@@ -58,6 +58,7 @@ class Metrics(Collector):
     notification_queue_usage: float = field(
         default=0.0, metadata={"gauge": "Fraction of PostgreSQL's notification queue in use."}
     )
+    holds: int = field(default=0, metadata={"gauge": "Holds that have not ended; every server reports the same."})
     pool_in_use: Callable[[], int] = field(default=lambda: 0, metadata={"gauge": "Database connections in use."})
     """Called at each scrape; it must not raise."""
     pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pools may open, at most."})
@@ -73,6 +74,7 @@ class Metrics(Collector):
     notifications_refused: int = field(
         default=0, metadata={"counter": "Notifications that were not tagged with the key of the feed."}
     )
+    holds_expired: int = field(default=0, metadata={"counter": "Holds that have ended by themselves, by this server."})
     feed_losses: int = field(default=0, metadata={"counter": "Times the notifications of the database were lost."})
 
     build_info: dict[str, str] = field(factory=lambda: {**_BUILD, "postgres": ""})
