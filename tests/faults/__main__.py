@@ -7,12 +7,12 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.faults import blocked, crashes, feed, guesses, herd, hostile, network, slow
+from tests.faults import blocked, crashes, feed, guesses, herd, holds, hostile, network, slow
 from tests.faults.drill import DRILLS, Drill, Outcome, Skipped, Stage
 from tests.faults.results import Result, describe, write_results
 from tests.support.places import scratch_directory
 
-_MODULES = (feed, crashes, slow, herd, network, hostile, blocked, guesses)
+_MODULES = (feed, crashes, slow, herd, network, hostile, blocked, guesses, holds)
 """Importing them fills `DRILLS`."""
 
 RESULTS = Path(__file__).parent / "RESULTS.md"

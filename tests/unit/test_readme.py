@@ -35,7 +35,7 @@ from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
 from seatsync.schema.types import Schemas, texts_of
 from seatsync.user.totp import STEP_S
-from tests.faults import blocked, crashes, feed, guesses, herd, hostile, network, slow
+from tests.faults import blocked, crashes, feed, guesses, herd, holds, hostile, network, slow
 from tests.faults.drill import DRILLS
 from tests.support.readme import FRONT, PAGES, PROTOCOL, ROOT, Pages, names, read_pages
 from tests.support.schemas import check_frame, validator
@@ -218,7 +218,7 @@ def test_every_command_is_in_the_table(pages: Pages) -> None:
 
 def test_every_promise_has_its_drill(pages: Pages) -> None:
     """Each drill stands behind one promise, and each promise names drills that there are."""
-    assert all((blocked, crashes, feed, guesses, herd, hostile, network, slow)), "importing them fills DRILLS"
+    assert all((blocked, crashes, feed, guesses, herd, holds, hostile, network, slow)), "importing them fills DRILLS"
     named = [drill for _, drills in pages.rows("Promises") for drill in names(drills)]
     assert sorted(named) == sorted(DRILLS)
 
