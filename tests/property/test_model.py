@@ -40,10 +40,34 @@ CLIENT = st.integers(0, CLIENTS - 1)
 SEATS = st.lists(st.integers(0, ROWS * PLACES - 1), min_size=1, max_size=12, unique=True)
 STATUS = st.sampled_from(["VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"])
 
+#: The ends of holds, in seconds: later than an example lasts, unless time passes for them.
+HOLD_S = 3600
+
+_HOLDS_DUE = "select exists (select from seat where hold_until < now() + interval '1 minute')"
+
+#: Holds that ended when they were not due, or that are not where servers look for them.
+_WRONG_HOLDS = """
+select 'early' as what, e.seat_id, e.rev
+from seat_event e
+join lateral (
+    select hold_until from seat_event h where h.hall_id = e.hall_id and h.seat_id = e.seat_id and h.rev < e.rev
+    order by h.rev desc limit 1
+) h on h.hold_until is null or h.hold_until > e.at
+where e.kind = 'expired'
+union all
+select 'unknown', coalesce(s.id, h.seat_id), 0
+from (select id, hold_until from seat where hold_until is not null) s
+full join seat_hold h on (h.seat_id, h.until) = (s.id, s.hold_until)
+where s.id is null or h.seat_id is null
+"""
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), CLIENT, SEATS, STATUS),
         st.tuples(st.just("sql_change"), SEATS, STATUS),
+        st.tuples(st.just("hold"), CLIENT, SEATS),
+        st.tuples(st.just("sql_hold"), SEATS),
+        st.tuples(st.just("pass_time"), SEATS),
         st.tuples(st.just("sql_transaction"), SEATS, STATUS, st.booleans()),
         st.tuples(st.sampled_from(["add_seat", "remove_seat", "renew_epoch", "prune", "lose_feed", "storm", "settle"])),
         st.tuples(st.just("move_seat"), st.integers(0, ROWS * PLACES - 1)),
@@ -171,12 +195,16 @@ class World:
     def _seats(self, places: list[int]) -> str:
         return ",".join(str(self.hall.seats[place]) for place in places)
 
-    async def write(self, number: int, places: list[int], status: str) -> None:
+    async def hold(self, number: int, places: list[int]) -> None:
+        """Send a request to hold seats."""
+        await self.write(number, places, "RESERVED", hold_s=HOLD_S)
+
+    async def write(self, number: int, places: list[int], status: str, **more: int) -> None:
         """Send a request for one or several seats, without waiting for the answer."""
         watcher = self.watchers[number]
         if watcher.client is None:
             return
-        seats = [{"seat_id": self.hall.seats[place], "status": status} for place in places]
+        seats = [{"seat_id": self.hall.seats[place], "status": status, **more} for place in places]
         if len(seats) == 1:
             await watcher.send("hall.update_seat_status", {"hall_id": self.hall.id, **seats[0]})
         else:
@@ -185,6 +213,17 @@ class World:
     async def sql_change(self, places: list[int], status: str) -> None:
         """Plain SQL."""
         await self.server.sql(f"update seat set status = '{status}' where id in ({self._seats(places)})")
+
+    async def sql_hold(self, places: list[int]) -> None:
+        """Hold seats by plain SQL."""
+        await self.server.sql(f"select hold_seats(array[{self._seats(places)}]::bigint[], {HOLD_S})")
+
+    async def pass_time(self, places: list[int]) -> None:
+        """The holds of some seats are due."""
+        await self.server.sql(
+            f"update seat set hold_until = hold_until - interval '{HOLD_S} s'"
+            f" where id in ({self._seats(places)}) and hold_until > now() + interval '1 minute'"
+        )
 
     async def sql_transaction(self, places: list[int], status: str, commit: bool) -> None:
         """Two statements in a transaction that may be rolled back."""
@@ -270,6 +309,8 @@ class World:
         await _until(lambda: not any(watcher.waiting for watcher in self.watchers))
         for server in self.servers:
             await self._written(server)
+        await self._holds_ended()
+        assert await self.server.rows(_WRONG_HOLDS) == []
         rev = await self.server.value("select rev from hall where id = $1", self.hall.id)
         await _until(lambda: all(self._sees(watcher, rev, now["epoch"]) for watcher in self.watchers))
         for watcher in self.watchers:
@@ -281,6 +322,12 @@ class World:
         async with server.client(self.watchers[0].token) as client:
             nowhere = {"hall_id": self.hall.id, "seat_id": 2**40, "status": "VACANT"}
             assert (await client.call("hall.update_seat_status", nowhere))["error"] == "SeatNotFound"
+
+    async def _holds_ended(self) -> None:
+        """Wait until the servers have ended the holds that are due."""
+        with trio.fail_after(SETTLE_S):
+            while await self.server.value(_HOLDS_DUE):  # noqa: ASYNC110 - the table sends no event
+                await trio.sleep(0.01)
 
     def _sees(self, watcher: Watcher, rev: int, epoch: str) -> bool:
         return watcher.view is not None and (watcher.rev, watcher.view.data["epoch"]) == (rev, epoch)

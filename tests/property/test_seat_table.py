@@ -25,6 +25,7 @@ class Item:
     status: str
     expected: str | None = None
     note: str | None = None
+    hold_s: int | None = None
 
 
 @frozen
@@ -39,11 +40,12 @@ statuses = st.sampled_from(STATUSES)
 items = st.builds(
     Item, st.integers(0, SEATS - 1), statuses, st.none() | statuses, st.none() | st.sampled_from(["", "wet", "dry"])
 )
+holds = st.builds(Item, st.integers(0, SEATS - 1), st.just("RESERVED"), hold_s=st.sampled_from([600, 3600]))
 plain_items = st.builds(Item, st.integers(0, SEATS - 1), statuses)
 steps = st.builds(
     Step,
     st.sampled_from(USERS),
-    st.lists(items | plain_items, min_size=1, max_size=SEATS, unique_by=lambda item: item.place),
+    st.lists(items | plain_items | holds, min_size=1, max_size=SEATS, unique_by=lambda item: item.place),
 ) | st.builds(Step, st.just(SQL), st.lists(plain_items, min_size=1, max_size=1))
 
 
@@ -54,6 +56,7 @@ class Seat:
     status: str = "VACANT"
     note: str | None = None
     owner: str | None = None
+    held: bool = False
 
     def refusal(self, who: str, item: Item) -> str | None:
         """The protocol table's error code for a change; ``None`` where it is allowed or already the case."""
@@ -75,9 +78,11 @@ class Seat:
             note = None
         elif item.note is None and self.status == "MAINTENANCE":
             note = self.note
-        if (item.status, note) == (self.status, self.note):
+        held = self.held if who == SQL and item.status == self.status else item.hold_s is not None
+        if (item.status, note, held) == (self.status, self.note, self.held) and item.hold_s is None:
             return False
         self.status, self.note, self.owner = item.status, note, who if who != SQL else None
+        self.held = held
         return True
 
 
@@ -98,9 +103,14 @@ class Model:
         self.rev += any(changed)
         return None
 
-    def states(self, places: list[int]) -> list[tuple[str, str | None]]:
-        """Status and note of these seats."""
-        return [(self.seats[place].status, self.seats[place].note) for place in places]
+    def states(self, places: list[int]) -> list[tuple[str, str | None, bool]]:
+        """Status and note of these seats, and whether they are held."""
+        return [(self.seats[place].status, self.seats[place].note, self.seats[place].held) for place in places]
+
+
+def shown(seats: list[dict[str, Any]]) -> list[tuple[str, str | None, bool]]:
+    """The same, as a client sees it."""
+    return [(seat["status"], seat["note"], seat["hold_until"] is not None) for seat in seats]
 
 
 def request(hall: Hall, step: Step) -> tuple[str, dict[str, Any]]:
@@ -111,6 +121,7 @@ def request(hall: Hall, step: Step) -> tuple[str, dict[str, Any]]:
             "status": item.status,
             **({"expected": item.expected} if item.expected is not None else {}),
             **({"note": item.note} if item.note is not None else {}),
+            **({"hold_s": item.hold_s} if item.hold_s is not None else {}),
         }
         for item in step.items
     ]
@@ -133,8 +144,7 @@ async def test_seat_table(server: RunningServer) -> None:
             await view.reach(model.rev)
             assert view.merged == 0
             await view.is_true(server)
-            seen = [(seat["status"], seat["note"]) for seat in view.data["seats"]]
-            assert seen == model.states(list(range(SEATS)))
+            assert shown(view.data["seats"]) == model.states(list(range(SEATS)))
             await watcher.data("hall.unsubscribe", {"sub_eid": view.eid})
 
         await for_all(st.lists(steps, min_size=1, max_size=12), is_kept, 80)
@@ -154,4 +164,4 @@ async def take(server: RunningServer, clients: dict[str, Client], hall: Hall, mo
         assert (answer["data"]["id"], answer["data"]["rev"]) == (hall.id, model.rev)
         places = [item.place for item in step.items]
         assert [seat["id"] for seat in answer["data"]["seats"]] == [hall.seats[place] for place in places]
-        assert [(seat["status"], seat["note"]) for seat in answer["data"]["seats"]] == model.states(places)
+        assert shown(answer["data"]["seats"]) == model.states(places)
