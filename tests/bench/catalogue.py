@@ -2,6 +2,7 @@
 
 from tests.bench.fanout import FANOUT_1000, FANOUT_5000
 from tests.bench.handshakes import HANDSHAKES
+from tests.bench.holds import HOLDS
 from tests.bench.joins import JOINS
 from tests.bench.latency import BULK, IDLE
 from tests.bench.measure import Measure
@@ -22,5 +23,6 @@ MEASURES: tuple[Measure, ...] = (
     MEMORY,
     WRITES,
     WORKERS,
+    HOLDS,
     SCALE,
 )

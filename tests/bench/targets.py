@@ -188,6 +188,15 @@ TARGETS: tuple[Target, ...] = (
         TIMES,
     ),
     Target(
+        "holds",
+        "10,000 holds in 20 halls that end in the same second: all gone after",
+        _at_most(2000),
+        None,
+        _median("holds", "gone_ms"),
+        "ms",
+    ),
+    Target("holds-writers", "writers' p99 meanwhile, to before", _at_most(2), None, _median("holds", "ratio"), TIMES),
+    Target(
         "scale-change",
         "a seat changed by SQL, the slowest hall of 1,060,000 seats",
         _at_most(0.5),
