@@ -10,7 +10,7 @@ from psycopg import errors
 
 from seatsync.core.postgres.migrate import Migration, MigrationError, grant, migrate, migrations
 from seatsync.core.postgres.pool import Database
-from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.queries import Query, load
 from seatsync.user.encryption import rotate
 from seatsync.user.keyring import Keyring
 from tests.support.halls import make_hall
@@ -73,6 +73,44 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
             assert await server.db.fetchval(load("user")["keep_auth_events"], 90, 100) == 0
             await eventually(partial(server.value, "select not exists (select from auth_event_pending)"))
             assert await server.db.fetch(hall_queries["unlocked"], [hall.id], hall.seats) != []
+
+
+async def test_the_server_ends_holds(database_url: str, server_url: str) -> None:
+    """It makes them for clients, and frees their seats."""
+    async with running_server(database_url) as owner:
+        hall = await make_hall(owner)
+        token = await owner.token("ada")
+    async with running_server(server_url) as server, server.client(token) as client:
+        view = await open_view(client, hall.id)
+        hold = {"hall_id": hall.id, "seat_id": hall.seats[0], "status": "RESERVED", "hold_s": 1}
+        await client.data("hall.update_seat_status", hold)
+        await view.reach(3)
+        assert [seat["status"] for seat in view.data["seats"]] == ["VACANT"] * 4
+
+
+async def test_the_server_of_the_version_before_goes_on(empty_database_url: str) -> None:
+    """Between the migration of holds and the next grant it may write as before."""
+    role = f"seatsync_test_before_{os.getpid()}"
+    async with Database.open(empty_database_url, size=1) as db:
+        await migrate(db, [one for one in migrations() if one.name < "0021"])
+        await execute(db, f"create role {role}")
+        try:
+            await grant(db, role)
+            await migrate(db)
+            for right in (
+                "has_column_privilege($1, 'seat', 'hold_until', 'update')",
+                "(select has_function_privilege($1, oid, 'execute') from pg_proc where proname = 'write_seats')",
+                "has_function_privilege($1, 'expire_holds(integer)', 'execute')",
+            ):
+                assert await db.fetchval(Query("right", f"select {right}"), role), right
+        finally:
+            await execute(db, f"drop owned by {role}; drop role {role}")
+
+
+async def execute(db: Database, statements: str) -> None:
+    """Run SQL as the owner."""
+    async with db.session() as session:
+        await session.script(statements)
 
 
 async def test_the_server_signs_people_in(server_url: str) -> None:
