@@ -61,6 +61,21 @@ def test_repair_has_a_note(visit: Visit) -> None:
     expect(guest.page.locator("#what")).to_contain_text("Row 1, seat 1, VIP, in repair, Armrest, since")
 
 
+def test_a_hold_ends_by_itself(visit: Visit, site: Site) -> None:
+    """A seat reserved for five minutes says until when, and is seen to be free when that is over."""
+    eve, guest = visit(user="eve"), visit()
+    eve.sees(1, 1, "free")
+    eve.click(1, 1)
+    eve.page.get_by_label("Reserve for how long").select_option("for 5 min")
+    eve.press("Reserve")
+    expect(guest.seat(1, 1)).to_have_text(re.compile(r"Row 1, seat 1, VIP, reserved, until \d\d:\d\d"))
+    seat = "hall_id = 3 and row = 1 and place = 1"
+    assert site.value(f"select hold_until - updated_at < interval '5 min 1 s' from seat where {seat}")
+    site.sql(f"update seat set hold_until = now() + interval '1 s' where {seat}")
+    guest.sees(1, 1, "free")
+    guest.sees_change("free")
+
+
 def test_a_conflict_is_explained(visit: Visit, site: Site) -> None:
     """A refusal names the seat and its status now, changes nothing, keeps the selection, and offers to go on."""
     eve = visit(user="eve")
