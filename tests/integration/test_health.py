@@ -122,6 +122,13 @@ async def test_ended_connection_is_not_an_outage(database_url: str, other: Datab
             return await other.fetchval(checks)
 
         pid = await eventually(checking)
+        begun = query(f"select query_start::text from pg_stat_activity where pid = {pid}")
+        first = await other.fetchval(begun)
+
+        async def again() -> bool:
+            return bool(await other.fetchval(begun) != first)
+
+        await eventually(again)  # the first check is over
         await other.fetchval(KILL)
         await other.fetchval(query("select pg_terminate_backend($1)"), pid)
 
