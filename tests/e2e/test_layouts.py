@@ -274,7 +274,7 @@ def test_reduced_motion_has_a_mark(visit: Visit, site: Site) -> None:
 def test_the_picture_for_the_readme(visit: Visit, site: Site) -> None:
     """The README's picture is this page, and not large; with PICTURE=1 it is taken anew."""
     site.sql("update seat set status = 'OCCUPIED' where hall_id = 1 and (row + place) % 3 > 0 and row > 4")
-    eve = visit("/#/hall/1", user="ada", size=(1060, 690))
+    eve = visit("/#/hall/1", user="ada", size=(1140, 700))
     eve.sees(1, 1, "free")
     update = "update seat set status = '{}' where hall_id = 1 and row = {} and place in ({})"
     site.sql(update.format("OCCUPIED", 7, "3, 4, 5"))
