@@ -76,11 +76,14 @@ async def test_a_mute_connection_is_lost(server: RunningServer) -> None:
         proxy.freeze()
         lost = await follower.until(lambda change: change.lost)
         assert lost.lost == f"no answer for {QUICK.dead_s:g} s (1006)"
+        known = len(follower.changes)
         for seat in hall.seats:
             await occupy(server, seat)
         proxy.thaw()
         change = await follower.until(lambda change: not change.lost and change.rev == 5)
-        assert not change.is_snapshot
+        missed = follower.changes[known:]
+        assert not any(one.is_snapshot for one in missed)
+        assert [seat["id"] for one in missed for seat in one.changed] == hall.seats
         await is_true(server, change)
 
 

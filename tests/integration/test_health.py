@@ -115,7 +115,8 @@ async def test_ended_connection_is_not_an_outage(database_url: str, other: Datab
         await it.db.fetchval(ONE)
         checks = query(
             "select pid from pg_stat_activity"
-            " where datname = current_database() and application_name = 'seatsync health' and query not like 'set%'"
+            " where datname = current_database() and application_name = 'seatsync health'"
+            " and query <> '' and query not like 'set%'"
         )
 
         async def checking() -> Any:

@@ -23,7 +23,7 @@ CHANGES = st.one_of(
     st.builds("update seat set status = '{}' where id % 7 >= {} and id % 5 <> {}".format, STATUS, SOME, SOME),
     st.builds("update seat set seat_type_id = {}, x = x + 1 where id % 7 = {}".format, st.integers(1, 2), SOME),
     st.builds(
-        "update seat set hall_id = {}, row = row + 100000 * id, status = '{}' where id % 7 = {}".format,
+        "update seat set hall_id = {}, row = 1000000 + id, status = '{}' where id % 7 = {}".format,
         st.integers(1, 3),
         STATUS,
         SOME,

@@ -19,7 +19,7 @@ from tests.support.raw_socket import raw_tcp
 from tests.support.readme import ROOT
 from tests.support.server import RunningServer
 from tests.support.views import open_view
-from tests.support.waiting import metric, metric_is
+from tests.support.waiting import eventually, metric, metric_is
 
 DEPLOY = ROOT / "seatsync/serve/deploy"
 
@@ -96,8 +96,16 @@ async def drain_and_resume(
     """
     cookie = await sign_in(port, servers[0])
     hall = await make_hall(servers[0])
+    for server in servers:
+        await metric_is(server.port, "connections", 0)  # those that the sign-in has closed have ended
+
+    async def visited() -> list[RunningServer]:
+        """The server of the first visitor, in a list as long as there is one."""
+        return [server for server in servers if await metric(server.port, "connections")]
+
     async with visit(port, cookie) as first:
-        leaving, staying = servers if await metric(servers[0].port, "connections") else servers[::-1]
+        (leaving,) = await eventually(visited)
+        (staying,) = (server for server in servers if server is not leaving)
         async with visit(port, cookie) as second:
             await metric_is(staying.port, "connections", 1)
             view, witness = await open_view(first, hall.id), await open_view(second, hall.id)
