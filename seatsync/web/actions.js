@@ -136,14 +136,13 @@ export class Actions {
     this.show();
   }
 
-  /** Say which seat refused, who has it now and what to do, beside that seat; the selection stays. */
-  async #explain(error, seats, status, note) {
+  /** Say which seat refused, what it is now and what to do, beside that seat; the selection stays. */
+  #explain(error, seats, status, note) {
     const [, id, now] = /Seat (\d+)(?: is ([A-Z]+))?/.exec(error.message) ?? [];
     const seat = seats.find((one) => one.id === Number(id)) ?? (seats.length === 1 ? seats[0] : undefined);
     if (!seat || !/^Seat/.test(error.code)) return this.#refuse(null, `${error.message} Nothing was changed.`, []);
     const word = STATUS[now ?? this.plan.seat(seat.id).status].word;
-    const by = await this.#lastUser(seat);
-    const text = `${capital(seatPlace(seat))} is ${word} now${by ? `, by ${by}` : ""}. Nothing was changed.`;
+    const text = `${capital(seatPlace(seat))} is ${word} now. Nothing was changed.`;
     const others = seats.filter((one) => one !== seat);
     const leaveOut = () => this.selection.set(this.selection.seats.filter((one) => one.id !== seat.id));
     const goOn = () => {
@@ -154,16 +153,6 @@ export class Actions {
     const rest = others.length === 1 ? "seat" : count(others.length, "seat");
     if (others.length) offers.unshift(h("button", { type: "button", class: "main", onclick: goOn }, `Go on with the other ${rest}`));
     return this.#refuse(seat, text, offers);
-  }
-
-  /** Who changed a seat last, where the server has a history. */
-  async #lastUser(seat) {
-    try {
-      const { events } = await this.seats.call("hall.history", { id: this.plan.hallId, seat_id: seat.id, limit: 1 });
-      return events[0]?.by;
-    } catch {
-      return null;
-    }
   }
 
   #refuse(seat, text, offers) {
