@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
 from typing import IO
 
 from attrs import define
 
 from tests.support.database import DatabaseServer, open_session
+from tests.support.places import free_port
 from tests.support.server import SECRET
 
 
@@ -57,6 +57,17 @@ class Site:
         """Run a statement as somebody else would in psql."""
         with open_session(self.database_url) as session:
             session.do(statement)
+
+    def add_hall(self, hall_id: int, name: str, rows: int, places: int) -> None:
+        """A hall of vacant seats in a grid, of the first cinema."""
+        self.sql(
+            f"insert into hall (id, cinema_id, name, rows, places) values ({hall_id}, 1, '{name}', {rows}, {places})"
+        )
+        self.sql(
+            "insert into seat (hall_id, seat_type_id, row, place, x, y)"
+            f" select {hall_id}, 1, r, p, 40 * p, 44 * r"
+            f" from generate_series(1, {rows}) r, generate_series(1, {places}) p"
+        )
 
     def value(self, query: str) -> object:
         """The first column of the first row."""
@@ -114,11 +125,3 @@ def open_site(directory: Path, server: DatabaseServer, template: str, **environ:
             yield site
         finally:
             site.stop()
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port

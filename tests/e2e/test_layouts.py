@@ -217,11 +217,7 @@ def test_the_first_hall_is_drawn_soon(visit: Visit) -> None:
 
 def test_the_largest_hall_is_shown(visit: Visit, site: Site) -> None:
     """50,000 seats are drawn, found and changed; only some of them are elements."""
-    site.sql("insert into hall (id, cinema_id, name, rows, places) values (99, 1, 'Stadium', 200, 250)")
-    site.sql(
-        "insert into seat (hall_id, seat_type_id, row, place, x, y) select 99, 1, r, p, 40 * p, 44 * r"
-        " from generate_series(1, 200) r, generate_series(1, 250) p"
-    )
+    site.add_hall(99, "Stadium", 200, 250)
     guest = visit("/#/hall/99")
     expect(guest.page.locator("#hall-total")).to_have_text("0 of 50,000 taken")
     guest.sees(1, 1, "free")
@@ -236,11 +232,7 @@ def test_the_largest_hall_is_shown(visit: Visit, site: Site) -> None:
 
 def test_a_hall_of_five_thousand_scrolls(visit: Visit, site: Site) -> None:
     """Panning and zooming 5,000 seats without a GPU: a median frame below 34 ms, in the best of five rounds."""
-    site.sql("insert into hall (id, cinema_id, name, rows, places) values (98, 1, 'Arena', 50, 100)")
-    site.sql(
-        "insert into seat (hall_id, seat_type_id, row, place, x, y) select 98, 1, r, p, 40 * p, 44 * r"
-        " from generate_series(1, 50) r, generate_series(1, 100) p"
-    )
+    site.add_hall(98, "Arena", 50, 100)
     guest = visit("/#/hall/98")
     guest.sees(1, 1, "free")
     rounds = [guest.evaluate(ZOOM_AND_PAN) for _ in range(5)]
