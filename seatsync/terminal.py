@@ -56,6 +56,11 @@ def _short_cell(value: Any) -> str:
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(value, datetime) else cell(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with the noun, in the plural unless it is one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def iso_time(value: datetime) -> str:
     """A time in ISO 8601, UTC."""
     return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""What the methods ``cinemas.*`` send."""
+"""The data that the methods ``cinemas.*`` send."""
 
 from typing import Annotated
 

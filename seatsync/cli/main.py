@@ -69,14 +69,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    serve = _add(commands, "serve", "serve.process:run", "run the server until Ctrl-C or SIGTERM")
-    serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
-    serve.add_argument("--open", action="store_true", help="open the page in a browser once it is ready")
-    serve.add_argument("--host", metavar="IP", help="addresses to listen on, separated by commas (default: HOST)")
-    for option in ("--port", "--ws-port"):
-        name = option.strip("-").replace("-", "_").upper()
-        serve.add_argument(option, metavar="N", type=whole_number(0, 65_535), help=f"default: {name}")
-    _add_number(serve, "--workers", 64, "server processes (default: WORKERS)")
+    _add_serve(commands)
 
     migrate = _add(commands, "migrate", "cli.admin:migrate", "migrate the database to this version")
     migrate.add_argument("--server-role", metavar="ROLE", help="grant this role what a server needs")
@@ -125,6 +118,17 @@ def _parser() -> Parser:
 
     add_load_arguments(_add(commands, "load", "cli.load:load", "put a running server under load and check every frame"))
     return parser
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = _add(commands, "serve", "serve.process:run", "run the server until Ctrl-C or SIGTERM")
+    serve.add_argument("--demo", action="store_true", help="add demo cinemas to an empty database first")
+    serve.add_argument("--open", action="store_true", help="open the page in a browser once it is ready")
+    serve.add_argument("--host", metavar="IP", help="addresses to listen on, separated by commas (default: HOST)")
+    for option in ("--port", "--ws-port"):
+        name = option.strip("-").replace("-", "_").upper()
+        serve.add_argument(option, metavar="N", type=whole_number(0, 65_535), help=f"default: {name}")
+    _add_number(serve, "--workers", 64, "server processes (default: WORKERS)")
 
 
 def _add_users(commands: Commands) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from seatsync.cli.admin import Context, on_database
 from seatsync.errors import Failure
-from seatsync.terminal import ask, cell, iso_time, write_lines, write_table
+from seatsync.terminal import ask, cell, counted, iso_time, write_lines, write_table
 from seatsync.user import administration
 from seatsync.user.administration import User
 from seatsync.user.session_list import sessions_of
@@ -99,7 +99,7 @@ async def reset(context: Context) -> None:
     await administration.reset(context.db, user, enrolment)
     write_lines(
         f"User {user.username} reset: the authenticator and any phrase before are void; {_ended(user.sessions)}, "
-        f"{_counted(user.known_devices, 'known device')} forgotten."
+        f"{counted(user.known_devices, 'known device')} forgotten."
     )
     if user.disabled_at is not None:
         write_lines(f"User {user.username} is disabled: the phrase works after seatsync user enable {user.username}.")
@@ -120,7 +120,7 @@ async def sessions(context: Context) -> None:
 
 
 def _facts(user: User) -> dict[str, Any]:
-    """What is shown of a user, by name."""
+    """The facts that are shown of a user, by name."""
     return {
         "name": user.username,
         "role": user.role,
@@ -145,11 +145,7 @@ def _session_cell(name: str, value: Any) -> Any:
 
 
 def _ended(count: int) -> str:
-    return f"{_counted(count, 'session')} ended"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{counted(count, 'session')} ended"
 
 
 def _confirm(question: str) -> None:

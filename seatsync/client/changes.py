@@ -21,7 +21,7 @@ RETRYABLE = frozenset(
 
 @frozen(kw_only=True)
 class Change:
-    """What has happened since the last turn of an iteration; however many updates that were, it is one change."""
+    """All that has happened since the last turn of an iteration; however many updates that were, it is one change."""
 
     state: Any
     """The hall, or the list of cinemas, as the protocol has it: live, so it has what arrives during the turn, too.

@@ -1,4 +1,4 @@
-"""How connections end or are not made, and how long to wait for the next one."""
+"""The ends of connections, and the wait for the next one."""
 
 import math
 import random

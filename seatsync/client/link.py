@@ -76,7 +76,7 @@ class Link:
     _timing: Timing
     _scope: trio.CancelScope
     closing: Closing | None = None
-    """How it ended."""
+    """The end of it; ``None`` before."""
     _outbox: Any = field(factory=lambda: trio.open_memory_channel[str](math.inf), init=False)
     _answered_at: float = field(factory=trio.current_time, init=False)
     _message_at: float = field(factory=trio.current_time, init=False)
@@ -216,7 +216,7 @@ class Connector:
 
 
 def _reason(error: BaseException) -> str:
-    """What was wrong, in words: of the first error in a group."""
+    """The fault in words: of the first error in a group."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     if not isinstance(error, ConnectionRejected):

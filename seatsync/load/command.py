@@ -65,7 +65,7 @@ def run(
 
 
 def provenance(plan: Plan) -> dict[str, str]:
-    """What a report says of its test besides the results; passwords in addresses are left out."""
+    """The provenance of a report; passwords in addresses are left out."""
     command = shlex.join(["seatsync", *sys.argv[1:]])
     return {
         "address": plan.url,

@@ -1,4 +1,4 @@
-"""What stands around the data of a message, over WebSockets and HTTP, and the pages in JSON."""
+"""The envelopes of messages, over WebSockets and HTTP, and the pages in JSON."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,18 +9,7 @@ from seatsync.core.protocol.wire import OPTIONAL, Count, Keywords, sent
 
 _ERRORS = {code: {"message": error.sentence(), "http": statuses(code)} for code, error in errors.BY_CODE.items()}
 
-ErrorCode = Annotated[
-    str,
-    Keywords(
-        title="ErrorCode",
-        enum=list(errors.BY_CODE),
-        **{
-            "x-errors": {
-                code: {"message": error.sentence(), "http": statuses(code)} for code, error in errors.BY_CODE.items()
-            }
-        },
-    ),
-]
+ErrorCode = Annotated[str, Keywords(title="ErrorCode", enum=list(errors.BY_CODE), **{"x-errors": _ERRORS})]
 
 
 @sent

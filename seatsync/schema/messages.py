@@ -21,7 +21,7 @@ def request_of(schemas: Schemas, method: Method) -> Schema:
 
 
 def replies_of(schemas: Schemas, method: Method) -> dict[str, Schema]:
-    """What the server sends under the method's type, errors apart, by ``status``."""
+    """The frames that the server sends under the method's type, errors apart, by ``status``."""
     subscribes = method.kind is Kind.SUBSCRIBE
     data = {"snapshot": method.result, "update": method.update} if subscribes else {"success": method.result}
     return {status: _filled(schemas, Frame, method, schemas.of(type_), status) for status, type_ in data.items()}
@@ -35,7 +35,7 @@ def response_of(schemas: Schemas, method: Method) -> Schema:
 
 
 def summary_of(method: Method) -> str:
-    """What the method does, in a sentence."""
+    """The first sentence of the method's docstring."""
     return (inspect.getdoc(method.run) or "").partition("\n")[0]
 
 

@@ -1,4 +1,4 @@
-"""How a client says who it is, and what each method needs."""
+"""The ways to sign in, and the rights that each method needs."""
 
 from seatsync.core.http.cookies import SESSION_COOKIE
 from seatsync.core.protocol.registry import Access, Method

@@ -1,4 +1,4 @@
-"""What a server says once it is ready: a few lines for a person, or one event for programs."""
+"""The greeting of a server that is ready: a few lines for a person, or one event for programs."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ import trio
 from attrs import frozen
 
 from seatsync.config import Settings
-from seatsync.terminal import write_lines
+from seatsync.terminal import counted, write_lines
 
 logger = structlog.get_logger(__name__)
 
 
 @frozen
 class Welcome:
-    """How ``seatsync serve`` was called."""
+    """The call of ``seatsync serve``, which the greeting is for."""
 
     demo: bool
     open_page: bool
@@ -32,7 +32,7 @@ class Welcome:
             logger.info("ready", http=page, websocket=socket, seconds=seconds, cinemas=cinemas, halls=halls)
         else:
             program = sys.argv[0] if Path(sys.argv[0]).name == "seatsync" else "python -m seatsync"
-            found = f"{_count(cinemas, 'cinema')}, {_count(halls, 'hall')}"
+            found = f"{counted(cinemas, 'cinema')}, {counted(halls, 'hall')}"
             write_lines(
                 f"Seats Sync, ready in {seconds} s: {found}. Ctrl-C ends it.",
                 f"  open        {page}",
@@ -47,7 +47,3 @@ class Welcome:
     def is_open_demo(self, settings: Settings) -> bool:
         """For this machine alone, where it is meant that whoever registers may write."""
         return self.demo and settings.loopback_only and not settings.is_published and settings.default_role != "viewer"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -49,7 +49,7 @@ class User:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """What keeps the user from signing in as usual; empty for nothing."""
+        """The reasons for which the user cannot sign in as usual; empty without any."""
         states = {
             "disabled": self.disabled_at is not None,
             "locked-out": self.is_locked_out,
@@ -60,7 +60,7 @@ class User:
 
 @frozen
 class NewEnrolment:
-    """What a reset user signs in with next: a phrase, shown once, to enrol an authenticator."""
+    """The next credential of a reset user: a phrase, shown once, to enrol an authenticator."""
 
     phrase: str = field(repr=False)
     phrase_hash: str = field(repr=False)

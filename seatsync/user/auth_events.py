@@ -1,4 +1,4 @@
-"""What happens to accounts: recorded in the table ``auth_event`` by the database, logged and counted from there.
+"""Events of accounts: recorded in the table ``auth_event`` by the database, logged and counted from there.
 
 Triggers record what changes a row, whoever changes it. A failure changes none and is recorded by the server. Each event
 is handed to one server, which writes its line and counts it; no sampling leaves it out.

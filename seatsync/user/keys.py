@@ -33,7 +33,7 @@ class KeyFault(errors.Failure):
 
 @frozen
 class Key:
-    """What the server knows of a key."""
+    """A key as the server knows it."""
 
     hash: bytes = field(repr=False)
     """SHA-256 of its text."""

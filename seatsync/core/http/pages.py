@@ -1,4 +1,4 @@
-"""What is served besides ``/api``: the page and its files for people, and pages for load balancers and Prometheus."""
+"""The pages besides ``/api``: the page and its files for people, and pages for load balancers and Prometheus."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping

@@ -7,7 +7,7 @@ belongs to the event loop's thread.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import version
 from itertools import accumulate
@@ -85,7 +85,7 @@ class Metrics(Collector):
     messages: Counter[tuple[str, str]] = field(factory=Counter)
     """Requests by (method, outcome); the outcome is ``success`` or an error code."""
     auth_events: Counter[tuple[str, str]] = field(factory=Counter)
-    """What has happened to accounts, by (event, reason), both from a fixed set."""
+    """Events of accounts by (event, reason), both from a fixed set."""
     request_seconds: dict[str, Histogram] = field(factory=partial(defaultdict, partial(Histogram, SECONDS)))
     """From a request's arrival to its answer, by method."""
     histograms: dict[str, tuple[str, Histogram]] = field(factory=dict)
@@ -121,29 +121,28 @@ class Metrics(Collector):
         build = GaugeMetricFamily(f"{PREFIX}_build_info", "1, with the versions as labels.", labels=[*self.build_info])
         build.add_metric([*self.build_info.values()], 1)
         yield build
-        closes = CounterMetricFamily(f"{PREFIX}_closes", "WebSocket connections ended, by close code.", labels=["code"])
-        for code, count in self.closes.items():
-            closes.add_metric([code], count)
-        yield closes
+        closes = [((code,), count) for code, count in self.closes.items()]
+        yield _counted("closes", "WebSocket connections ended, by close code.", closes, "code")
         for name, (meaning, histogram) in self.histograms.items():
             yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, histogram.cumulative(), histogram.total)
-        messages = CounterMetricFamily(
-            f"{PREFIX}_messages", "Requests answered, by method and outcome.", labels=["method", "outcome"]
+        yield _counted(
+            "messages", "Requests answered, by method and outcome.", self.messages.items(), "method", "outcome"
         )
-        for labels, count in self.messages.items():
-            messages.add_metric(labels, count)
-        yield messages
-        auth_events = CounterMetricFamily(
-            f"{PREFIX}_auth_events",
-            "Failed sign-ins and changes of accounts, by event and reason.",
-            labels=["event", "reason"],
-        )
-        for labels, count in self.auth_events.items():
-            auth_events.add_metric(labels, count)
-        yield auth_events
+        meaning = "Failed sign-ins and changes of accounts, by event and reason."
+        yield _counted("auth_events", meaning, self.auth_events.items(), "event", "reason")
         seconds = HistogramMetricFamily(
             f"{PREFIX}_request_seconds", "From a request's arrival to its answer, by method.", labels=["method"]
         )
         for method, histogram in self.request_seconds.items():
             seconds.add_metric([method], histogram.cumulative(), histogram.total)
         yield seconds
+
+
+def _counted(
+    name: str, meaning: str, counts: Iterable[tuple[tuple[str, ...], int]], *labels: str
+) -> CounterMetricFamily:
+    """A counter by labels, from the counts by their values."""
+    family = CounterMetricFamily(f"{PREFIX}_{name}", meaning, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
