@@ -105,6 +105,11 @@ async def test_closed_pool_leaves_no_connection(database_url: str, other: Databa
     await eventually(closed)
 
 
+IN_TRANSACTION = query(
+    "select from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'"
+)
+
+
 async def test_storm_of_cancellations_leaks_nothing(db: Database, other: Database) -> None:
     """A cancellation during the wait, the connect, a query or a commit leaks no slot and no connection."""
 
@@ -127,7 +132,7 @@ async def test_storm_of_cancellations_leaks_nothing(db: Database, other: Databas
         return len(await other.fetch(OUR_BACKENDS)) == SIZE
 
     await eventually(only_ours)
-    assert not await other.fetch(query("select from pg_stat_activity where state like 'idle in transaction%'"))
+    assert not await other.fetch(IN_TRANSACTION)
 
 
 # Transactions

@@ -324,9 +324,10 @@ async def test_reads_leave_connections_to_writes_and_sign_in(server: RunningServ
         """
     )
 
+    sleeping = "from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+
     async def reading() -> bool:
-        sleeping = await server.value("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
-        return bool(sleeping == server.settings.db_pool_size)
+        return bool(await server.value(f"select count(*) {sleeping}") == server.settings.db_pool_size)
 
     async with trio.open_nursery() as readers:
         for hall in halls[1:]:
@@ -335,4 +336,4 @@ async def test_reads_leave_connections_to_writes_and_sign_in(server: RunningServ
         async with server.client(await server.token("ada")) as anna:
             assert await code_of(anna, "hall.update_seat_status", change(halls[0])) is None
         assert await reading()
-        await server.sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")
+        await server.sql(f"select pg_cancel_backend(pid) {sleeping}")

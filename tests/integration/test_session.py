@@ -18,7 +18,10 @@ from tests.support.pool import query
 
 NAME = "seatsync test"
 NOTIFY = query("select pg_notify('odds', $1), $1")
-KILL = query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1")
+KILL = query(
+    "select pg_terminate_backend(pid) from pg_stat_activity"
+    " where datname = current_database() and application_name = $1"
+)
 
 
 @pytest.fixture

@@ -70,7 +70,10 @@ async def status_of(server: RunningServer, seat_id: int) -> str:
 
 async def waits_for_a_lock(server: RunningServer) -> None:
     """Wait until one of the server's own statements waits for a lock of another session."""
-    query = "select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'"
+    query = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name = $1 and wait_event_type = 'Lock'"
+    )
 
     async def check() -> bool:
         return bool(await server.value(query, "seatsync"))
