@@ -741,13 +741,34 @@ COMMENT ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_netwo
 CREATE FUNCTION public.grant_server(server regrole) RETURNS void
     LANGUAGE plpgsql
     AS $_$
+declare
+    part regproc;
+begin
+    for part in
+        select p.oid
+        from pg_proc p
+        join pg_proc this on this.oid = 'public.grant_server(regrole)'::regprocedure
+        where p.pronamespace = this.pronamespace and p.proowner = this.proowner
+          and p.proargtypes = this.proargtypes and p.proname ~ '^grant_server_\d{4}$'
+        order by p.proname
+    loop
+        execute format('select %s($1)', part) using server;
+    end loop;
+end
+$_$;
+
+COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more, by the functions grant_server_0021 and so on, one a file; seatsync migrate calls it.';
+
+CREATE FUNCTION public.grant_server_0021(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
 begin
     perform grant_server_before_holds(server);
     execute format('grant update (hold_until) on seat to %1$s; grant execute on function expire_holds to %1$s', server);
 end
 $_$;
 
-COMMENT ON FUNCTION public.grant_server(server regrole) IS 'Grants a role what `seatsync serve` needs, and no more; seatsync migrate calls it.';
+COMMENT ON FUNCTION public.grant_server_0021(server regrole) IS 'For grant_server: the rights of the files up to 0021_holds.sql.';
 
 CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
     LANGUAGE plpgsql
@@ -3103,6 +3124,8 @@ REVOKE ALL ON FUNCTION public.finish_recovery(p_registration bigint, p_secret te
 REVOKE ALL ON FUNCTION public.forgive_codes(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.grant_server_0021(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from seatsync import seed
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from tests.support.database import DatabaseServer, execute, fetchval
@@ -39,3 +40,16 @@ async def test_the_owner_of_the_database_may_do_everything(owned_database_url: s
         assert (await client.data("hall.update_seat_status", write))["rev"] == hall["rev"] + 1
         await server.sql(f"update seat set status = 'VACANT' where id = {seat}")
         assert [(await client.update("h"))["rev"] for _ in range(2)] == [hall["rev"] + 1, hall["rev"] + 2]
+
+
+async def test_rights_are_granted_by_functions_of_the_owner_alone(db: Database) -> None:
+    """A function of another role that is named as one of the owner's is not called: it would run as the owner."""
+    async with db.session() as session:
+        await session.script(
+            "begin; create function grant_server_9999(server regrole) returns void"
+            " language plpgsql as $$ begin raise exception 'called'; end $$"
+        )
+        await session.script("alter function grant_server_9999 owner to pg_monitor; select grant_server('pg_monitor')")
+        await session.script("alter function grant_server_9999 owner to current_user")
+        with pytest.raises(DatabaseRejected, match="called"):
+            await session.script("select grant_server('pg_monitor')")
