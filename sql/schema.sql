@@ -1011,12 +1011,15 @@ CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, e
             h.rev,
             wire_epoch(h.epoch) as epoch,
             coalesce(array_to_json((
-                select array_agg(s order by s.row, s.place)
+                select array_agg(s order by s.section, s.row, s.place)
                 from (
                     select
                         seat.id,
+                        seat.section,
                         seat.row,
+                        coalesce(seat.row_label, seat.row::text) as row_label,
                         seat.place,
+                        coalesce(seat.place_label, seat.place::text) as place_label,
                         seat.x,
                         seat.y,
                         seat.width,
@@ -1066,7 +1069,7 @@ begin
             coalesce(array_to_json((
                 select array_agg(
                     (s.id, s.status, wire_time(s.updated_at), s.note, wire_time(s.hold_until))::wire_seat_state
-                    order by s.row, s.place
+                    order by s.section, s.row, s.place
                 )
                 from seat s
                 where s.id = any(seat_ids)
@@ -1515,6 +1518,7 @@ declare
     changed bigint[];  -- seats with another status, note or hold
     moved bigint[];  -- seats with another place in the layout
     held bigint[];  -- seats that were held or are
+    aside bigint[];  -- seats of the second that seat_step_aside has marked
     restated bigint[];  -- halls of the first
     relaid bigint[];  -- halls of the second: both, where a seat moved from one to another
 begin
@@ -1523,22 +1527,34 @@ begin
         array_agg(n.id) filter (where c.changed),
         array_agg(n.id) filter (where c.moved),
         array_agg(n.id) filter (where (c.changed or c.moved) and coalesce(n.hold_until, o.hold_until) is not null),
+        array_agg(n.id) filter (where c.moved and left(n.section, 1) = E'\x01'),
         array_agg(distinct n.hall_id) filter (where c.changed),
         array_agg(distinct n.hall_id) filter (where c.moved)
             || array_agg(distinct o.hall_id) filter (where n.hall_id <> o.hall_id)
-    into changed, moved, held, restated, relaid
+    into changed, moved, held, aside, restated, relaid
     from new_seat n
     join old_seat o using (id)
     cross join lateral (
         select
             (n.status, n.note, n.hold_until) is distinct from (o.status, o.note, o.hold_until) as changed,
-            (n.hall_id, n.seat_type_id, n.row, n.place, n.x, n.y, n.width, n.height, n.rotation)
+            (
+                n.hall_id, n.seat_type_id, n.section, n.row, n.row_label, n.place, n.place_label, n.x, n.y, n.width,
+                n.height, n.rotation
+            )
                 is distinct from
-                (o.hall_id, o.seat_type_id, o.row, o.place, o.x, o.y, o.width, o.height, o.rotation) as moved
+                (
+                    o.hall_id, o.seat_type_id, o.section, o.row, o.row_label, o.place, o.place_label, o.x, o.y, o.width,
+                    o.height, o.rotation
+                )
+                and left(o.section, 1) is distinct from E'\x01' as moved
     ) c;
 
     if changed is null and moved is null then
         return null;
+    end if;
+
+    if aside is not null then
+        update seat set section = nullif(ltrim(section, E'\x01'), '') where id = any(aside);
     end if;
 
     perform next_revision(restated || relaid);
@@ -1672,6 +1688,36 @@ end
 $$;
 
 COMMENT ON FUNCTION public.seat_stand_on_grid() IS 'Trigger function: puts a seat without x or y where its row and place are on a grid of 40 by 40.';
+
+CREATE FUNCTION public.seat_step_aside() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, 'seat');
+    if left(new.section, 1) = E'\x01' then
+        raise exception 'a section does not begin with a control character' using errcode = 'check_violation';
+    end if;
+    if exists (
+        select
+        from seat s
+        where (s.hall_id, s.row, s.place) = (new.hall_id, new.row, new.place)
+          and s.section is not distinct from new.section and s.id <> new.id
+    ) or exists (
+        select
+        from seat s
+        where s.hall_id = new.hall_id
+          and coalesce(s.row_label, s.row::text) = coalesce(new.row_label, new.row::text)
+          and coalesce(s.place_label, s.place::text) = coalesce(new.place_label, new.place::text)
+          and s.section is not distinct from new.section and s.id <> new.id
+    ) then
+        new.section := E'\x01' || coalesce(new.section, '');
+    end if;
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION public.seat_step_aside() IS 'For triggers of seat: marks the section of a seat whose new position, or name, another has that may be about to move; seat_announce_updated takes the mark away. Refuses a section that has one already.';
 
 CREATE FUNCTION public.seat_type_announce_renamed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1848,6 +1894,23 @@ end
 $$;
 
 COMMENT ON FUNCTION public.session_record_first_use() IS 'For a trigger of session: records the first use of a service key.';
+
+CREATE FUNCTION public.shift_seats(seat_ids bigint[], rows integer, places integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    shifted integer;
+begin
+    perform from public.seat s where s.id = any(seat_ids) order by s.id for no key update;
+    update public.seat s
+    set row = s.row + shift_seats.rows, place = s.place + shift_seats.places
+    where s.id = any(seat_ids) and (shift_seats.rows <> 0 or shift_seats.places <> 0);
+    get diagnostics shifted = row_count;
+    return shifted;
+end
+$$;
+
+COMMENT ON FUNCTION public.shift_seats(seat_ids bigint[], rows integer, places integer) IS 'Moves these seats by so many rows and places, back where they are negative, all at once and with the rights of the caller; labels, x and y stay. Returns how many it has moved. The seats are locked in the order of their ids.';
 
 CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
@@ -2547,19 +2610,25 @@ CREATE TABLE public.seat (
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_by bigint,
     hold_until timestamp with time zone,
+    section text,
+    row_label text,
+    place_label text,
     CONSTRAINT seat_hold_of_reserved CHECK (((hold_until IS NULL) OR ((status = 'RESERVED'::public.seat_status) AND isfinite(hold_until)))),
     CONSTRAINT seat_id_positive CHECK ((id > 0)),
     CONSTRAINT seat_note_in_maintenance CHECK (((note IS NULL) OR (status = 'MAINTENANCE'::public.seat_status))),
     CONSTRAINT seat_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200))),
+    CONSTRAINT seat_place_label_sensible CHECK (((place_label ~ '^\S(.*\S)?$'::text) AND (char_length(place_label) <= 32))),
     CONSTRAINT seat_place_positive CHECK ((place > 0)),
     CONSTRAINT seat_position_sensible CHECK (((abs(x) <= (1000000)::double precision) AND (abs(y) <= (1000000)::double precision))),
     CONSTRAINT seat_rotation_degrees CHECK ((abs(rotation) <= (360)::double precision)),
+    CONSTRAINT seat_row_label_sensible CHECK (((row_label ~ '^\S(.*\S)?$'::text) AND (char_length(row_label) <= 32))),
     CONSTRAINT seat_row_positive CHECK (("row" > 0)),
+    CONSTRAINT seat_section_sensible CHECK (((section ~ '^\S(.*\S)?$'::text) AND (char_length(ltrim(section, ''::text)) <= 100))),
     CONSTRAINT seat_size_positive CHECK (((width > (0)::double precision) AND (width <= (10000)::double precision) AND (height > (0)::double precision) AND (height <= (10000)::double precision)))
 )
 WITH (fillfactor='80');
 
-COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; row and place are where it stands in the hall.';
+COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; section, row and place are where it stands in the hall, and what people read of these differs from seat to seat, too.';
 
 COMMENT ON COLUMN public.seat.id IS 'Clients and the history know the seat by it; it never changes.';
 
@@ -2567,9 +2636,9 @@ COMMENT ON COLUMN public.seat.hall_id IS 'The hall that the seat stands in; a se
 
 COMMENT ON COLUMN public.seat.seat_type_id IS 'What kind of seat it is. A type that a seat has cannot be deleted.';
 
-COMMENT ON COLUMN public.seat."row" IS 'Which row of the hall it stands in, from 1.';
+COMMENT ON COLUMN public.seat."row" IS 'Which row of its section it stands in, from 1; for the order.';
 
-COMMENT ON COLUMN public.seat.place IS 'Which place of its row it is, from 1.';
+COMMENT ON COLUMN public.seat.place IS 'Which place of its row it is, from 1; for the order.';
 
 COMMENT ON COLUMN public.seat.x IS 'Left edge, in the units of the hall''s plan; from the place when not given.';
 
@@ -2590,6 +2659,12 @@ COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status, not
 COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose request set the status; null when SQL did, so the seat is nobody''s own.';
 
 COMMENT ON COLUMN public.seat.hold_until IS 'When a RESERVED seat becomes VACANT by itself; null for a reservation that lasts. Any change of status ends it.';
+
+COMMENT ON COLUMN public.seat.section IS 'The part of the hall, such as Balcony; null in a hall without. At most 100 characters, none of them a blank at an end.';
+
+COMMENT ON COLUMN public.seat.row_label IS 'What people read for the row, such as AA; null for the number. At most 32 characters.';
+
+COMMENT ON COLUMN public.seat.place_label IS 'What people read for the place, such as 12a; null for the number. At most 32 characters.';
 
 CREATE VIEW public.seat_count AS
  SELECT hall_id,
@@ -2812,9 +2887,6 @@ ALTER TABLE ONLY public.seat_event
 ALTER TABLE ONLY public.seat_event_default
     ADD CONSTRAINT seat_event_default_pkey PRIMARY KEY (hall_id, rev, seat_id, at);
 
-ALTER TABLE ONLY public.seat
-    ADD CONSTRAINT seat_hall_id_row_place_key UNIQUE (hall_id, "row", place) DEFERRABLE;
-
 ALTER TABLE ONLY public.seat_hold
     ADD CONSTRAINT seat_hold_pkey PRIMARY KEY (seat_id);
 
@@ -2861,6 +2933,10 @@ CREATE INDEX registration_visitor_idx ON public.registration USING btree (visito
 CREATE INDEX seat_hold_hall_id_until_idx ON public.seat_hold USING btree (hall_id, until, seat_id);
 
 CREATE INDEX seat_hold_until_idx ON public.seat_hold USING btree (until, hall_id);
+
+CREATE UNIQUE INDEX seat_label_key ON public.seat USING btree (hall_id, COALESCE(row_label, ("row")::text), COALESCE(place_label, (place)::text), section) NULLS NOT DISTINCT;
+
+CREATE UNIQUE INDEX seat_place_key ON public.seat USING btree (hall_id, "row", place, section) NULLS NOT DISTINCT;
 
 CREATE INDEX seat_seat_type_id_idx ON public.seat USING btree (seat_type_id, hall_id);
 
@@ -2980,9 +3056,17 @@ CREATE TRIGGER seat_keep_state BEFORE UPDATE OF status, note, hold_until, update
 
 COMMENT ON TRIGGER seat_keep_state ON public.seat IS 'Keeps note, hold_until, updated_at and updated_by, for whoever is not write_seats.';
 
+CREATE TRIGGER seat_section_unmarked BEFORE INSERT ON public.seat FOR EACH ROW WHEN (("left"(new.section, 1) = ''::text)) EXECUTE FUNCTION public.seat_step_aside();
+
+COMMENT ON TRIGGER seat_section_unmarked ON public.seat IS 'Refuses the mark of seat_step_aside.';
+
 CREATE TRIGGER seat_stand_on_grid BEFORE INSERT ON public.seat FOR EACH ROW WHEN (((new.x IS NULL) OR (new.y IS NULL))) EXECUTE FUNCTION public.seat_stand_on_grid();
 
 COMMENT ON TRIGGER seat_stand_on_grid ON public.seat IS 'Gives a new seat the position that it was inserted without.';
+
+CREATE TRIGGER seat_step_aside BEFORE UPDATE OF hall_id, section, "row", row_label, place, place_label ON public.seat FOR EACH ROW WHEN ((("left"(old.section, 1) IS DISTINCT FROM ''::text) AND ((((((new.hall_id IS DISTINCT FROM old.hall_id) OR (new.section IS DISTINCT FROM old.section)) OR (new."row" IS DISTINCT FROM old."row")) OR (new.row_label IS DISTINCT FROM old.row_label)) OR (new.place IS DISTINCT FROM old.place)) OR (new.place_label IS DISTINCT FROM old.place_label)))) EXECUTE FUNCTION public.seat_step_aside();
+
+COMMENT ON TRIGGER seat_step_aside ON public.seat IS 'Lets seats move to where others move away in the same statement.';
 
 CREATE TRIGGER seat_truncated AFTER TRUNCATE ON public.seat FOR EACH STATEMENT EXECUTE FUNCTION public.seat_announce_truncated();
 
@@ -3190,6 +3274,8 @@ REVOKE ALL ON FUNCTION public.seat_announce_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.seat_keep_state() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.seat_stand_on_grid() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.seat_step_aside() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.seat_type_announce_renamed() FROM PUBLIC;
 

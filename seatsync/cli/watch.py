@@ -5,6 +5,7 @@ Changes go to standard output. What concerns the connection goes to standard err
 
 import argparse
 import sys
+from typing import Any
 
 import trio
 
@@ -39,7 +40,12 @@ def _show(change: Change) -> None:
         return
     for seat in change.changed:
         note = f"  ({seat['note']})" if seat["note"] else ""
-        _print(f"{change.rev}  seat {seat['id']}, row {seat['row']} place {seat['place']}: {seat['status']}{note}")
+        _print(f"{change.rev}  seat {seat['id']}, {_place(seat)}: {seat['status']}{note}")
+
+
+def _place(seat: dict[str, Any]) -> str:
+    section = f"{seat['section']}, " if seat.get("section") else ""
+    return f"{section}row {seat.get('row_label', seat['row'])} place {seat.get('place_label', seat['place'])}"
 
 
 def _print(line: str) -> None:

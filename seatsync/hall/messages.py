@@ -173,8 +173,16 @@ class SeatState:
 class Seat(SeatState):
     """A seat with its place in the plan of its hall."""
 
+    section: str | None
+    """The part of the hall that the row is in; null where it has no parts."""
     row: int
+    """For the order of rows; people read the label."""
+    row_label: str
+    """The number where nothing else was given."""
     place: int
+    """For the order in the row; people read the label."""
+    place_label: str
+    """The number where nothing else was given."""
     x: float
     y: float
     width: float
@@ -199,7 +207,7 @@ class Hall:
     epoch: str
     """The series that `rev` belongs to: revisions of different epochs do not compare."""
     seats: list[Seat]
-    """Ordered by row and place."""
+    """Ordered by section, row and place; those without a section come last."""
     seat_types: list[SeatType]
     """Ordered by id."""
     stale: Literal[True] = OPTIONAL

@@ -101,7 +101,7 @@ export interface Hall {
   rev: number;
   /** The series that `rev` belongs to: revisions of different epochs do not compare. */
   epoch: string;
-  /** Ordered by row and place. */
+  /** Ordered by section, row and place; those without a section come last. */
   seats: Seat[];
   /** Ordered by id. */
   seat_types: SeatType[];
@@ -229,8 +229,16 @@ export interface Seat {
   note: string | null;
   /** When it becomes VACANT by itself. */
   hold_until: Timestamp | null;
+  /** The part of the hall that the row is in; null where it has no parts. */
+  section: string | null;
+  /** For the order of rows; people read the label. */
   row: number;
+  /** The number where nothing else was given. */
+  row_label: string;
+  /** For the order in the row; people read the label. */
   place: number;
+  /** The number where nothing else was given. */
+  place_label: string;
   x: number;
   y: number;
   width: number;

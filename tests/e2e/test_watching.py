@@ -1,10 +1,9 @@
 """Watching: halls, seats, changes and totals, and what the page says when it cannot be current."""
 
-import json
 import re
 import signal
 
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import Visit
 from tests.e2e.site import Site
@@ -137,29 +136,14 @@ def test_who_must_sign_in_is_told(visit: Visit, site: Site) -> None:
     guest.sees(1, 1, "free")
 
 
-def test_labels_sections_and_holds_are_shown_where_the_server_has_them(visit: Visit) -> None:
+def test_labels_sections_and_holds_are_shown(site: Site, visit: Visit) -> None:
     """A seat's name has its section and labels, and until when it is held."""
     guest = visit()
     guest.sees(1, 1, "free")
-
-    def intercept(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-        socket.on_message(server.send)
-
-        def answer(message: str | bytes) -> None:
-            frame = json.loads(message)
-            if isinstance(frame, dict) and frame["type"] == "hall.subscribe":
-                for seat in frame["data"]["seats"]:
-                    held = "2099-01-01T19:30:00.000Z" if seat["status"] == "RESERVED" else None
-                    labels = {"row_label": "ABCD"[seat["row"] - 1], "place_label": f"{10 + seat['place']}"}
-                    seat.update(labels, section="Balcony", hold_until=held)
-                message = json.dumps(frame)
-            socket.send(message)
-
-        server.on_message(answer)
-
-    guest.page.route_web_socket("**/ws", intercept)
-    guest.page.reload()
+    site.sql(
+        "update seat set section = 'Balcony', row_label = chr(64 + row), place_label = 10 + place where hall_id = 3;"
+        " update seat set hold_until = '2099-01-01' where hall_id = 3 and status = 'RESERVED'"
+    )
     cell = guest.page.get_by_role("gridcell", name="Balcony, row A, seat 14, VIP, reserved, until 2099-01-01")
     expect(cell).to_have_count(1)
     guest.press("Find")

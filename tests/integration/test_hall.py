@@ -51,7 +51,8 @@ async def test_hall_object(server: RunningServer) -> None:
     assert data["seats"][3].pop("updated_at") != data["seats"][0]["updated_at"]
     assert data["seats"][3] == {
         "id": hall.seats[3],
-        **{"row": 2, "place": 2, "x": 80, "y": 80, "width": 32, "height": 32, "rotation": 0},
+        **{"section": None, "row": 2, "row_label": "2", "place": 2, "place_label": "2"},
+        **{"x": 80, "y": 80, "width": 32, "height": 32, "rotation": 0},
         **{"status": "MAINTENANCE", "note": "wet", "hold_until": None, "seat_type": {"id": hall.vip, "name": "vip"}},
     }
     assert data["seats"][0]["note"] is None

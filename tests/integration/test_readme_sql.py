@@ -162,14 +162,6 @@ def test_a_statement_of_several_kinds_is_several_revisions(
     assert world.rev(hall) - before == revisions
 
 
-def test_on_conflict_needs_the_id(world: World, hall: int) -> None:
-    """ON CONFLICT needs the id: the other unique constraint is deferrable, which PostgreSQL refuses."""
-    insert = "insert into seat (hall_id, seat_type_id, row, place) select $1, id, 1, 1 from seat_type"
-    for target in ("(hall_id, row, place) ", ""):
-        with pytest.raises(errors.ObjectNotInPrerequisiteState):
-            world.do(f"{insert} on conflict {target}do nothing", hall)
-
-
 def test_every_notification_is_in_the_table(world: World, hall: int, page: Page) -> None:
     """The payloads of all triggers, with ids and the like replaced by the words of the page."""
     big = world.hall(rows=30, places=30)

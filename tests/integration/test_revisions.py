@@ -181,6 +181,8 @@ async def test_changed_layout_is_a_new_snapshot(server: RunningServer) -> None:
         view = await open_view(client, hall.id)
         for statement in (
             f"update seat set rotation = 45 where id = {hall.seats[0]}",
+            f"update seat set section = 'Balcony', place_label = '12a' where id = {hall.seats[0]}",
+            f"update seat set place = 3 - place where hall_id = {hall.id} and place < 3",
             f"update seat set seat_type_id = {hall.vip} where id = {hall.seats[0]}",
             f"insert into seat (hall_id, seat_type_id, row, place) values ({hall.id}, {hall.standard}, 3, 1)",
             f"delete from seat where id = {hall.seats[1]}",

@@ -82,6 +82,9 @@ def test_a_statement_that_changes_nothing_is_no_revision(world: World, hall: int
     [
         "update seat set row = 9 where place = 1 and row = 1",
         "update seat set place = 9 where place = 1 and row = 1",
+        "update seat set section = 'Balcony' where place = 1 and row = 1",
+        "update seat set row_label = 'AA' where place = 1 and row = 1",
+        "update seat set place_label = '12a' where place = 1 and row = 1",
         "update seat set x = 1.5 where place = 1 and row = 1",
         "update seat set y = 1.5 where place = 1 and row = 1",
         "update seat set width = 50 where place = 1 and row = 1",

@@ -44,7 +44,10 @@ def test_a_snapshot_has_every_key_in_order(world: World, hall: int) -> None:
     assert (data["rev"], data["epoch"]) == (row["rev"], row["epoch"])
     assert TIME.fullmatch(data["created_at"])
     first = data["seats"][0]
-    assert " ".join(first) == "id row place x y width height rotation status updated_at note hold_until seat_type"
+    assert " ".join(first) == (
+        "id section row row_label place place_label x y width height rotation"
+        " status updated_at note hold_until seat_type"
+    )
     assert (first["id"], first["status"], first["note"]) == (seats[0], "MAINTENANCE", 'Spring "7" broken')
     assert TIME.fullmatch(first["updated_at"])
     assert first["seat_type"] == {"id": world.seat_type(), "name": "Standard"}

@@ -252,9 +252,10 @@ class World:
         await self.server.sql(f"delete from seat where id = (select max(id) from seat where hall_id = {self.hall.id})")
 
     async def move_seat(self, place: int) -> None:
-        """A new layout: a seat elsewhere, and of another type."""
+        """A new layout: a seat elsewhere, in another section, and of another type."""
         await self.server.sql(
-            f"update seat set x = x + 1, seat_type_id = {self.hall.vip} where id = {self.hall.seats[place]}"
+            f"update seat set x = x + 1, seat_type_id = {self.hall.vip},"
+            f" section = case when section is null then 'Box' end where id = {self.hall.seats[place]}"
         )
 
     async def renew_epoch(self) -> None:

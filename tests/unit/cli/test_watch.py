@@ -35,10 +35,18 @@ async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.Mo
         await printed(1)
         await server.sql(f"update seat set status = 'MAINTENANCE', note = 'loose' where id = {hall.seats[0]}")
         await printed(2)
+        await server.sql(
+            "update seat set section = 'Balcony', row_label = 'AA', place_label = '12a', status = 'VACANT'"
+            f" where id = {hall.seats[0]}"
+        )
+        await printed(3)
+        await server.sql(f"update seat set status = 'OCCUPIED' where id = {hall.seats[0]}")
+        await printed(4)
         nursery.cancel_scope.cancel()
     assert lines[0].startswith(f"hall {hall.id}, ")
     assert f"{len(hall.seats)} seats at revision" in lines[0]
     assert f"seat {hall.seats[0]}, row 1 place 1: MAINTENANCE  (loose)" in lines[1]
+    assert f"seat {hall.seats[0]}, Balcony, row AA place 12a: OCCUPIED" in lines[3]
 
 
 async def test_notes_and_names_cannot_control_the_terminal(
