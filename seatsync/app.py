@@ -45,6 +45,7 @@ from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode, FrameReader, close_label
 from seatsync.core.websocket.socket import WebSocket
+from seatsync.hall.history import HistoryMethods
 from seatsync.hall.holds import Expiry
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
@@ -218,6 +219,7 @@ class _Server:
             [
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
+                *HistoryMethods(self._reads).table(),
                 *UserMethods(self._sign_ins, tokens, settings, logins, seen=seen).table(),
                 *SessionMethods(self._sign_ins, seen, idle_hours).table(),
             ],
@@ -358,13 +360,14 @@ def _make_document(name: str, methods: Sequence[Method]) -> bytes:
 
 
 def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
-    hall, user = load("hall"), load("user")
+    hall, history, user = load("hall"), load("history"), load("user")
     return [
         (user["prune"], (PRUNE_ROWS,)),
         (user["prune_idle"], (PRUNE_ROWS, settings.session_idle_hours)),
         (user["keep_auth_events"], (settings.auth_event_days, PRUNE_ROWS)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
         (hall["keep_history"], (settings.event_retention_days,)),
+        (history["index_history"], ()),
     ]
 
 

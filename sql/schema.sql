@@ -770,6 +770,16 @@ $_$;
 
 COMMENT ON FUNCTION public.grant_server_0021(server regrole) IS 'For grant_server: the rights of the files up to 0021_holds.sql.';
 
+CREATE FUNCTION public.grant_server_0025(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    execute format('grant execute on function index_history to %1$s', server);
+end
+$_$;
+
+COMMENT ON FUNCTION public.grant_server_0025(server regrole) IS 'For grant_server: the rights of 0025_history.sql.';
+
 CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
     LANGUAGE plpgsql
     AS $_$
@@ -1115,6 +1125,41 @@ end
 $$;
 
 COMMENT ON FUNCTION public.hold_seats(seat_ids bigint[], seconds integer) IS 'Reserves these seats, with the rights of the caller, so that they become VACANT by themselves after so many seconds (1 to 86,400), also those that are RESERVED already, and leaves the OCCUPIED and those in MAINTENANCE alone. Returns how many it holds. The seats are locked in the order of their ids.';
+
+CREATE FUNCTION public.index_history() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $_$
+declare
+    part name;
+begin
+    -- As keep_history does, which may drop the day.
+    begin
+        lock table seat_event_default in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+    select c.relname into part
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'seat_event'::regclass
+      and c.relname ~ '^seat_event_\d{8}$'
+      and c.relname < to_char(clock_timestamp() at time zone 'UTC', '"seat_event_"YYYYMMDD')
+      and to_regclass('public.' || c.relname || '_seat_idx') is null
+    order by c.relname desc
+    limit 1;
+    if not found then
+        return 0;
+    end if;
+    execute format('create index %I on %I (seat_id, rev)', part || '_seat_idx', part);
+    execute format('create index %I on %I (by, at) where by is not null', part || '_by_idx', part);
+    return 1;
+end
+$_$;
+
+COMMENT ON FUNCTION public.index_history() IS 'Makes the indexes of a seat and of a user for one day of the history that is over; returns how many days it was, 0 also while another server does it.';
 
 CREATE FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) RETURNS boolean
     LANGUAGE sql STABLE
@@ -2749,6 +2794,56 @@ CREATE TABLE public.seat_event_default (
 
 COMMENT ON TABLE public.seat_event_default IS 'Events of days that have no partition yet; keep_history moves them.';
 
+CREATE VIEW public.seat_history AS
+ SELECT e.hall_id,
+    hall.name AS hall,
+    e.rev,
+    e.at,
+    e.kind,
+    e.seat_id,
+        CASE
+            WHEN (seat.id IS NULL) THEN (e.before ->> 'section'::text)
+            ELSE seat.section
+        END AS section,
+    COALESCE(seat.row_label, (seat."row")::text, (e.before ->> 'row_label'::text), (e.before ->> 'row'::text)) AS "row",
+    COALESCE(seat.place_label, (seat.place)::text, (e.before ->> 'place_label'::text), (e.before ->> 'place'::text)) AS place,
+    e.old_status,
+    e.new_status,
+    e.note,
+    app_user.username
+   FROM (((public.seat_event e
+     JOIN public.hall ON ((hall.id = e.hall_id)))
+     LEFT JOIN public.seat ON ((seat.id = e.seat_id)))
+     LEFT JOIN public.app_user ON ((app_user.id = e.by)));
+
+COMMENT ON VIEW public.seat_history IS 'The history as a person reads it. Order by hall_id and rev.';
+
+COMMENT ON COLUMN public.seat_history.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.seat_history.hall IS 'Its name now.';
+
+COMMENT ON COLUMN public.seat_history.rev IS 'Its revision.';
+
+COMMENT ON COLUMN public.seat_history.at IS 'When it changed.';
+
+COMMENT ON COLUMN public.seat_history.kind IS 'What changed.';
+
+COMMENT ON COLUMN public.seat_history.seat_id IS 'The seat; 0 for a change of the hall itself or of a seat type.';
+
+COMMENT ON COLUMN public.seat_history.section IS 'Its section now; of a seat that is gone, the section when it went.';
+
+COMMENT ON COLUMN public.seat_history."row" IS 'Its row, as people read it.';
+
+COMMENT ON COLUMN public.seat_history.place IS 'Its place, as people read it.';
+
+COMMENT ON COLUMN public.seat_history.old_status IS 'The status before.';
+
+COMMENT ON COLUMN public.seat_history.new_status IS 'The status from then on.';
+
+COMMENT ON COLUMN public.seat_history.note IS 'The note from then on.';
+
+COMMENT ON COLUMN public.seat_history.username IS 'Whose request it was; null for SQL, and for a user whose row is gone.';
+
 CREATE TABLE public.seat_hold (
     seat_id bigint NOT NULL,
     hall_id bigint NOT NULL,
@@ -3211,6 +3306,8 @@ REVOKE ALL ON FUNCTION public.grant_server(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_0021(server regrole) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.grant_server_0025(server regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_holds(server regrole) FROM PUBLIC;
@@ -3228,6 +3325,8 @@ REVOKE ALL ON FUNCTION public.hall_announce_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.hall_keep_rev() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.hall_notice(h public.hall, data text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.index_history() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) FROM PUBLIC;
 

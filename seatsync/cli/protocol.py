@@ -6,13 +6,14 @@ from typing import Any
 
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.core.protocol.registry import Method
+from seatsync.hall.history import HistoryMethods
 from seatsync.hall.methods import HallMethods
 from seatsync.schema.documents import DOCUMENTS
 from seatsync.terminal import write_lines
 from seatsync.user.methods import UserMethods
 from seatsync.user.session_list import SessionMethods
 
-DOMAINS: tuple[Any, ...] = (CinemaMethods, HallMethods, UserMethods, SessionMethods)
+DOMAINS: tuple[Any, ...] = (CinemaMethods, HallMethods, HistoryMethods, UserMethods, SessionMethods)
 
 
 def methods() -> Iterator[Method]:

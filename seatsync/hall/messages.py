@@ -1,5 +1,6 @@
 """The data of the methods ``hall.*``: parameters, validated when structured, and what is sent."""
 
+import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,7 +18,13 @@ MAX_NOTE_CHARACTERS = 200
 #: The longest hold: a day.
 MAX_HOLD_S = 86_400
 
+#: Events on one page of a history, at most, and unless the client says how many.
+MAX_EVENTS = 500
+EVENTS = 100
+
 STATUSES = ("VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE")
+
+EVENT_KINDS = ("status", "note", "hold", "expired", "layout")
 
 _MAX_REV = 2**63 - 1
 
@@ -54,6 +61,21 @@ def _check_hold(change: Any, _: "Attribute[Any]", value: int | None) -> None:
 def _check_since(_: Any, __: "Attribute[Any]", value: int | None) -> None:
     if value is not None and not 0 <= value <= _MAX_REV:
         raise errors.ValidationError("since: a revision is needed.")
+
+
+@rule(minimum=1, maximum=MAX_EVENTS)
+def _check_limit(_: Any, __: "Attribute[Any]", value: int) -> None:
+    if not 1 <= value <= MAX_EVENTS:
+        raise errors.ValidationError(f"limit: 1 to {MAX_EVENTS} events are needed.")
+
+
+_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+
+
+@rule(pattern=f"^{_CURSOR.pattern}$")
+def _check_cursor(_: Any, __: "Attribute[Any]", value: str | None) -> None:
+    if value is not None and _CURSOR.fullmatch(value) is None:
+        raise errors.ValidationError("cursor: that of the page before is needed.")
 
 
 @frozen
@@ -113,6 +135,22 @@ class UpdateSeats:
             raise errors.ValidationError(f"seats: 1 to {MAX_SEATS} seats are needed.")
         if len({seat.seat_id for seat in seats}) < len(seats):
             raise errors.ValidationError("seats: a seat may be named only once.")
+
+
+@frozen
+class HallHistory(HallId):
+    """``hall.history``: one page of the changes of a hall, or of one seat in it."""
+
+    seat_id: Id | None = None
+    cursor: str | None = field(default=None, validator=_check_cursor)
+    """That of the page before; without, the first page."""
+    limit: int = field(default=EVENTS, validator=_check_limit)
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """The revision and the seat that the page before ended with."""
+        found = None if self.cursor is None else _CURSOR.fullmatch(self.cursor)
+        return (_MAX_REV, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 # What is sent: PostgreSQL makes it, and `seatsync.core.channels.documents` adds to it.
@@ -247,3 +285,32 @@ class HallWritten:
     id: Id
     rev: Rev
     seats: list[SeatState]
+
+
+@sent
+class SeatEvent:
+    """One change in the history of a hall."""
+
+    rev: Rev
+    at: Timestamp
+    """When it was made. Order by `rev`: times of changes that wait for each other overtake."""
+    kind: Annotated[str, Keywords(title="SeatEventKind", enum=EVENT_KINDS)]
+    seat_id: Id | None
+    """`null` for a change of the hall itself, or of a seat type."""
+    old_status: SeatStatus | None
+    new_status: SeatStatus | None
+    note: str | None
+    """The note from then on."""
+    by: str | None
+    """The user, `null` for SQL."""
+
+
+@sent
+class HallEvents:
+    """A page of the history of a hall."""
+
+    id: Id
+    events: list[SeatEvent]
+    """The newest revision first."""
+    cursor: str | None
+    """For the next page; `null` on the last."""

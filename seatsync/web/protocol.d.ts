@@ -118,6 +118,24 @@ export interface HallChange {
   seats_count: SeatCounts;
 }
 
+/** A page of the history of a hall. */
+export interface HallEvents {
+  id: number;
+  /** The newest revision first. */
+  events: SeatEvent[];
+  /** For the next page; `null` on the last. */
+  cursor: string | null;
+}
+
+/** ``hall.history``: one page of the changes of a hall, or of one seat in it. */
+export interface HallHistory {
+  id: number;
+  seat_id?: number | null;
+  /** That of the page before; without, the first page. */
+  cursor?: string | null;
+  limit?: number;
+}
+
 /** ``hall.get``. */
 export interface HallId {
   id: number;
@@ -268,6 +286,24 @@ export interface SeatCounts {
   MAINTENANCE: number;
 }
 
+/** One change in the history of a hall. */
+export interface SeatEvent {
+  rev: number;
+  /** When it was made. Order by `rev`: times of changes that wait for each other overtake. */
+  at: Timestamp;
+  kind: SeatEventKind;
+  /** `null` for a change of the hall itself, or of a seat type. */
+  seat_id: number | null;
+  old_status: SeatStatus | null;
+  new_status: SeatStatus | null;
+  /** The note from then on. */
+  note: string | null;
+  /** The user, `null` for SQL. */
+  by: string | null;
+}
+
+export type SeatEventKind = "status" | "note" | "hold" | "expired" | "layout";
+
 /** What changes of a seat without its layout. */
 export interface SeatState {
   id: number;
@@ -388,6 +424,8 @@ export interface Methods {
   "hall.update_seat_status": { params: UpdateSeatStatus; result: HallWritten };
   /** Queue the change of one or several seats: all of them, or none. */
   "hall.update_seats": { params: UpdateSeats; result: HallWritten };
+  /** A page of events, the newest first; raises `HallNotFound`. */
+  "hall.history": { params: HallHistory; result: HallEvents };
   /** The login state of the caller. */
   "user.status": { params: NoParams; result: Guest | SignedIn };
   /** The login state now, and its next change. */

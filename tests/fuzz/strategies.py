@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seatsync.cinema.methods import CinemaMethods
 from seatsync.config import load_settings
 from seatsync.core.protocol.registry import Registry
+from seatsync.hall.history import HistoryMethods
 from seatsync.hall.messages import STATUSES
 from seatsync.hall.methods import HallMethods
 from seatsync.user.methods import UserMethods
@@ -27,6 +28,7 @@ REGISTRY = Registry(
         *SessionMethods(_NOTHING, _NOTHING, 0).table(),
         *CinemaMethods(_NOTHING).table(),
         *HallMethods(_NOTHING, _NOTHING).table(),
+        *HistoryMethods(_NOTHING).table(),
     ],
     public_view=True,
 )

@@ -197,7 +197,7 @@ def test_every_function_has_the_printed_arguments(world: World, page: Page) -> N
         function, _, arguments = names(cell)[0].rstrip(")").partition("(")
         printed = world.value("select proargnames[1:pronargs] from pg_proc where proname = $1", function)
         required = world.value("select pronargs - pronargdefaults from pg_proc where proname = $1", function)
-        assert [name for name in arguments.split(", ") if name] == printed[:required]
+        assert [name for name in arguments.split(", ") if name] == (printed or [])[:required]
 
 
 async def test_every_table_is_named(demo: RunningServer, page: Page) -> None:
