@@ -77,6 +77,9 @@ SIGN_IN_CONNECTIONS = 2
 #: Rows that one pruning statement removes at most.
 PRUNE_ROWS = 1000
 
+#: Halls of which one statement makes checkpoints, at most.
+PRUNE_HALLS = 50
+
 logger = structlog.get_logger(__name__)
 
 
@@ -367,6 +370,7 @@ def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
         (user["keep_auth_events"], (settings.auth_event_days, PRUNE_ROWS)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
         (hall["keep_history"], (settings.event_retention_days,)),
+        (history["keep_checkpoints"], (PRUNE_HALLS,)),
         (history["index_history"], ()),
     ]
 

@@ -218,6 +218,10 @@ class HallNotFound(Missing):
     """There is no such hall."""
 
 
+class HistoryNotFound(Missing):
+    """The history of the hall does not go there."""
+
+
 class RequiredHallId(BadInput):
     """The id of a hall is needed."""
 

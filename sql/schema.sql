@@ -157,11 +157,14 @@ CREATE FUNCTION public.announce_layout(halls bigint[]) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
+    if cardinality(halls) > 0 then
+        perform checkpoint_halls(halls, whole => false);
+        perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
+    end if;
 end
 $$;
 
-COMMENT ON FUNCTION public.announce_layout(halls bigint[]) IS 'For triggers: announces a revision that clients load anew.';
+COMMENT ON FUNCTION public.announce_layout(halls bigint[]) IS 'For triggers: announces a revision that clients load anew, and remembers it.';
 
 CREATE FUNCTION public.announce_unannounced(of_hall bigint DEFAULT NULL::bigint) RETURNS integer
     LANGUAGE plpgsql
@@ -409,6 +412,49 @@ end
 $$;
 
 COMMENT ON FUNCTION public.change_seats(seat_ids bigint[], status public.seat_status, note text) IS 'Sets the status of these seats, and for MAINTENANCE a note (null keeps it, an empty one removes it), with the rights of the caller; returns how many it has changed. It locks the seats in the order of their ids, as a plain UPDATE does not.';
+
+CREATE FUNCTION public.checkpoint_halls(halls bigint[], whole boolean DEFAULT true) RETURNS integer
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    made integer;
+begin
+    insert into hall_checkpoint as k (hall_id, rev, epoch, whole, hall, types, seats)
+    select h.id, h.rev, h.epoch, w.whole, to_jsonb(h), coalesce(t.types, '{}'), coalesce(s.seats, '{}')
+    from hall h
+    cross join lateral (
+        select checkpoint_halls.whole or not exists (select from seat where seat.hall_id = h.id) as whole
+    ) w
+    cross join lateral (
+        select jsonb_object_agg(t.id, t.name) as types
+        from hall_count c
+        join seat_type t on t.id = c.seat_type_id
+        where c.hall_id = h.id
+    ) t
+    cross join lateral (
+        select array_agg(s.seat) as seats
+        from (
+            select seat from seat where seat.hall_id = h.id and w.whole
+            union all
+            -- Joined by id alone: an index of halls would look as good to the planner, and has all their seats.
+            select case
+                when seat.hall_id = h.id then seat
+                else jsonb_populate_record(null::seat, jsonb_build_object('id', e.seat_id))
+            end
+            from seat_event e
+            left join seat on seat.id = e.seat_id
+            where e.hall_id = h.id and e.rev = h.rev and e.kind = 'layout' and e.seat_id <> 0 and not w.whole
+        ) s
+    ) s
+    where h.id = any(halls)
+    on conflict (hall_id, rev) do update set whole = true, seats = excluded.seats where excluded.whole and not k.whole;
+    get diagnostics made = row_count;
+    return made;
+end
+$$;
+
+COMMENT ON FUNCTION public.checkpoint_halls(halls bigint[], whole boolean) IS 'Makes a checkpoint of each of these halls as it is now, a whole one or one of what its revision has changed in the layout; returns how many.';
 
 CREATE FUNCTION public.cinema_announce_list() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -780,6 +826,16 @@ $_$;
 
 COMMENT ON FUNCTION public.grant_server_0025(server regrole) IS 'For grant_server: the rights of 0025_history.sql.';
 
+CREATE FUNCTION public.grant_server_0026(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    execute format('grant execute on function keep_checkpoints to %1$s', server);
+end
+$_$;
+
+COMMENT ON FUNCTION public.grant_server_0026(server regrole) IS 'For grant_server: the rights of 0026_hall_at.sql.';
+
 CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
     LANGUAGE plpgsql
     AS $_$
@@ -848,6 +904,7 @@ CREATE FUNCTION public.hall_announce_inserted() RETURNS trigger
     AS $$
 begin
     perform assert_table(tg_relid, 'hall');
+    perform checkpoint_halls(array[new.id]);
     perform announce(format('cinema %s', new.cinema_id));
     return null;
 end
@@ -880,6 +937,7 @@ begin
         perform recount_seats(array[new.id]);
     end if;
     insert into seat_event (hall_id, rev, kind, before) values (new.id, new.rev, 'layout', to_jsonb(old));
+    perform checkpoint_halls(array[new.id], whole => new.epoch <> old.epoch);
     perform announce(hall_notice(new, 'layout'));
     if new.cinema_id <> old.cinema_id then
         perform announce('cinemas');
@@ -891,6 +949,152 @@ end
 $$;
 
 COMMENT ON FUNCTION public.hall_announce_updated() IS 'Trigger function: writes the change of the hall''s own row into the history and notifies the servers; those who watch the list of cinemas get its new name or size. With a new epoch the seats are counted anew.';
+
+CREATE TABLE public.seat (
+    id bigint NOT NULL,
+    hall_id bigint NOT NULL,
+    seat_type_id bigint NOT NULL,
+    "row" integer NOT NULL,
+    place integer NOT NULL,
+    x double precision NOT NULL,
+    y double precision NOT NULL,
+    width double precision DEFAULT 32 NOT NULL,
+    height double precision DEFAULT 32 NOT NULL,
+    rotation double precision DEFAULT 0 NOT NULL,
+    status public.seat_status DEFAULT 'VACANT'::public.seat_status NOT NULL,
+    note text,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_by bigint,
+    hold_until timestamp with time zone,
+    section text,
+    row_label text,
+    place_label text,
+    CONSTRAINT seat_hold_of_reserved CHECK (((hold_until IS NULL) OR ((status = 'RESERVED'::public.seat_status) AND isfinite(hold_until)))),
+    CONSTRAINT seat_id_positive CHECK ((id > 0)),
+    CONSTRAINT seat_note_in_maintenance CHECK (((note IS NULL) OR (status = 'MAINTENANCE'::public.seat_status))),
+    CONSTRAINT seat_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200))),
+    CONSTRAINT seat_place_label_sensible CHECK (((place_label ~ '^\S(.*\S)?$'::text) AND (char_length(place_label) <= 32))),
+    CONSTRAINT seat_place_positive CHECK ((place > 0)),
+    CONSTRAINT seat_position_sensible CHECK (((abs(x) <= (1000000)::double precision) AND (abs(y) <= (1000000)::double precision))),
+    CONSTRAINT seat_rotation_degrees CHECK ((abs(rotation) <= (360)::double precision)),
+    CONSTRAINT seat_row_label_sensible CHECK (((row_label ~ '^\S(.*\S)?$'::text) AND (char_length(row_label) <= 32))),
+    CONSTRAINT seat_row_positive CHECK (("row" > 0)),
+    CONSTRAINT seat_section_sensible CHECK (((section ~ '^\S(.*\S)?$'::text) AND (char_length(ltrim(section, ''::text)) <= 100))),
+    CONSTRAINT seat_size_positive CHECK (((width > (0)::double precision) AND (width <= (10000)::double precision) AND (height > (0)::double precision) AND (height <= (10000)::double precision)))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; section, row and place are where it stands in the hall, and what people read of these differs from seat to seat, too.';
+
+COMMENT ON COLUMN public.seat.id IS 'Clients and the history know the seat by it; it never changes.';
+
+COMMENT ON COLUMN public.seat.hall_id IS 'The hall that the seat stands in; a seat goes with its hall.';
+
+COMMENT ON COLUMN public.seat.seat_type_id IS 'What kind of seat it is. A type that a seat has cannot be deleted.';
+
+COMMENT ON COLUMN public.seat."row" IS 'Which row of its section it stands in, from 1; for the order.';
+
+COMMENT ON COLUMN public.seat.place IS 'Which place of its row it is, from 1; for the order.';
+
+COMMENT ON COLUMN public.seat.x IS 'Left edge, in the units of the hall''s plan; from the place when not given.';
+
+COMMENT ON COLUMN public.seat.y IS 'Upper edge, in the units of the hall''s plan; from the row when not given.';
+
+COMMENT ON COLUMN public.seat.width IS 'In the units of the hall''s plan.';
+
+COMMENT ON COLUMN public.seat.height IS 'In the units of the hall''s plan.';
+
+COMMENT ON COLUMN public.seat.rotation IS 'Degrees clockwise around the middle of the seat.';
+
+COMMENT ON COLUMN public.seat.status IS 'What the seat is at the moment. Users change it by the rules of the protocol; SQL may set any status.';
+
+COMMENT ON COLUMN public.seat.note IS 'What a person should know of a seat in MAINTENANCE; gone when it leaves that status.';
+
+COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status, note or hold_until last changed.';
+
+COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose request set the status; null when SQL did, so the seat is nobody''s own.';
+
+COMMENT ON COLUMN public.seat.hold_until IS 'When a RESERVED seat becomes VACANT by itself; null for a reservation that lasts. Any change of status ends it.';
+
+COMMENT ON COLUMN public.seat.section IS 'The part of the hall, such as Balcony; null in a hall without. At most 100 characters, none of them a blank at an end.';
+
+COMMENT ON COLUMN public.seat.row_label IS 'What people read for the row, such as AA; null for the number. At most 32 characters.';
+
+COMMENT ON COLUMN public.seat.place_label IS 'What people read for the place, such as 12a; null for the number. At most 32 characters.';
+
+CREATE FUNCTION public.hall_at(hall_id bigint, at timestamp with time zone) RETURNS SETOF public.seat
+    LANGUAGE sql STABLE
+    AS $$
+    select * from hall_at_rev(hall_id, hall_rev_at(hall_id, at))
+$$;
+
+COMMENT ON FUNCTION public.hall_at(hall_id bigint, at timestamp with time zone) IS 'Every seat of a hall as it was at that time: hall_at_rev of hall_rev_at.';
+
+CREATE FUNCTION public.hall_at_rev(hall_id bigint, rev bigint) RETURNS SETOF public.seat
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    base bigint;  -- the revision of the last whole checkpoint
+begin
+    select c.rev into base
+    from hall h
+    join hall_checkpoint c on c.hall_id = h.id and c.epoch = h.epoch and c.whole
+    where h.id = hall_at_rev.hall_id and c.rev <= hall_at_rev.rev and h.rev >= hall_at_rev.rev
+    order by c.rev desc
+    limit 1;
+    if (
+        select count(distinct e.rev)
+        from seat_event e
+        where e.hall_id = hall_at_rev.hall_id and e.rev > base and e.rev <= hall_at_rev.rev
+    ) is distinct from hall_at_rev.rev - base then
+        raise exception 'the history of the hall does not go there' using errcode = 'no_data_found';
+    end if;
+
+    -- All columns of seat, in their order.
+    return query
+    with layout as (
+        select distinct on (seat.id) seat, c.rev
+        from hall_checkpoint c
+        cross join lateral unnest(c.seats) seat
+        where c.hall_id = hall_at_rev.hall_id and c.rev between base and hall_at_rev.rev
+        order by seat.id, c.rev desc
+    ),
+    state as (
+        select distinct on (e.seat_id)
+            e.seat_id, e.rev, e.new_status as status, e.note, e.hold_until, e.at as updated_at, e.by as updated_by
+        from seat_event e
+        where e.hall_id = hall_at_rev.hall_id and e.rev > base and e.rev <= hall_at_rev.rev and e.kind <> 'layout'
+        order by e.seat_id, e.rev desc
+    )
+    select
+        (l.seat).id,
+        (l.seat).hall_id,
+        (l.seat).seat_type_id,
+        (l.seat).row,
+        (l.seat).place,
+        (l.seat).x,
+        (l.seat).y,
+        (l.seat).width,
+        (l.seat).height,
+        (l.seat).rotation,
+        case when s.seat_id is null then (l.seat).status else s.status end,
+        case when s.seat_id is null then (l.seat).note else s.note end,
+        case when s.seat_id is null then (l.seat).updated_at else s.updated_at end,
+        case when s.seat_id is null then (l.seat).updated_by else s.updated_by end,
+        case when s.seat_id is null then (l.seat).hold_until else s.hold_until end,
+        (l.seat).section,
+        (l.seat).row_label,
+        (l.seat).place_label
+    from layout l
+    left join state s on s.seat_id = (l.seat).id and s.rev > l.rev
+    where (l.seat).hall_id is not null
+    order by (l.seat).section, (l.seat).row, (l.seat).place;
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_at_rev(hall_id bigint, rev bigint) IS 'Every seat of a hall as it was at a revision, with the layout of then. Fails (P0002) before the history or the epoch begins, for a revision that is still to come, and where somebody has removed events.';
 
 CREATE FUNCTION public.hall_changes(hall_id bigint, since bigint, seen_epoch text) RETURNS TABLE(rev bigint, epoch text, whole boolean, data text)
     LANGUAGE sql STABLE
@@ -1006,6 +1210,37 @@ $$;
 
 COMMENT ON FUNCTION public.hall_notice(h public.hall, data text) IS 'What announces the revision of a hall: with its data where that fits into a notification, which would fail at 8000 bytes (the tag takes 25); without where it does not, or is null.';
 
+CREATE FUNCTION public.hall_rev_at(hall_id bigint, at timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+    return (
+        select coalesce(
+            (
+                select e.rev - 1
+                from seat_event e
+                where e.hall_id = h.id and e.rev > base.rev and e.at > hall_rev_at.at
+                order by e.rev
+                limit 1
+            ),
+            h.rev
+        )
+        from hall h
+        cross join lateral (
+            select c.rev
+            from hall_checkpoint c
+            where c.hall_id = h.id and c.at <= hall_rev_at.at and c.epoch = h.epoch
+            order by c.at desc, c.rev desc
+            limit 1
+        ) base
+        where h.id = hall_rev_at.hall_id
+    );
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_rev_at(hall_id bigint, at timestamp with time zone) IS 'The revision that a hall had at that time: the one before the lowest of which an event is later. Null before its history or its epoch begins.';
+
 CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, epoch text, data text)
     LANGUAGE sql STABLE
     AS $$
@@ -1064,6 +1299,91 @@ CREATE FUNCTION public.hall_snapshot(hall_id bigint) RETURNS TABLE(rev bigint, e
 $$;
 
 COMMENT ON FUNCTION public.hall_snapshot(hall_id bigint) IS 'The whole hall as clients see it; no row when there is no such hall.';
+
+CREATE FUNCTION public.hall_snapshot_at(hall_id bigint, rev bigint, at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(data text)
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    with seats as materialized (
+        select * from hall_at_rev(hall_snapshot_at.hall_id, hall_snapshot_at.rev)
+    )
+    select row_to_json(w)::text
+    from (
+        select
+            h.id,
+            h.cinema_id,
+            h.name,
+            h.rows,
+            h.places,
+            wire_time(h.created_at) as created_at,
+            hall_snapshot_at.rev,
+            wire_epoch(c.epoch) as epoch,
+            wire_time(coalesce(
+                hall_snapshot_at.at,
+                (select max(e.at) from seat_event e where e.hall_id = h.id and e.rev = hall_snapshot_at.rev),
+                c.at
+            )) as at,
+            coalesce(array_to_json((
+                select array_agg(s order by s.section, s.row, s.place)
+                from (
+                    select
+                        seats.id,
+                        seats.section,
+                        seats.row,
+                        coalesce(seats.row_label, seats.row::text) as row_label,
+                        seats.place,
+                        coalesce(seats.place_label, seats.place::text) as place_label,
+                        seats.x,
+                        seats.y,
+                        seats.width,
+                        seats.height,
+                        seats.rotation,
+                        seats.status,
+                        wire_time(seats.updated_at) as updated_at,
+                        seats.note,
+                        wire_time(seats.hold_until) as hold_until,
+                        seat_type
+                    from seats
+                    cross join lateral (
+                        select seats.seat_type_id as id, c.types ->> seats.seat_type_id::text as name
+                    ) seat_type
+                ) s
+            )), '[]') as seats,
+            coalesce(array_to_json((
+                select array_agg(t order by t.id)
+                from (
+                    select
+                        seats.seat_type_id as id,
+                        c.types ->> seats.seat_type_id::text as name,
+                        count(*) as seats_count,
+                        (
+                            count(*) filter (where seats.status = 'VACANT'),
+                            count(*) filter (where seats.status = 'RESERVED'),
+                            count(*) filter (where seats.status = 'OCCUPIED'),
+                            count(*) filter (where seats.status = 'MAINTENANCE')
+                        )::wire_counts as seats
+                    from seats
+                    group by seats.seat_type_id
+                ) t
+            )), '[]') as seat_types
+        from hall present
+        left join lateral (
+            select *
+            from hall_checkpoint c
+            where c.hall_id = present.id and c.rev <= hall_snapshot_at.rev
+            order by c.rev desc
+            limit 1
+        ) c on true
+        left join lateral jsonb_populate_record(present, c.hall) h on true
+        where present.id = hall_snapshot_at.hall_id
+    ) w;
+end
+$$;
+
+COMMENT ON FUNCTION public.hall_snapshot_at(hall_id bigint, rev bigint, at timestamp with time zone) IS 'The whole hall as it was at a revision, as clients see it, with that time or that of the revision; no row when there is no such hall. Fails as hall_at_rev does.';
 
 CREATE FUNCTION public.hall_update(hall_id bigint, seat_ids bigint[], since bigint DEFAULT NULL::bigint) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1200,6 +1520,50 @@ $$;
 
 COMMENT ON FUNCTION public.keep_auth_events(days integer, most integer) IS 'Removes at most so many events that are older than so many days, one at least; returns how many.';
 
+CREATE FUNCTION public.keep_checkpoints(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    begin
+        lock table hall_checkpoint in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+    return checkpoint_halls(array(
+        select h.id
+        from hall h
+        left join lateral (
+            select c.rev, c.at
+            from hall_checkpoint c
+            where c.hall_id = h.id and c.epoch = h.epoch and c.whole
+            order by c.rev desc
+            limit 1
+        ) c on true
+        cross join lateral (
+            select 500 + coalesce(sum(n.seats), 0) as events from hall_count n where n.hall_id = h.id
+        ) due
+        where c.rev is null
+           or h.rev > c.rev and (
+               (c.at at time zone 'UTC')::date < (clock_timestamp() at time zone 'UTC')::date
+               or due.events <= (
+                   select count(*)
+                   from (
+                       select
+                       from seat_event e
+                       where e.hall_id = h.id and e.rev > c.rev and e.at >= c.at
+                       limit due.events
+                   ) e
+               )
+           )
+        limit most
+    ));
+end
+$$;
+
+COMMENT ON FUNCTION public.keep_checkpoints(most integer) IS 'Makes the whole checkpoints that are due, so many at most; returns how many, 0 also while another server does it. Due are halls that have changed since that of a day before, or by as many events as they have seats and 500 more.';
+
 CREATE FUNCTION public.keep_disabled_out() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -1269,6 +1633,15 @@ begin
           and c.relname < to_char(today - days, '"seat_event_"YYYYMMDD')
         order by 1
     loop
+        execute format(
+            'delete from hall_checkpoint c '
+            'using (select e.hall_id, max(e.rev) as rev from %I e group by e.hall_id) gone '
+            'where c.hall_id = gone.hall_id and c.rev < coalesce(('
+            '    select min(w.rev) from hall_checkpoint w'
+            '    where w.hall_id = gone.hall_id and w.rev >= gone.rev and w.whole'
+            '), c.rev + 1)',
+            part
+        );
         execute format('drop table %I', part);
         dropped := dropped + 1;
     end loop;
@@ -1276,7 +1649,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least; returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
+COMMENT ON FUNCTION public.keep_history(days integer) IS 'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least, with the checkpoints that lead through them; returns how many, 0 also while another server does it. A lock that is not to be had in 200 ms fails it (55P03).';
 
 CREATE FUNCTION public.keep_id() RETURNS trigger
     LANGUAGE plpgsql
@@ -2506,6 +2879,35 @@ COMMENT ON COLUMN public.feed_key.key IS 'Makes the tags of notifications.';
 
 COMMENT ON COLUMN public.feed_key.former IS 'The key before; its tags are taken too, for transactions that were under way.';
 
+CREATE TABLE public.hall_checkpoint (
+    hall_id bigint NOT NULL,
+    rev bigint NOT NULL,
+    epoch text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    whole boolean NOT NULL,
+    hall jsonb NOT NULL,
+    types jsonb NOT NULL,
+    seats public.seat[] NOT NULL
+);
+
+COMMENT ON TABLE public.hall_checkpoint IS 'Halls at some of their revisions: where the layout changed, and whole ones. The history has every event after each.';
+
+COMMENT ON COLUMN public.hall_checkpoint.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.hall_checkpoint.rev IS 'Its revision.';
+
+COMMENT ON COLUMN public.hall_checkpoint.epoch IS 'The epoch of the revision.';
+
+COMMENT ON COLUMN public.hall_checkpoint.at IS 'A time after the revision was made: no event up to it is later.';
+
+COMMENT ON COLUMN public.hall_checkpoint.whole IS 'It has every seat, not only those whose place in the layout has changed.';
+
+COMMENT ON COLUMN public.hall_checkpoint.hall IS 'The row of the hall.';
+
+COMMENT ON COLUMN public.hall_checkpoint.types IS 'The names of the types of its seats, by id.';
+
+COMMENT ON COLUMN public.hall_checkpoint.seats IS 'The rows of seats; of one that is gone the id alone. A column that the table gets later is null in those of before: it is added without a default, which PostgreSQL would refuse.';
+
 ALTER TABLE public.hall ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.hall_id_seq
     START WITH 1
@@ -2638,78 +3040,6 @@ COMMENT ON COLUMN public.schema_migration.name IS 'The name of its file without 
 COMMENT ON COLUMN public.schema_migration.checksum IS 'SHA-256 of the file''s text, in hex: a server refuses a database whose migrations differ from its own.';
 
 COMMENT ON COLUMN public.schema_migration.applied_at IS 'When the migration was applied to this database.';
-
-CREATE TABLE public.seat (
-    id bigint NOT NULL,
-    hall_id bigint NOT NULL,
-    seat_type_id bigint NOT NULL,
-    "row" integer NOT NULL,
-    place integer NOT NULL,
-    x double precision NOT NULL,
-    y double precision NOT NULL,
-    width double precision DEFAULT 32 NOT NULL,
-    height double precision DEFAULT 32 NOT NULL,
-    rotation double precision DEFAULT 0 NOT NULL,
-    status public.seat_status DEFAULT 'VACANT'::public.seat_status NOT NULL,
-    note text,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_by bigint,
-    hold_until timestamp with time zone,
-    section text,
-    row_label text,
-    place_label text,
-    CONSTRAINT seat_hold_of_reserved CHECK (((hold_until IS NULL) OR ((status = 'RESERVED'::public.seat_status) AND isfinite(hold_until)))),
-    CONSTRAINT seat_id_positive CHECK ((id > 0)),
-    CONSTRAINT seat_note_in_maintenance CHECK (((note IS NULL) OR (status = 'MAINTENANCE'::public.seat_status))),
-    CONSTRAINT seat_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200))),
-    CONSTRAINT seat_place_label_sensible CHECK (((place_label ~ '^\S(.*\S)?$'::text) AND (char_length(place_label) <= 32))),
-    CONSTRAINT seat_place_positive CHECK ((place > 0)),
-    CONSTRAINT seat_position_sensible CHECK (((abs(x) <= (1000000)::double precision) AND (abs(y) <= (1000000)::double precision))),
-    CONSTRAINT seat_rotation_degrees CHECK ((abs(rotation) <= (360)::double precision)),
-    CONSTRAINT seat_row_label_sensible CHECK (((row_label ~ '^\S(.*\S)?$'::text) AND (char_length(row_label) <= 32))),
-    CONSTRAINT seat_row_positive CHECK (("row" > 0)),
-    CONSTRAINT seat_section_sensible CHECK (((section ~ '^\S(.*\S)?$'::text) AND (char_length(ltrim(section, ''::text)) <= 100))),
-    CONSTRAINT seat_size_positive CHECK (((width > (0)::double precision) AND (width <= (10000)::double precision) AND (height > (0)::double precision) AND (height <= (10000)::double precision)))
-)
-WITH (fillfactor='80');
-
-COMMENT ON TABLE public.seat IS 'A seat of a hall. A seat is known by its id; section, row and place are where it stands in the hall, and what people read of these differs from seat to seat, too.';
-
-COMMENT ON COLUMN public.seat.id IS 'Clients and the history know the seat by it; it never changes.';
-
-COMMENT ON COLUMN public.seat.hall_id IS 'The hall that the seat stands in; a seat goes with its hall.';
-
-COMMENT ON COLUMN public.seat.seat_type_id IS 'What kind of seat it is. A type that a seat has cannot be deleted.';
-
-COMMENT ON COLUMN public.seat."row" IS 'Which row of its section it stands in, from 1; for the order.';
-
-COMMENT ON COLUMN public.seat.place IS 'Which place of its row it is, from 1; for the order.';
-
-COMMENT ON COLUMN public.seat.x IS 'Left edge, in the units of the hall''s plan; from the place when not given.';
-
-COMMENT ON COLUMN public.seat.y IS 'Upper edge, in the units of the hall''s plan; from the row when not given.';
-
-COMMENT ON COLUMN public.seat.width IS 'In the units of the hall''s plan.';
-
-COMMENT ON COLUMN public.seat.height IS 'In the units of the hall''s plan.';
-
-COMMENT ON COLUMN public.seat.rotation IS 'Degrees clockwise around the middle of the seat.';
-
-COMMENT ON COLUMN public.seat.status IS 'What the seat is at the moment. Users change it by the rules of the protocol; SQL may set any status.';
-
-COMMENT ON COLUMN public.seat.note IS 'What a person should know of a seat in MAINTENANCE; gone when it leaves that status.';
-
-COMMENT ON COLUMN public.seat.updated_at IS 'Kept by a trigger: when status, note or hold_until last changed.';
-
-COMMENT ON COLUMN public.seat.updated_by IS 'Kept by a trigger: the user whose request set the status; null when SQL did, so the seat is nobody''s own.';
-
-COMMENT ON COLUMN public.seat.hold_until IS 'When a RESERVED seat becomes VACANT by itself; null for a reservation that lasts. Any change of status ends it.';
-
-COMMENT ON COLUMN public.seat.section IS 'The part of the hall, such as Balcony; null in a hall without. At most 100 characters, none of them a blank at an end.';
-
-COMMENT ON COLUMN public.seat.row_label IS 'What people read for the row, such as AA; null for the number. At most 32 characters.';
-
-COMMENT ON COLUMN public.seat.place_label IS 'What people read for the place, such as 12a; null for the number. At most 32 characters.';
 
 CREATE VIEW public.seat_count AS
  SELECT hall_id,
@@ -2952,6 +3282,9 @@ ALTER TABLE ONLY public.cinema
 ALTER TABLE ONLY public.feed_key
     ADD CONSTRAINT feed_key_pkey PRIMARY KEY (single);
 
+ALTER TABLE ONLY public.hall_checkpoint
+    ADD CONSTRAINT hall_checkpoint_pkey PRIMARY KEY (hall_id, rev);
+
 ALTER TABLE ONLY public.hall_count
     ADD CONSTRAINT hall_count_pkey PRIMARY KEY (hall_id, seat_type_id);
 
@@ -3006,6 +3339,8 @@ ALTER TABLE ONLY public.write_key
 CREATE UNIQUE INDEX app_user_username_key ON public.app_user USING btree (lower((username COLLATE "C")));
 
 CREATE INDEX auth_event_at_idx ON public.auth_event USING btree (at);
+
+CREATE INDEX hall_checkpoint_hall_id_at_rev_idx ON public.hall_checkpoint USING btree (hall_id, at, rev);
 
 CREATE INDEX hall_cinema_id_idx ON public.hall USING btree (cinema_id);
 
@@ -3214,6 +3549,9 @@ COMMENT ON TRIGGER throttle_flood_over ON public.throttle IS 'Records the failur
 ALTER TABLE ONLY public.auth_event_pending
     ADD CONSTRAINT auth_event_pending_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.auth_event(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.hall_checkpoint
+    ADD CONSTRAINT hall_checkpoint_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.hall
     ADD CONSTRAINT hall_cinema_id_fkey FOREIGN KEY (cinema_id) REFERENCES public.cinema(id) ON DELETE CASCADE;
 
@@ -3276,6 +3614,8 @@ REVOKE ALL ON FUNCTION public.begin_recovery(p_user bigint, p_phrase_hash text, 
 
 REVOKE ALL ON FUNCTION public.begin_registration(p_username text, p_visitor bytea, p_owner bytea, p_new_owner bytea, p_address text, p_secret text, p_open boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.checkpoint_halls(halls bigint[], whole boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.cinema_announce_list() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.cinema_announce_updated() FROM PUBLIC;
@@ -3308,6 +3648,8 @@ REVOKE ALL ON FUNCTION public.grant_server_0021(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_0025(server regrole) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.grant_server_0026(server regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_holds(server regrole) FROM PUBLIC;
@@ -3331,6 +3673,8 @@ REVOKE ALL ON FUNCTION public.index_history() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_known_device(p_user bigint, p_visitor bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_auth_events(days integer, most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.keep_checkpoints(most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_disabled_out() FROM PUBLIC;
 

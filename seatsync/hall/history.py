@@ -1,15 +1,25 @@
-"""The methods that look back: ``hall.history``."""
+"""The methods that look back: ``hall.history`` and ``hall.at``."""
 
 from typing import Any
 
-from attrs import frozen
+import trio
+from attrs import field, frozen
 
 from seatsync import errors
+from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.registry import Access, Method
-from seatsync.hall.messages import HallEvents, HallHistory
+from seatsync.core.protocol.params import Id
+from seatsync.core.protocol.registry import Access, Json, Method
+from seatsync.hall.messages import HallAt, HallEvents, HallHistory, HallId, HallThen
+
+#: Halls of then that are made at once, and for how long another one waits, in seconds: each takes a connection of the
+#: pool that all reads share.
+LOOKS_BACK = 2
+WAIT_S = 2.0
+
+_NO_DATA_FOUND = "P0002"
 
 _QUERIES = load("history")
 
@@ -19,16 +29,18 @@ class HistoryMethods:
     """Reads of what has been."""
 
     _database: Database
+    _looking: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(LOOKS_BACK), init=False)
 
     def table(self) -> tuple[Method, ...]:
         """The methods of the history."""
-        return (Method("hall.history", HallHistory, self.history, Access.WRITE, result=HallEvents),)
+        return (
+            Method("hall.history", HallHistory, self.history, Access.WRITE, result=HallEvents),
+            Method("hall.at", HallAt, self.at, Access.USER, result=HallThen),
+        )
 
     async def history(self, _: Call, params: HallHistory) -> dict[str, Any]:
         """A page of events, the newest first; raises `HallNotFound`."""
-        if params.id is None:
-            raise errors.RequiredHallId
-        hall_id, (rev, seat_id), limit = params.id, params.before, params.limit
+        hall_id, (rev, seat_id), limit = _hall(params), params.before, params.limit
         if params.seat_id is None:
             rows = await self._database.fetch(_QUERIES["hall_events"], hall_id, rev, seat_id, limit + 1)
         else:
@@ -39,3 +51,25 @@ class HistoryMethods:
         last = events[limit - 1] if len(events) > limit else None
         cursor = None if last is None else f"{last['rev']}-{last['seat_id'] or 0}"
         return {"id": hall_id, "events": events[:limit], "cursor": cursor}
+
+    async def at(self, _: Call, params: HallAt) -> Json:
+        """The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back."""
+        hall_id, (time, rev) = _hall(params), params.moment
+        with trio.move_on_after(WAIT_S):
+            async with self._looking:
+                try:
+                    data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
+                except DatabaseRejected as error:
+                    if error.sqlstate == _NO_DATA_FOUND:
+                        raise errors.HistoryNotFound from None
+                    raise
+            if data is None:
+                raise errors.HallNotFound
+            return Json(data.encode())
+        raise errors.TooManyRequests(retry_after=1.0)
+
+
+def _hall(params: HallId) -> Id:
+    if params.id is None:
+        raise errors.RequiredHallId
+    return params.id

@@ -1,6 +1,7 @@
 """The data of the methods ``hall.*``: parameters, validated when structured, and what is sent."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -58,9 +59,9 @@ def _check_hold(change: Any, _: "Attribute[Any]", value: int | None) -> None:
 
 
 @rule(minimum=0, maximum=_MAX_REV)
-def _check_since(_: Any, __: "Attribute[Any]", value: int | None) -> None:
+def _check_since(_: Any, attribute: "Attribute[Any]", value: int | None) -> None:
     if value is not None and not 0 <= value <= _MAX_REV:
-        raise errors.ValidationError("since: a revision is needed.")
+        raise errors.ValidationError(f"{attribute.name}: a revision is needed.")
 
 
 @rule(minimum=1, maximum=MAX_EVENTS)
@@ -151,6 +152,38 @@ class HallHistory(HallId):
         """The revision and the seat that the page before ended with."""
         found = None if self.cursor is None else _CURSOR.fullmatch(self.cursor)
         return (_MAX_REV, 0) if found is None else (int(found[1]), int(found[2]))
+
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+@rule(pattern=f"^{_TIME.pattern}$")
+def _check_at(_: Any, __: "Attribute[Any]", value: str | None) -> None:
+    if value is not None and _TIME.fullmatch(value) is None:
+        raise _no_time()
+
+
+def _no_time() -> errors.ValidationError:
+    return errors.ValidationError("at: a time in ISO 8601, with its zone, is needed.")
+
+
+@frozen
+class HallAt(HallId):
+    """``hall.at``: the hall at a time, or at a revision of its epoch."""
+
+    at: str | None = field(default=None, validator=_check_at)
+    """ISO 8601, with its zone."""
+    rev: int | None = field(default=None, validator=_check_since)
+
+    @property
+    def moment(self) -> tuple[datetime | None, int | None]:
+        """The time or the revision, whichever is given; raises `ValidationError` for both and for none."""
+        if (self.at is None) == (self.rev is None):
+            raise errors.ValidationError("at: either a time or a rev is needed.")
+        try:
+            return None if self.at is None else datetime.fromisoformat(self.at).astimezone(UTC), self.rev
+        except (ValueError, OverflowError):
+            raise _no_time() from None
 
 
 # What is sent: PostgreSQL makes it, and `seatsync.core.channels.documents` adds to it.
@@ -250,6 +283,14 @@ class Hall:
     """Ordered by id."""
     stale: Literal[True] = OPTIONAL
     """The hall may be older than what is committed."""
+
+
+@sent
+class HallThen(Hall):
+    """A hall as it was at a revision: its seats, their places in the plan, and the names of then."""
+
+    at: Timestamp
+    """The time that was asked for, or that of the revision."""
 
 
 @sent

@@ -67,7 +67,7 @@ export interface Done {
   success: true;
 }
 
-export type ErrorCode = "ValidationError" | "BadRequest" | "MessageTooLarge" | "MessageTypeRequired" | "InvalidUsername" | "RequiredUsername" | "RequiredHallId" | "InvalidSeatData" | "Unauthorized" | "Forbidden" | "InvalidCode" | "RegistrationClosed" | "InvalidRecoveryPhrase" | "TokenExpired" | "TokenInvalid" | "SessionExpired" | "NotFound" | "RouteNotFound" | "UnknownMessageType" | "SubscriptionNotFound" | "UserNotFound" | "CinemaNotFound" | "HallNotFound" | "SeatNotFound" | "SeatTypeNotFound" | "SubscriptionAlreadyExists" | "UserAlreadyExists" | "RegistrationInProgress" | "RegistrationNotInProgress" | "RegistrationExpired" | "SeatOccupied" | "SeatReserved" | "SeatConflict" | "RateLimitExceeded" | "TooManyRequests" | "TooManySubscriptions" | "TooManyLoginAttempts" | "TooManyValidationAttempts" | "InternalServerError" | "TooManyConnections" | "ServiceUnavailable";
+export type ErrorCode = "ValidationError" | "BadRequest" | "MessageTooLarge" | "MessageTypeRequired" | "InvalidUsername" | "RequiredUsername" | "RequiredHallId" | "InvalidSeatData" | "Unauthorized" | "Forbidden" | "InvalidCode" | "RegistrationClosed" | "InvalidRecoveryPhrase" | "TokenExpired" | "TokenInvalid" | "SessionExpired" | "NotFound" | "RouteNotFound" | "UnknownMessageType" | "SubscriptionNotFound" | "UserNotFound" | "CinemaNotFound" | "HallNotFound" | "HistoryNotFound" | "SeatNotFound" | "SeatTypeNotFound" | "SubscriptionAlreadyExists" | "UserAlreadyExists" | "RegistrationInProgress" | "RegistrationNotInProgress" | "RegistrationExpired" | "SeatOccupied" | "SeatReserved" | "SeatConflict" | "RateLimitExceeded" | "TooManyRequests" | "TooManySubscriptions" | "TooManyLoginAttempts" | "TooManyValidationAttempts" | "InternalServerError" | "TooManyConnections" | "ServiceUnavailable";
 
 /** The reply to a request that failed, or the end of a subscription. */
 export interface Failure {
@@ -109,6 +109,14 @@ export interface Hall {
   stale?: true;
 }
 
+/** ``hall.at``: the hall at a time, or at a revision of its epoch. */
+export interface HallAt {
+  id: number;
+  /** ISO 8601, with its zone. */
+  at?: string | null;
+  rev?: number | null;
+}
+
 /** The counts of a hall; the rest where it is new or renamed. */
 export interface HallChange {
   id: number;
@@ -145,6 +153,28 @@ export interface HallId {
 export interface HallStale {
   id: number;
   stale: boolean;
+}
+
+/** A hall as it was at a revision: its seats, their places in the plan, and the names of then. */
+export interface HallThen {
+  id: number;
+  cinema_id: number;
+  name: string;
+  rows: number;
+  /** Of the longest row. */
+  places: number;
+  created_at: Timestamp;
+  rev: number;
+  /** The series that `rev` belongs to: revisions of different epochs do not compare. */
+  epoch: string;
+  /** Ordered by section, row and place; those without a section come last. */
+  seats: Seat[];
+  /** Ordered by id. */
+  seat_types: SeatType[];
+  /** The hall may be older than what is committed. */
+  stale?: true;
+  /** The time that was asked for, or that of the revision. */
+  at: Timestamp;
 }
 
 /** What has changed in a hall: merge both lists by id. */
@@ -426,6 +456,8 @@ export interface Methods {
   "hall.update_seats": { params: UpdateSeats; result: HallWritten };
   /** A page of events, the newest first; raises `HallNotFound`. */
   "hall.history": { params: HallHistory; result: HallEvents };
+  /** The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back. */
+  "hall.at": { params: HallAt; result: HallThen };
   /** The login state of the caller. */
   "user.status": { params: NoParams; result: Guest | SignedIn };
   /** The login state now, and its next change. */

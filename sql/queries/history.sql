@@ -46,6 +46,19 @@ left join app_user on app_user.id = e.by
 where h.id = $1
 order by e.rev desc;
 
+-- name: hall_then
+-- The hall ($1) as it was at a time ($2), or at a revision ($3); no row when there is none, P0002 before its history.
+select s.data
+from hall h
+cross join lateral hall_snapshot_at(
+    h.id, case when $2::timestamptz is null then $3::bigint else hall_rev_at(h.id, $2) end, $2
+) s
+where h.id = $1;
+
+-- name: keep_checkpoints
+-- Makes the checkpoints of the history that are due, $1 at most; the number made.
+select keep_checkpoints($1);
+
 -- name: index_history
 -- Makes the indexes of a day of the history that is over; 1, and 0 when all have theirs.
 select index_history();

@@ -9,6 +9,7 @@ from tests.support.sql import World
 
 #: They read, or change seats, with the rights of whoever calls them.
 FOR_EVERYBODY = {
+    *("hall_at", "hall_at_rev", "hall_rev_at", "hall_snapshot_at"),
     *("hall_changes", "hall_counts", "hall_snapshot", "hall_update", "wire_epoch", "wire_time"),
     *("change_seats", "hold_seats", "shift_seats"),
     "session_is_live",

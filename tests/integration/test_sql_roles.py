@@ -64,8 +64,10 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
             assert (await client.of("again"))["data"]["resumed"]
             await view.is_true(owner)
             hall_queries = load("hall")
-            assert await server.db.fetchval(hall_queries["keep_history"], 30) == 0
+            assert (await client.data("hall.at", {"id": hall.id, "rev": 1}))["rev"] == 1
             assert (await client.data("hall.history", {"id": hall.id}))["events"] != []
+            assert await server.db.fetchval(load("history")["keep_checkpoints"], 50) == 0
+            assert await server.db.fetchval(hall_queries["keep_history"], 30) == 0
             assert await server.db.fetchval(load("history")["index_history"]) == 0
             assert await server.db.fetchval(hall_queries["prune_keys"], 100) == 0
             assert await server.db.fetchval(load("user")["prune"], 100) == 0

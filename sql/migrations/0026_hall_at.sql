@@ -1,0 +1,439 @@
+-- The hall as it was at any moment that the history has.
+--
+-- A whole checkpoint has every seat of a hall: one at the beginning of each epoch, one a day, and one whenever much
+-- has happened. Each other change of the layout has one with the seats that it changed. So a hall at a revision is the
+-- last whole one, the changes of the layout after it, and the events, which have the statuses.
+
+create table hall_checkpoint (
+    hall_id bigint not null references hall on delete cascade,
+    rev bigint not null,
+    epoch text not null,
+    at timestamptz not null default clock_timestamp(),
+    whole boolean not null,
+    hall jsonb not null,
+    types jsonb not null,
+    seats seat[] not null,
+    primary key (hall_id, rev)
+);
+
+create index hall_checkpoint_hall_id_at_rev_idx on hall_checkpoint (hall_id, at, rev);
+
+comment on table hall_checkpoint is
+    'Halls at some of their revisions: where the layout changed, and whole ones. The history has every event after each.';
+comment on column hall_checkpoint.hall_id is 'The hall.';
+comment on column hall_checkpoint.rev is 'Its revision.';
+comment on column hall_checkpoint.epoch is 'The epoch of the revision.';
+comment on column hall_checkpoint.at is 'A time after the revision was made: no event up to it is later.';
+comment on column hall_checkpoint.whole is 'It has every seat, not only those whose place in the layout has changed.';
+comment on column hall_checkpoint.hall is 'The row of the hall.';
+comment on column hall_checkpoint.types is 'The names of the types of its seats, by id.';
+comment on column hall_checkpoint.seats is
+    'The rows of seats; of one that is gone the id alone. A column that the table gets later is null in those of before: '
+    'it is added without a default, which PostgreSQL would refuse.';
+
+-- One statement: revision and seats are of one snapshot. A hall without seats is whole whatever happened to them.
+create function checkpoint_halls(halls bigint[], whole boolean default true) returns integer
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    made integer;
+begin
+    insert into hall_checkpoint as k (hall_id, rev, epoch, whole, hall, types, seats)
+    select h.id, h.rev, h.epoch, w.whole, to_jsonb(h), coalesce(t.types, '{}'), coalesce(s.seats, '{}')
+    from hall h
+    cross join lateral (
+        select checkpoint_halls.whole or not exists (select from seat where seat.hall_id = h.id) as whole
+    ) w
+    cross join lateral (
+        select jsonb_object_agg(t.id, t.name) as types
+        from hall_count c
+        join seat_type t on t.id = c.seat_type_id
+        where c.hall_id = h.id
+    ) t
+    cross join lateral (
+        select array_agg(s.seat) as seats
+        from (
+            select seat from seat where seat.hall_id = h.id and w.whole
+            union all
+            -- Joined by id alone: an index of halls would look as good to the planner, and has all their seats.
+            select case
+                when seat.hall_id = h.id then seat
+                else jsonb_populate_record(null::seat, jsonb_build_object('id', e.seat_id))
+            end
+            from seat_event e
+            left join seat on seat.id = e.seat_id
+            where e.hall_id = h.id and e.rev = h.rev and e.kind = 'layout' and e.seat_id <> 0 and not w.whole
+        ) s
+    ) s
+    where h.id = any(halls)
+    on conflict (hall_id, rev) do update set whole = true, seats = excluded.seats where excluded.whole and not k.whole;
+    get diagnostics made = row_count;
+    return made;
+end
+$$;
+
+comment on function checkpoint_halls is
+    'Makes a checkpoint of each of these halls as it is now, a whole one or one of what its revision has changed in the '
+    'layout; returns how many.';
+
+-- The triggers call it after every change of seats and types, with those halls, if any, whose layout has changed.
+create or replace function announce_layout(halls bigint[]) returns void
+language plpgsql as $$
+begin
+    if cardinality(halls) > 0 then
+        perform checkpoint_halls(halls, whole => false);
+        perform announce(hall_notice(h, 'layout')) from hall h where h.id = any(halls) order by h.id;
+    end if;
+end
+$$;
+
+comment on function announce_layout is 'For triggers: announces a revision that clients load anew, and remembers it.';
+
+create or replace function hall_announce_inserted() returns trigger
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    perform assert_table(tg_relid, 'hall');
+    perform checkpoint_halls(array[new.id]);
+    perform announce(format('cinema %s', new.cinema_id));
+    return null;
+end
+$$;
+
+create or replace function hall_announce_updated() returns trigger
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    perform assert_table(tg_relid, 'hall');
+    if new.epoch <> old.epoch then
+        perform recount_seats(array[new.id]);
+    end if;
+    insert into seat_event (hall_id, rev, kind, before) values (new.id, new.rev, 'layout', to_jsonb(old));
+    perform checkpoint_halls(array[new.id], whole => new.epoch <> old.epoch);
+    perform announce(hall_notice(new, 'layout'));
+    if new.cinema_id <> old.cinema_id then
+        perform announce('cinemas');
+    elsif (new.name, new.rows, new.places) is distinct from (old.name, old.rows, old.places) then
+        perform announce(format('cinema %s', new.cinema_id));
+    end if;
+    return null;
+end
+$$;
+
+-- Events are counted from the day of the checkpoint on: that they are of later revisions matters, not how many exactly.
+create function keep_checkpoints(most integer) returns integer
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    begin
+        lock table hall_checkpoint in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+    return checkpoint_halls(array(
+        select h.id
+        from hall h
+        left join lateral (
+            select c.rev, c.at
+            from hall_checkpoint c
+            where c.hall_id = h.id and c.epoch = h.epoch and c.whole
+            order by c.rev desc
+            limit 1
+        ) c on true
+        cross join lateral (
+            select 500 + coalesce(sum(n.seats), 0) as events from hall_count n where n.hall_id = h.id
+        ) due
+        where c.rev is null
+           or h.rev > c.rev and (
+               (c.at at time zone 'UTC')::date < (clock_timestamp() at time zone 'UTC')::date
+               or due.events <= (
+                   select count(*)
+                   from (
+                       select
+                       from seat_event e
+                       where e.hall_id = h.id and e.rev > c.rev and e.at >= c.at
+                       limit due.events
+                   ) e
+               )
+           )
+        limit most
+    ));
+end
+$$;
+
+comment on function keep_checkpoints is
+    'Makes the whole checkpoints that are due, so many at most; returns how many, 0 also while another server does it. '
+    'Due are halls that have changed since that of a day before, or by as many events as they have seats and 500 more.';
+
+-- A day is dropped with the checkpoints that need it: what leads on from those that stay is there, whatever the order of
+-- times; the first of them is a whole one.
+create or replace function keep_history(days integer) returns integer
+language plpgsql security definer set search_path = public, pg_temp set lock_timeout = '200ms' as $$
+declare
+    today date := clock_timestamp() at time zone 'UTC';
+    day date;
+    part name;
+    begins text;  -- of a day, for any time zone and format of dates of the caller
+    ends text;
+    dropped integer := 0;
+begin
+    if days < 1 then
+        raise exception 'the history of a day is kept at least' using errcode = 'invalid_parameter_value';
+    end if;
+    -- No advisory lock, which any role may take.
+    begin
+        lock table seat_event_default in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+    for day in
+        select today + n from generate_series(0, 7) n
+        union
+        select distinct (at at time zone 'UTC')::date from seat_event_default
+        order by 1
+    loop
+        part := to_char(day, '"seat_event_"YYYYMMDD');
+        continue when to_regclass('public.' || part) is not null;
+        begins := to_char(day, 'YYYY-MM-DD"T00:00Z"');
+        ends := to_char(day + 1, 'YYYY-MM-DD"T00:00Z"');
+        execute format('create table %I (like seat_event including defaults including constraints)', part);
+        execute format(
+            'with moved as (delete from seat_event_default where at >= %1$L and at < %2$L returning *) '
+            'insert into %3$I select * from moved',
+            begins, ends, part
+        );
+        -- In two steps: a table created as a partition would lock out every reader of the history.
+        execute format(
+            'alter table seat_event attach partition %3$I for values from (%1$L) to (%2$L)',
+            begins, ends, part
+        );
+    end loop;
+    for part in
+        select c.relname
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'seat_event'::regclass
+          and c.relname ~ '^seat_event_\d{8}$'
+          and c.relname < to_char(today - days, '"seat_event_"YYYYMMDD')
+        order by 1
+    loop
+        execute format(
+            'delete from hall_checkpoint c '
+            'using (select e.hall_id, max(e.rev) as rev from %I e group by e.hall_id) gone '
+            'where c.hall_id = gone.hall_id and c.rev < coalesce(('
+            '    select min(w.rev) from hall_checkpoint w'
+            '    where w.hall_id = gone.hall_id and w.rev >= gone.rev and w.whole'
+            '), c.rev + 1)',
+            part
+        );
+        execute format('drop table %I', part);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$$;
+
+comment on function keep_history is
+    'Makes the partitions of the history for a week ahead and drops those of more than so many days ago, one at least, '
+    'with the checkpoints that lead through them; returns how many, 0 also while another server does it. A lock that is '
+    'not to be had in 200 ms fails it (55P03).';
+
+-- The hall as it was.
+
+create function hall_rev_at(hall_id bigint, at timestamptz) returns bigint
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+begin
+    return (
+        select coalesce(
+            (
+                select e.rev - 1
+                from seat_event e
+                where e.hall_id = h.id and e.rev > base.rev and e.at > hall_rev_at.at
+                order by e.rev
+                limit 1
+            ),
+            h.rev
+        )
+        from hall h
+        cross join lateral (
+            select c.rev
+            from hall_checkpoint c
+            where c.hall_id = h.id and c.at <= hall_rev_at.at and c.epoch = h.epoch
+            order by c.at desc, c.rev desc
+            limit 1
+        ) base
+        where h.id = hall_rev_at.hall_id
+    );
+end
+$$;
+
+comment on function hall_rev_at is
+    'The revision that a hall had at that time: the one before the lowest of which an event is later. Null before its '
+    'history or its epoch begins.';
+
+create function hall_at_rev(hall_id bigint, rev bigint) returns setof seat
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+    base bigint;  -- the revision of the last whole checkpoint
+begin
+    select c.rev into base
+    from hall h
+    join hall_checkpoint c on c.hall_id = h.id and c.epoch = h.epoch and c.whole
+    where h.id = hall_at_rev.hall_id and c.rev <= hall_at_rev.rev and h.rev >= hall_at_rev.rev
+    order by c.rev desc
+    limit 1;
+    if (
+        select count(distinct e.rev)
+        from seat_event e
+        where e.hall_id = hall_at_rev.hall_id and e.rev > base and e.rev <= hall_at_rev.rev
+    ) is distinct from hall_at_rev.rev - base then
+        raise exception 'the history of the hall does not go there' using errcode = 'no_data_found';
+    end if;
+
+    -- All columns of seat, in their order.
+    return query
+    with layout as (
+        select distinct on (seat.id) seat, c.rev
+        from hall_checkpoint c
+        cross join lateral unnest(c.seats) seat
+        where c.hall_id = hall_at_rev.hall_id and c.rev between base and hall_at_rev.rev
+        order by seat.id, c.rev desc
+    ),
+    state as (
+        select distinct on (e.seat_id)
+            e.seat_id, e.rev, e.new_status as status, e.note, e.hold_until, e.at as updated_at, e.by as updated_by
+        from seat_event e
+        where e.hall_id = hall_at_rev.hall_id and e.rev > base and e.rev <= hall_at_rev.rev and e.kind <> 'layout'
+        order by e.seat_id, e.rev desc
+    )
+    select
+        (l.seat).id,
+        (l.seat).hall_id,
+        (l.seat).seat_type_id,
+        (l.seat).row,
+        (l.seat).place,
+        (l.seat).x,
+        (l.seat).y,
+        (l.seat).width,
+        (l.seat).height,
+        (l.seat).rotation,
+        case when s.seat_id is null then (l.seat).status else s.status end,
+        case when s.seat_id is null then (l.seat).note else s.note end,
+        case when s.seat_id is null then (l.seat).updated_at else s.updated_at end,
+        case when s.seat_id is null then (l.seat).updated_by else s.updated_by end,
+        case when s.seat_id is null then (l.seat).hold_until else s.hold_until end,
+        (l.seat).section,
+        (l.seat).row_label,
+        (l.seat).place_label
+    from layout l
+    left join state s on s.seat_id = (l.seat).id and s.rev > l.rev
+    where (l.seat).hall_id is not null
+    order by (l.seat).section, (l.seat).row, (l.seat).place;
+end
+$$;
+
+comment on function hall_at_rev is
+    'Every seat of a hall as it was at a revision, with the layout of then. Fails (P0002) before the history or the epoch '
+    'begins, for a revision that is still to come, and where somebody has removed events.';
+
+create function hall_at(hall_id bigint, at timestamptz) returns setof seat
+language sql stable as $$
+    select * from hall_at_rev(hall_id, hall_rev_at(hall_id, at))
+$$;
+
+comment on function hall_at is 'Every seat of a hall as it was at that time: hall_at_rev of hall_rev_at.';
+
+create function hall_snapshot_at(hall_id bigint, rev bigint, at timestamptz default null) returns table (data text)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+    return query
+    with seats as materialized (
+        select * from hall_at_rev(hall_snapshot_at.hall_id, hall_snapshot_at.rev)
+    )
+    select row_to_json(w)::text
+    from (
+        select
+            h.id,
+            h.cinema_id,
+            h.name,
+            h.rows,
+            h.places,
+            wire_time(h.created_at) as created_at,
+            hall_snapshot_at.rev,
+            wire_epoch(c.epoch) as epoch,
+            wire_time(coalesce(
+                hall_snapshot_at.at,
+                (select max(e.at) from seat_event e where e.hall_id = h.id and e.rev = hall_snapshot_at.rev),
+                c.at
+            )) as at,
+            coalesce(array_to_json((
+                select array_agg(s order by s.section, s.row, s.place)
+                from (
+                    select
+                        seats.id,
+                        seats.section,
+                        seats.row,
+                        coalesce(seats.row_label, seats.row::text) as row_label,
+                        seats.place,
+                        coalesce(seats.place_label, seats.place::text) as place_label,
+                        seats.x,
+                        seats.y,
+                        seats.width,
+                        seats.height,
+                        seats.rotation,
+                        seats.status,
+                        wire_time(seats.updated_at) as updated_at,
+                        seats.note,
+                        wire_time(seats.hold_until) as hold_until,
+                        seat_type
+                    from seats
+                    cross join lateral (
+                        select seats.seat_type_id as id, c.types ->> seats.seat_type_id::text as name
+                    ) seat_type
+                ) s
+            )), '[]') as seats,
+            coalesce(array_to_json((
+                select array_agg(t order by t.id)
+                from (
+                    select
+                        seats.seat_type_id as id,
+                        c.types ->> seats.seat_type_id::text as name,
+                        count(*) as seats_count,
+                        (
+                            count(*) filter (where seats.status = 'VACANT'),
+                            count(*) filter (where seats.status = 'RESERVED'),
+                            count(*) filter (where seats.status = 'OCCUPIED'),
+                            count(*) filter (where seats.status = 'MAINTENANCE')
+                        )::wire_counts as seats
+                    from seats
+                    group by seats.seat_type_id
+                ) t
+            )), '[]') as seat_types
+        from hall present
+        left join lateral (
+            select *
+            from hall_checkpoint c
+            where c.hall_id = present.id and c.rev <= hall_snapshot_at.rev
+            order by c.rev desc
+            limit 1
+        ) c on true
+        left join lateral jsonb_populate_record(present, c.hall) h on true
+        where present.id = hall_snapshot_at.hall_id
+    ) w;
+end
+$$;
+
+comment on function hall_snapshot_at is
+    'The whole hall as it was at a revision, as clients see it, with that time or that of the revision; no row when there '
+    'is no such hall. Fails as hall_at_rev does.';
+
+grant execute on function hall_rev_at, hall_at_rev, hall_at, hall_snapshot_at to public;
+
+create function grant_server_0026(server regrole) returns void
+language plpgsql as $$
+begin
+    execute format('grant execute on function keep_checkpoints to %1$s', server);
+end
+$$;
+
+comment on function grant_server_0026 is 'For grant_server: the rights of 0026_hall_at.sql.';
