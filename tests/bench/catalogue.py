@@ -2,6 +2,7 @@
 
 from tests.bench.fanout import FANOUT_1000, FANOUT_5000
 from tests.bench.handshakes import HANDSHAKES
+from tests.bench.history import HISTORY
 from tests.bench.holds import HOLDS
 from tests.bench.joins import JOINS
 from tests.bench.latency import BULK, IDLE
@@ -25,4 +26,5 @@ MEASURES: tuple[Measure, ...] = (
     WORKERS,
     HOLDS,
     SCALE,
+    HISTORY,
 )

@@ -1,7 +1,7 @@
 """Databases of several sizes: halls, seats and a month of history, made by SQL with the triggers off."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -170,7 +170,11 @@ def _checked(result: PGresult) -> PGresult:
 
 
 @contextmanager
-def open_databases(cores: Cores, sizes: Mapping[str, Size]) -> Iterator[dict[str, SizedDatabase]]:
+def open_databases(
+    cores: Cores,
+    sizes: Mapping[str, Size],
+    fill: Callable[[str, SizedDatabase], None] = lambda _, database: database.fill(),
+) -> Iterator[dict[str, SizedDatabase]]:
     """Databases of these names and sizes, on a PostgreSQL of their own on the server's core; gone at the end.
 
     It does not wait for the disk: what a commit waits for there does not depend on the size.
@@ -189,7 +193,7 @@ def open_databases(cores: Cores, sizes: Mapping[str, Size]) -> Iterator[dict[str
             for name, size in sizes.items()
         }
         with ThreadPoolExecutor() as threads:
-            list(threads.map(SizedDatabase.fill, databases.values()))
+            list(threads.map(fill, databases, databases.values()))
         move(family(postgres.pid), {cores.server})
         yield databases
 

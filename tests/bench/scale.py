@@ -1,7 +1,7 @@
 """What statements cost in a database of ten times the halls: the answer should count, and not the total."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
@@ -40,13 +40,15 @@ class Operation:
     turns: int = 100
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
+    """The milliseconds that it takes."""
     began = perf_counter()
     work()
     return (perf_counter() - began) * 1000
 
 
-def _expect(found: object, wanted: object) -> None:
+def expect(found: object, wanted: object) -> None:
+    """Raise `BenchError` unless the answer is as it should be."""
     if found != wanted:
         raise BenchError(f"the database does not answer as expected: {found!r} instead of {wanted!r}")
 
@@ -54,8 +56,8 @@ def _expect(found: object, wanted: object) -> None:
 def _to_and_fro(change: Callable[[str], object], wanted: object) -> float:
     """The mean of a change and of its opposite: each turn begins alike."""
     found: list[object] = []
-    passed = _timed(lambda: found.extend(change(status) for status in ("OCCUPIED", "VACANT")))
-    _expect(found, [wanted, wanted])
+    passed = timed(lambda: found.extend(change(status) for status in ("OCCUPIED", "VACANT")))
+    expect(found, [wanted, wanted])
     return passed / 2
 
 
@@ -74,7 +76,7 @@ def _change(database: SizedDatabase, seat: int, status: str) -> int | None:
 def _first_change(database: SizedDatabase, turn: int) -> float:
     (seat,) = database.size.pick(BIGGEST, turn).seats
     with database.opened_again() as fresh:
-        passed = _timed(lambda: _change(fresh, seat, "OCCUPIED"))
+        passed = timed(lambda: _change(fresh, seat, "OCCUPIED"))
         _change(fresh, seat, "VACANT")
         return passed
 
@@ -104,8 +106,8 @@ def _resume(seats: int, revisions: int | None) -> Callable[[SizedDatabase, int],
         hall = database.size.pick(seats, turn).id
         rev, epoch = database.session.row("select rev, wire_epoch(epoch) from hall where id = $1", hall)
         since = 0 if revisions is None else rev - revisions
-        return _timed(
-            lambda: _expect(
+        return timed(
+            lambda: expect(
                 database.query(_HALL["changes"].sql, hall, since, epoch).get_value(0, _WHOLE),
                 b"f" if revisions is None else b"t",
             )
@@ -115,7 +117,7 @@ def _resume(seats: int, revisions: int | None) -> Callable[[SizedDatabase, int],
 
 
 def _prune(database: SizedDatabase, _: int) -> float:
-    return _timed(lambda: _expect(database.query(_HALL["keep_history"].sql, _KEPT_DAYS).get_value(0, 0), b"0"))
+    return timed(lambda: expect(database.query(_HALL["keep_history"].sql, _KEPT_DAYS).get_value(0, 0), b"0"))
 
 
 def _prune_pages(database: SizedDatabase, _: int) -> float:
@@ -124,7 +126,7 @@ def _prune_pages(database: SizedDatabase, _: int) -> float:
 
 
 def _list(database: SizedDatabase, _: int) -> float:
-    return _timed(lambda: database.query(_CINEMA["list"].sql))
+    return timed(lambda: database.query(_CINEMA["list"].sql))
 
 
 def _first_list(database: SizedDatabase, turn: int) -> float:
@@ -134,7 +136,7 @@ def _first_list(database: SizedDatabase, turn: int) -> float:
 
 def _snapshot(database: SizedDatabase, turn: int) -> float:
     hall = database.size.pick(ORDINARY, turn).id
-    return _timed(lambda: database.query(_HALL["snapshot"].sql, hall))
+    return timed(lambda: database.query(_HALL["snapshot"].sql, hall))
 
 
 def pages(plan: list[dict[str, dict[str, int]]]) -> int:
@@ -169,9 +171,14 @@ def _databases(bench: Bench) -> Iterator[dict[str, SizedDatabase]]:
 
 
 def _run(bench: Bench, entrant: str) -> Values:
-    operation, databases = _BY_NAME[entrant], bench.keep(_databases)
+    operation = _BY_NAME[entrant]
+    return compared(operation, bench.keep(_databases), bench.scaled(operation.turns, 3))
+
+
+def compared(operation: Operation, databases: Mapping[str, SizedDatabase], turns: int) -> Values:
+    """The medians of an operation in the databases, by turns, and the ratio; with its goals."""
     found: dict[str, list[float]] = {SMALL: [], LARGE: []}
-    for turn in range(-_WARM_UP, bench.scaled(operation.turns, 3)):
+    for turn in range(-_WARM_UP, turns):
         for name in rotated([SMALL, LARGE], turn):
             figure = operation.figure(databases[name], abs(turn))
             if turn >= 0:

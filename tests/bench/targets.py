@@ -6,6 +6,8 @@ from attrs import frozen
 
 from tests.bench.arithmetic import TIMES, Bound, verdict
 from tests.bench.entrants import FLOOR, NODE, PICOWS, TRIO, WEBSOCKETS
+from tests.bench.history import AT_ANY, AT_NEAR, HISTORY
+from tests.bench.history import OPERATIONS as LOOKS_BACK
 from tests.bench.results import Results
 from tests.bench.scale import CHANGES, FIRSTS, LARGE, LIST, OPERATIONS, RATIO, SCALE
 from tests.bench.site import SEATS_SYNC
@@ -219,6 +221,23 @@ TARGETS: tuple[Target, ...] = (
         _at_most(RATIO),
         None,
         _worst((_median(SCALE.name, "ratio", one.name) for one in OPERATIONS if one.ratio is not None), max),
+        TIMES,
+    ),
+    Target(
+        "history-any",
+        "a hall of 500 seats as it was, 5 million events, any moment of 30 days",
+        _at_most(30),
+        None,
+        _median(HISTORY.name, LARGE, AT_ANY),
+        "ms",
+    ),
+    Target("history-near", "the same, a moment ago", _at_most(5), None, _median(HISTORY.name, LARGE, AT_NEAR), "ms"),
+    Target(
+        "history-ratio",
+        "looking back there, to 100,000 events: the worst",
+        _at_most(RATIO),
+        None,
+        _worst((_median(HISTORY.name, "ratio", one.name) for one in LOOKS_BACK if one.ratio is not None), max),
         TIMES,
     ),
     Target("faults", "missing, repeated, reordered, in every run", _at_most(0), _at_most(0), _faults),
