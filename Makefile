@@ -83,7 +83,7 @@ schema: $(VENV)/.dev  ## regenerate sql/schema.sql from the migrations
 typings: $(VENV)/.dev  ## regenerate seatsync/web/client.d.ts from the client in JavaScript
 	@$(BIN)/python -m tests.support.typings
 
-protocol: $(VENV)/.dev  ## regenerate seatsync/web/protocol.d.ts, and fetch what checks the protocol's documents
+protocol: $(VENV)/.dev  ## regenerate seatsync/web/protocol.d.ts and plan.schema.json, and fetch what checks the protocol's documents
 	@$(BIN)/python -m tests.support.documents
 
 lock: $(VENV)/.lock  ## lock what the image installs, with hashes (make lock ARGS=--upgrade)

@@ -52,13 +52,14 @@ ARROWS: dict[str, set[str]] = {
     "cinema": CORE,
     "hall": CORE,
     "user": CORE,
-    "seed": CORE,
     "schema": CORE,
+    "plan": CORE | {"schema", "terminal"},
+    "seed": CORE | {"plan"},
     "app": CORE | {"cinema", "hall", "user", "schema"},
     "serve": CORE | {"app", "seed", "user", "terminal"},
     "client": {"errors", "jsontext"},
     "load": {"jsontext", "terminal"},
-    "cli": CORE | {"serve", "app", "seed", "cinema", "hall", "user", "schema", "client", "load", "terminal"},
+    "cli": CORE | {"serve", "app", "seed", "plan", "cinema", "hall", "user", "schema", "client", "load", "terminal"},
     "__main__": {"cli"},
 }
 """Which rooms each room may import, besides itself."""
