@@ -420,11 +420,14 @@ CREATE FUNCTION public.checkpoint_halls(halls bigint[], whole boolean DEFAULT tr
 declare
     made integer;
 begin
-    insert into hall_checkpoint as k (hall_id, rev, epoch, whole, hall, types, seats)
+    insert into hall_checkpoint (hall_id, rev, epoch, whole, hall, types, seats)
     select h.id, h.rev, h.epoch, w.whole, to_jsonb(h), coalesce(t.types, '{}'), coalesce(s.seats, '{}')
     from hall h
     cross join lateral (
-        select checkpoint_halls.whole or not exists (select from seat where seat.hall_id = h.id) as whole
+        select
+            checkpoint_halls.whole
+            or not exists (select from seat where seat.hall_id = h.id)
+            or exists (select from hall_checkpoint c where c.hall_id = h.id and c.rev = h.rev and c.whole) as whole
     ) w
     cross join lateral (
         select jsonb_object_agg(t.id, t.name) as types
@@ -448,7 +451,8 @@ begin
         ) s
     ) s
     where h.id = any(halls)
-    on conflict (hall_id, rev) do update set whole = true, seats = excluded.seats where excluded.whole and not k.whole;
+    on conflict (hall_id, rev) do update
+    set at = excluded.at, whole = excluded.whole, hall = excluded.hall, types = excluded.types, seats = excluded.seats;
     get diagnostics made = row_count;
     return made;
 end
@@ -1662,6 +1666,19 @@ $$;
 
 COMMENT ON FUNCTION public.keep_id() IS 'Trigger function: refuses a new id, for clients and the history hold the old one.';
 
+CREATE FUNCTION public.layout_change_begin() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    perform assert_table(tg_relid, 'layout_change');
+    perform next_revision(array[new.hall_id]);
+    return new;
+end
+$$;
+
+COMMENT ON FUNCTION public.layout_change_begin() IS 'For a trigger: the revision that a change of the layout is.';
+
 CREATE FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
     AS $$
@@ -1689,11 +1706,12 @@ CREATE FUNCTION public.next_revision(halls bigint[]) RETURNS void
     AS $$
 begin
     perform from hall where id = any(halls) order by id for no key update;
-    update hall set rev = rev + 1 where id = any(halls);
+    update hall set rev = rev + 1
+    where id = any(halls) and not exists (select from layout_change c where c.hall_id = hall.id);
 end
 $$;
 
-COMMENT ON FUNCTION public.next_revision(halls bigint[]) IS 'For triggers: locks these halls, in order, and begins the next revision of each.';
+COMMENT ON FUNCTION public.next_revision(halls bigint[]) IS 'For triggers: locks these halls, in order, and begins the next revision of each whose layout is not being replaced.';
 
 CREATE FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
@@ -1813,6 +1831,127 @@ end
 $$;
 
 COMMENT ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) IS 'A sign-in, after open_session: forgives wrong codes, remembers the network, and forgets the oldest of many.';
+
+CREATE FUNCTION public.replace_plan(hall_id bigint, plan jsonb, keep_status boolean DEFAULT true) RETURNS TABLE(kept integer, moved integer, added integer, removed integer, lost integer)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+    this bigint := replace_plan.hall_id;
+    wanted seat[];  -- the seats of the plan: with the id of the one that matches, or without
+    changed bigint[];  -- of those that stay, in whatever way
+    named text := plan ->> 'name';
+    size integer[];  -- rows and places
+    resized boolean;
+begin
+    if plan ->> 'format' is distinct from 'seatsync.plan' or plan ->> 'version' is distinct from '1'
+        or jsonb_typeof(plan -> 'seats') is distinct from 'array'
+    then
+        raise exception 'this is no plan of the format seatsync.plan, version 1' using errcode = 'invalid_parameter_value';
+    end if;
+    perform from seat s where s.hall_id = this order by s.id for update;
+    select (h.name, h.rows, h.places) is distinct from (coalesce(named, h.name), s.rows, s.places), array[s.rows, s.places]
+    into resized, size
+    from hall h
+    cross join (
+        select
+            coalesce((plan ->> 'rows')::integer, max((s ->> 'row')::integer), 1) as rows,
+            coalesce((plan ->> 'places')::integer, max((s ->> 'place')::integer), 1) as places
+        from jsonb_array_elements(plan -> 'seats') s
+    ) s
+    where h.id = this
+    for no key update of h;
+    if not found then
+        raise exception 'there is no hall %', this using errcode = 'no_data_found';
+    end if;
+
+    insert into seat_type (name)
+    select p.name
+    from (
+        select coalesce(s.value ->> 'type', 'Standard') as name, min(s.n) as n
+        from jsonb_array_elements(plan -> 'seats') with ordinality s (value, n)
+        group by 1
+    ) p
+    where not exists (select from seat_type t where t.name = p.name)
+    order by p.n
+    on conflict (name) do nothing;
+
+    wanted := array(
+        select jsonb_populate_record(
+            null::seat,
+            jsonb_build_object('x', s.x, 'y', s.y, 'width', 32, 'height', 32, 'rotation', 0)
+                || jsonb_strip_nulls(p.value) || jsonb_build_object('id', s.id, 'seat_type_id', t.id)
+        )
+        from jsonb_array_elements(plan -> 'seats') with ordinality p (value, n)
+        join seat_type t on t.name = coalesce(p.value ->> 'type', 'Standard')
+        left join seat s
+            on s.hall_id = this
+            and coalesce(s.row_label, s.row::text) = coalesce(p.value ->> 'row_label', p.value ->> 'row')
+            and coalesce(s.place_label, s.place::text) = coalesce(p.value ->> 'place_label', p.value ->> 'place')
+            and s.section is not distinct from p.value ->> 'section'
+        order by p.n
+    );
+
+    select
+        count(*) filter (where not c.gone and not c.moves),
+        count(*) filter (where not c.gone and c.moves),
+        cardinality(wanted) - count(*) filter (where not c.gone),
+        count(*) filter (where c.gone),
+        count(*) filter (where c.taken and (c.gone or not keep_status)),
+        array_agg(c.id) filter (where not c.gone and (c.moves or c.taken and not keep_status))
+    into kept, moved, added, removed, lost, changed
+    from (
+        select
+            s.id,
+            s.status <> 'VACANT' as taken,
+            w.id is null as gone,
+            (
+                w.seat_type_id, w.row, w.row_label, w.place, w.place_label, w.x, w.y, w.width, w.height, w.rotation
+            ) is distinct from (
+                s.seat_type_id, s.row, s.row_label, s.place, s.place_label, s.x, s.y, s.width, s.height, s.rotation
+            ) as moves
+        from seat s
+        left join unnest(wanted) w on w.id = s.id
+        where s.hall_id = this
+    ) c;
+
+    if resized then
+        update hall h set name = coalesce(named, h.name), rows = size[1], places = size[2] where h.id = this;
+    end if;
+    insert into layout_change values (this, not resized and (added + removed > 0 or changed is not null));
+    if added + removed + moved > 0 then
+        perform announce_layout(array[this]);  -- first, for what is announced of a known revision counts no more
+    end if;
+
+    if removed > 0 then
+        delete from seat s where s.hall_id = this and s.id not in (select w.id from unnest(wanted) w where w.id is not null);
+    end if;
+    if changed is not null then
+        update seat s
+        set
+            seat_type_id = w.seat_type_id, row = w.row, row_label = w.row_label, place = w.place,
+            place_label = w.place_label, x = w.x, y = w.y, width = w.width, height = w.height, rotation = w.rotation,
+            status = case when keep_status then s.status else 'VACANT' end
+        from unnest(wanted) w
+        where w.id = s.id and s.id in (select unnest(changed));
+    end if;
+    if added > 0 then
+        insert into seat (
+            hall_id, seat_type_id, section, row, row_label, place, place_label, x, y, width, height, rotation
+        )
+        select
+            this, w.seat_type_id, w.section, w.row, w.row_label, w.place, w.place_label, w.x, w.y, w.width, w.height,
+            w.rotation
+        from unnest(wanted) with ordinality w
+        where w.id is null
+        order by w.ordinality;
+    end if;
+    delete from layout_change c where c.hall_id = this;
+    return next;
+end
+$$;
+
+COMMENT ON FUNCTION public.replace_plan(hall_id bigint, plan jsonb, keep_status boolean) IS 'Replaces the layout of a hall by a plan of the format seatsync.plan, in one revision: seats that people read alike stay, with their ids and, unless keep_status is false, with status, note and hold; the others of the hall are deleted, and those of the plan are new. The hall gets the name of the plan if that has one. Returns how many seats are as they were, are placed anew, are new, and are gone, and how many have lost a status other than VACANT. For the owner.';
 
 CREATE FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) RETURNS void
     LANGUAGE plpgsql
@@ -2953,6 +3092,17 @@ COMMENT ON COLUMN public.known_visitor.expires_at IS 'From then on the visitor i
 
 COMMENT ON COLUMN public.known_visitor.failures IS 'Codes in a row that were not right; at a hundred the device is unknown.';
 
+CREATE TABLE public.layout_change (
+    hall_id bigint NOT NULL,
+    begins boolean NOT NULL
+);
+
+COMMENT ON TABLE public.layout_change IS 'Halls whose layout is being replaced: what changes in them is of the revision that has begun. Rows are gone by the end of their transaction, so that no other one sees them.';
+
+COMMENT ON COLUMN public.layout_change.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.layout_change.begins IS 'True for a new revision; false where the transaction has begun one by a change of the hall itself.';
+
 CREATE TABLE public.lockout (
     user_id bigint NOT NULL,
     failures bigint DEFAULT 0 NOT NULL
@@ -3297,6 +3447,9 @@ ALTER TABLE ONLY public.known_network
 ALTER TABLE ONLY public.known_visitor
     ADD CONSTRAINT known_visitor_pkey PRIMARY KEY (user_id, visitor);
 
+ALTER TABLE ONLY public.layout_change
+    ADD CONSTRAINT layout_change_pkey PRIMARY KEY (hall_id);
+
 ALTER TABLE ONLY public.lockout
     ADD CONSTRAINT lockout_pkey PRIMARY KEY (user_id);
 
@@ -3461,6 +3614,10 @@ COMMENT ON TRIGGER known_network_counted ON public.known_network IS 'Records tha
 CREATE TRIGGER known_visitor_counted AFTER INSERT OR UPDATE OF failures ON public.known_visitor FOR EACH ROW EXECUTE FUNCTION public.record_lockout();
 
 COMMENT ON TRIGGER known_visitor_counted ON public.known_visitor IS 'Records that a device is unknown from now on.';
+
+CREATE TRIGGER layout_change_begins BEFORE INSERT ON public.layout_change FOR EACH ROW WHEN (new.begins) EXECUTE FUNCTION public.layout_change_begin();
+
+COMMENT ON TRIGGER layout_change_begins ON public.layout_change IS 'Begins the revision of a change of the layout.';
 
 CREATE TRIGGER lockout_counted AFTER INSERT OR UPDATE ON public.lockout FOR EACH ROW EXECUTE FUNCTION public.record_lockout();
 
@@ -3682,6 +3839,8 @@ REVOKE ALL ON FUNCTION public.keep_history(days integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.keep_id() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.layout_change_begin() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.log_in(p_user bigint, p_secret text, p_step bigint, p_replaces uuid, p_seen bytea, p_known bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.may_guess(p_failures bigint) FROM PUBLIC;
@@ -3701,6 +3860,8 @@ REVOKE ALL ON FUNCTION public.record_refusal(p_user bigint, p_username text, p_w
 REVOKE ALL ON FUNCTION public.recount_seats(halls bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_network text, p_known boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.replace_plan(hall_id bigint, plan jsonb, keep_status boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) FROM PUBLIC;
 

@@ -1,12 +1,20 @@
-"""The commands that list what there is."""
+"""The commands that list what there is, and those about the plans of halls."""
 
+import argparse
+import sys
+from pathlib import Path
 from typing import Any
+
+from attrs import evolve
 
 from seatsync import jsontext
 from seatsync.cinema.store import CinemaStore
 from seatsync.cli.admin import Context, on_database
+from seatsync.core.timing import Timing
+from seatsync.errors import Failure
 from seatsync.hall.messages import STATUSES
-from seatsync.terminal import write_table
+from seatsync.plan import files, store
+from seatsync.terminal import counted, write_lines, write_table
 
 
 @on_database
@@ -28,6 +36,51 @@ async def halls(context: Context) -> None:
         for hall in cinema["halls"]
     )
     write_table(("ID", "CINEMA", "NAME", "SEATS", *STATUSES), rows)
+
+
+@on_database
+async def export_plan(context: Context) -> None:
+    """Print the plan of a hall."""
+    plan = await store.plan_of(context.db, context.options.hall)
+    text = files.WRITERS[context.options.format](plan)
+    if sys.stdout.isatty():
+        write_lines(*text.splitlines())
+    else:
+        sys.stdout.buffer.write(text.encode())
+
+
+def import_plan(options: argparse.Namespace) -> None:
+    """Take a plan: add a hall and print its id, or replace the layout of one and print what has become of its seats."""
+    path = Path(options.file)
+    with path.open("rb") as file:
+        plan = files.read(file.read(files.MAX_BYTES + 1), path.name)
+    if options.replace is not None:
+        plan = evolve(plan, name=None)  # the hall's stays
+    if options.name is not None:
+        plan = evolve(plan, name=options.name)
+    if plan.name is None and options.replace is None:
+        raise Failure(f"{path.name} does not name the hall: --name NAME does.")
+    options.plan = plan
+    (_add_hall if options.replace is None else _replace_plan)(options)
+
+
+@on_database
+async def _add_hall(context: Context) -> None:
+    options, plan = context.options, context.options.plan
+    async with context.db.transaction(timeout=Timing().seed_s) as session:
+        hall_id = await store.add_hall(session, options.cinema, plan)
+    write_lines(hall_id)
+
+
+@on_database
+async def _replace_plan(context: Context) -> None:
+    options, plan = context.options, context.options.plan
+    async with context.db.transaction(timeout=Timing().seed_s) as session:
+        done = await store.replace(session, options.replace, plan, keep_status=options.keep_status)
+    write_lines(
+        f"Hall {options.replace}: {counted(done.kept, 'seat')} kept, {done.moved} moved, {done.added} added,"
+        f" {done.removed} removed; {done.lost} lost a status other than VACANT."
+    )
 
 
 async def _cinemas(context: Context) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 -- ar
 
 FORMATS = ("asyncapi", "openapi", "jsonschema", "typescript")
 
+_MAX_ID = 2**63 - 1  # of PostgreSQL's bigint
+
 ROLES: tuple[str, ...] = get_args(Role)
 
 
@@ -87,6 +89,8 @@ def _parser() -> Parser:
 
     _add(commands, "cinemas", "cli.halls:cinemas", "list the cinemas")
     _add(commands, "halls", "cli.halls:halls", "list the halls, with their seats counted")
+
+    _add_plans(commands)
 
     code = _add(commands, "code", "cli.admin:code", "print a user's present code, for development")
     code.add_argument("name", metavar="NAME")
@@ -170,6 +174,26 @@ def _add_keys(commands: Commands) -> None:
     _add(key, "list", "cli.keys:show", "list the service keys that are valid, and when they were used last")
     revoke = _add(key, "revoke", "cli.keys:revoke", "revoke a service key and close its connections")
     revoke.add_argument("name", metavar="NAME")
+
+
+def _add_plans(commands: Commands) -> None:
+    hall = _add_group(commands, "hall", "export and import the plans of halls")
+    export = _add(hall, "export", "cli.halls:export_plan", "print the plan of a hall")
+    export.add_argument("hall", metavar="HALL", type=whole_number(1, _MAX_ID), help="its id")
+    export.add_argument(
+        "--format", metavar="FORMAT", choices=("json", "csv"), default="json", help="json (default) or csv"
+    )
+    meaning = "add a hall with the plan in a file and print its id, or replace the plan of a hall"
+    take = _add(hall, "import", "cli.halls:import_plan", meaning)
+    take.add_argument("file", metavar="FILE", help="JSON of Seats Sync or of pretix, or CSV")
+    where = take.add_mutually_exclusive_group(required=True)
+    where.add_argument("--cinema", metavar="ID", type=whole_number(1, _MAX_ID), help="add a hall to this cinema")
+    meaning = "replace the plan of this hall: seats with the same labels stay, and become vacant"
+    where.add_argument("--replace", metavar="ID", type=whole_number(1, _MAX_ID), help=meaning)
+    take.add_argument(
+        "--name", metavar="NAME", help="the hall's name (default: the plan's, or with --replace the hall's)"
+    )
+    take.add_argument("--keep-status", action="store_true", help="with --replace: seats that stay keep their status")
 
 
 def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:

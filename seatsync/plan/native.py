@@ -12,7 +12,8 @@ from seatsync.plan.model import FORMAT, VERSION, Plan, Seat
 from seatsync.plan.rules import PLAN, shown
 
 _FIELDS = [one.name for one in attrs.fields(Plan)]
-_SEAT = [one.name for one in attrs.fields(Seat)]
+SEAT = [one.name for one in attrs.fields(Seat)]
+"""The members of a seat, in their order."""
 _DEFAULTS = {one.name: one.default for one in attrs.fields(Seat) if one.name != "type"}
 
 
@@ -50,8 +51,8 @@ def _entries(seats: Any, faults: Faults) -> Iterator[Entry]:
     for index, seat in enumerate(seats):
         path = ("seats", index)
         if isinstance(seat, dict):
-            for key in seat.keys() - set(_SEAT):
-                faults.add((*path, key), f"not known; known are {', '.join(_SEAT)}")
+            for key in seat.keys() - set(SEAT):
+                faults.add((*path, key), f"not known; known are {', '.join(SEAT)}")
             yield Entry(path, seat)
         else:
             faults.add(path, f"an object is needed, not {shown(seat)}")
@@ -69,7 +70,7 @@ def write(plan: Plan) -> str:
 
 def _members(seat: Seat) -> dict[str, Any]:
     """What is not the default."""
-    values = {name: plain(getattr(seat, name)) for name in _SEAT}
+    values = {name: plain(getattr(seat, name)) for name in SEAT}
     return {name: value for name, value in values.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
 
 

@@ -11,11 +11,11 @@ import attrs
 from seatsync.plan.draft import Draft, Entry
 from seatsync.plan.faults import Faults, Path
 from seatsync.plan.model import Plan, Seat
+from seatsync.plan.native import SEAT as COLUMNS
 from seatsync.plan.native import plain
 from seatsync.plan.order import number
 from seatsync.plan.rules import SEAT, shown
 
-COLUMNS = [one.name for one in attrs.fields(Seat)]
 _REQUIRED = ("row", "place")
 
 _DELIMITERS = ",;\t"

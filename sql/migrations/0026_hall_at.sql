@@ -31,17 +31,21 @@ comment on column hall_checkpoint.seats is
     'The rows of seats; of one that is gone the id alone. A column that the table gets later is null in those of before: '
     'it is added without a default, which PostgreSQL would refuse.';
 
--- One statement: revision and seats are of one snapshot. A hall without seats is whole whatever happened to them.
+-- One statement: revision and seats are of one snapshot. A hall without seats is whole whatever happened to them. Where
+-- several statements share a revision, the checkpoint that each leaves takes the place of the one before.
 create function checkpoint_halls(halls bigint[], whole boolean default true) returns integer
 language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
     made integer;
 begin
-    insert into hall_checkpoint as k (hall_id, rev, epoch, whole, hall, types, seats)
+    insert into hall_checkpoint (hall_id, rev, epoch, whole, hall, types, seats)
     select h.id, h.rev, h.epoch, w.whole, to_jsonb(h), coalesce(t.types, '{}'), coalesce(s.seats, '{}')
     from hall h
     cross join lateral (
-        select checkpoint_halls.whole or not exists (select from seat where seat.hall_id = h.id) as whole
+        select
+            checkpoint_halls.whole
+            or not exists (select from seat where seat.hall_id = h.id)
+            or exists (select from hall_checkpoint c where c.hall_id = h.id and c.rev = h.rev and c.whole) as whole
     ) w
     cross join lateral (
         select jsonb_object_agg(t.id, t.name) as types
@@ -65,7 +69,8 @@ begin
         ) s
     ) s
     where h.id = any(halls)
-    on conflict (hall_id, rev) do update set whole = true, seats = excluded.seats where excluded.whole and not k.whole;
+    on conflict (hall_id, rev) do update
+    set at = excluded.at, whole = excluded.whole, hall = excluded.hall, types = excluded.types, seats = excluded.seats;
     get diagnostics made = row_count;
     return made;
 end

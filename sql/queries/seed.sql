@@ -8,6 +8,30 @@ select pg_advisory_xact_lock(hashtext('seatsync'), hashtext('demo'));
 -- True if there is any cinema.
 select exists (select from cinema);
 
+-- name: demo_cinema
+-- Adds a cinema named $1 of colour $2; its id.
+insert into cinema (name, color) values ($1::text, $2::text) returning id;
+
+-- name: demo_types
+-- Adds the seat types that are missing of $1, in that order.
+insert into seat_type (name)
+select name from unnest($1::text[]) with ordinality t (name, n)
+where not exists (select from seat_type where seat_type.name = t.name)
+order by n;
+
+-- name: demo_taken
+-- Takes seats of halls $1, most of them in pairs.
+update seat
+set status = case when (demo.n + row + place / 2) % 3 = 0 then 'RESERVED' else 'OCCUPIED' end::seat_status
+from unnest($1::bigint[]) with ordinality demo (hall_id, n)
+where seat.hall_id = demo.hall_id and (7 * row + 5 * (place / 2) + 3 * demo.n) % 11 in (0, 4, 7);
+
+-- name: demo_broken
+-- Puts the seat of hall $1 in row $2, place $3, into maintenance, with note $4.
+update seat
+set status = 'MAINTENANCE', note = $4::text
+where hall_id = $1::bigint and row = $2::integer and place = $3::integer and section is null;
+
 -- name: site_counts
 -- The numbers of cinemas and of halls.
 select (select count(*) from cinema) as cinemas, (select count(*) from hall) as halls;

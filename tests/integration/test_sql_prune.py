@@ -1,7 +1,6 @@
 """Removing what is old, and the halls that `seatsync seed` makes."""
 
 import json
-from importlib.resources import files
 from uuid import uuid4
 
 import pytest
@@ -121,43 +120,6 @@ def test_a_hall_for_load_tests(world: World, seats: int) -> None:
     assert len({(seat["x"], seat["y"]) for seat in data["seats"]}) == seats
     assert world.values("select name from cinema") == ["Load test"]
     assert world.values("select id from hall order by id") == [first, second]
-
-
-def test_the_demo_looks_like_cinemas(world: World) -> None:
-    """Three cinemas, eight halls, six kinds of seats all in use, one hall of 500; audience, and a seat to mend."""
-    world.do(files("seatsync.sql").joinpath("demo.sql").read_text(encoding="utf-8"))
-    cinemas = json.loads(world.value(load("cinema")["list"].sql))
-    assert len({cinema["color"] for cinema in cinemas}) == len(cinemas) == 3
-    halls = [json.loads(world.row(HALL["snapshot"].sql, hall["id"])["data"]) for c in cinemas for hall in c["halls"]]
-    assert len(halls) == 8
-    assert len({kind["name"] for hall in halls for kind in hall["seat_types"]}) == 6
-    assert 500 in [len(hall["seats"]) for hall in halls]
-    for hall in halls:
-        assert max(seat["row"] for seat in hall["seats"]) == hall["rows"]
-        assert max(seat["place"] for seat in hall["seats"]) == hall["places"]
-        assert min(seat["x"] for seat in hall["seats"]) == min(seat["y"] for seat in hall["seats"]) == 0
-    seats = [seat for hall in halls for seat in hall["seats"]]
-    assert {seat["status"] for seat in seats} == {"VACANT", "RESERVED", "OCCUPIED", "MAINTENANCE"}
-    assert len([seat for seat in seats if seat["note"]]) == 1
-    assert any(seat["rotation"] for seat in seats)
-    assert any(seat["width"] > 2 * seat["height"] for seat in seats)
-
-
-def test_seats_of_the_demo_do_not_overlap(world: World) -> None:
-    """No two seats of a hall are nearer to each other than their size allows."""
-    world.do(files("seatsync.sql").joinpath("demo.sql").read_text(encoding="utf-8"))
-    assert (
-        world.value(
-            """
-            select count(*)
-            from seat a
-            join seat b on b.hall_id = a.hall_id and b.id > a.id
-            where abs(a.y - b.y) < 32 and abs(a.x + a.width / 2 - b.x - b.width / 2) < (a.width + b.width) / 2
-              and sqrt((a.x - b.x) ^ 2 + (a.y - b.y) ^ 2) < 39
-            """
-        )
-        == 0
-    )
 
 
 def test_days_are_those_of_utc(world: World, hall: int) -> None:

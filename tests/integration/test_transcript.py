@@ -191,7 +191,7 @@ async def test_the_wire_is_as_recorded(server: RunningServer) -> None:
 async def _cinemas(server: RunningServer, recorder: Recorder) -> None:
     async with raw_websocket(server.ws_port) as raw:
         await recorder.say(raw, '{"type":"cinemas.subscribe","eid":"list"}')
-        await server.sql("update seat set status = 'MAINTENANCE' where id = 620")
+        await server.sql("update seat set status = 'MAINTENANCE' where hall_id = 5 and row = 1 and place = 6")
         recorder.note("<", await raw.receive_text())
 
 

@@ -64,6 +64,12 @@ STATEMENTS = {
     "merge": "merge into seat using (values (1), (2), (3)) s (id) on seat.id = s.id "
     "when matched and s.id = 1 then delete when matched then update set status = 'OCCUPIED', note = null "
     "when not matched then insert (id, hall_id, seat_type_id, row, place) values (s.id, {hall}, 1, 70 + s.id, {n})",
+    "another plan": "select replace_plan({hall}, (select jsonb_build_object("
+    "'format', 'seatsync.plan', 'version', 1, 'seats', jsonb_agg(to_jsonb(s))) from ("
+    "(select row, place, 'type {n}' as type, x + {n} as x from seat where hall_id = {hall} and section is null limit 3)"
+    " union all select 80, {n}, 'one', 0) s))",
+    "a new plan": """select replace_plan({hall}, '{{"format": "seatsync.plan", "version": 1, "name": "Plan {n}",
+        "seats": [{{"row": 90, "place": {n}}}]}}', keep_status => false)""",
     "checkpoint": "select checkpoint_halls('{{{hall}}}')",
 }
 
@@ -187,6 +193,8 @@ def begin(world: World) -> Witness:
 @example(steps=[(name, 1, {6}, "VACANT") for name in ("all of one type", "rename a type", "occupy")])
 @example(steps=[(name, 0, {0}, "VACANT") for name in ("occupy", "checkpoint", "vacate", "new day", "prune", "occupy")])
 @example(steps=[(name, 0, {0}, "VACANT") for name in ("mend", "truncate", "add", "occupy")])
+@example(steps=[(name, 0, {0}, "VACANT") for name in ("occupy", "another plan", "another plan", "occupy")])
+@example(steps=[(name, 0, {0}, "VACANT") for name in ("occupy", "a new plan", "occupy", "another plan", "checkpoint")])
 def test_the_hall_at_a_revision_is_the_snapshot_there(
     database_server: DatabaseServer, template_database: str, steps: list[tuple[str, int, set[int], str]]
 ) -> None:

@@ -14,12 +14,13 @@ FRONT = "README.md"
 PROTOCOL = "seatsync/core/protocol/README.md"
 CLIENT = "seatsync/client/README.md"
 SQL = "sql/README.md"
+PLAN = "seatsync/plan/README.md"
 LOAD = "seatsync/load/README.md"
 SERVE = "seatsync/serve/README.md"
 SECURITY = "seatsync/user/README.md"
 TESTS = "tests/README.md"
 
-PAGES = (FRONT, PROTOCOL, CLIENT, SQL, LOAD, SERVE, SECURITY, TESTS)
+PAGES = (FRONT, PROTOCOL, CLIENT, SQL, PLAN, LOAD, SERVE, SECURITY, TESTS)
 """Every page, one for each reader."""
 
 _HEADING = re.compile(r"(#+) (.+)")
