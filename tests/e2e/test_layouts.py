@@ -43,6 +43,7 @@ def test_a_phone(visit: Visit) -> None:
     eve.page.get_by_role("link", name=re.compile("^Salon")).tap()
     expect(eve.page.locator("#halls")).to_be_hidden()
     expect(eve.page.locator("#hall-name")).to_have_text("Salon")
+    expect(eve.seat(1, 1)).to_contain_text("VIP")  # no longer the other hall's
     plan = eve.page.locator("#plan").bounding_box()
     for place in (1, 2):
         eve.page.touchscreen.tap(*eve.point(1, place))
