@@ -646,6 +646,92 @@ $$;
 
 COMMENT ON FUNCTION public.due_seats(of_hall bigint, due timestamp with time zone, most integer) IS 'For expire_holds: locks so many seats of a hall, at most, whose hold is due, but for those that are locked.';
 
+CREATE TABLE public.seat_event (
+    hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
+    rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
+    seat_id bigint DEFAULT 0 CONSTRAINT seat_event_seat_id_not_null1 NOT NULL,
+    kind public.seat_event_kind CONSTRAINT seat_event_kind_not_null1 NOT NULL,
+    old_status public.seat_status,
+    new_status public.seat_status,
+    note text,
+    by bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
+    before jsonb,
+    hold_until timestamp with time zone,
+    CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
+)
+PARTITION BY RANGE (at);
+
+COMMENT ON TABLE public.seat_event IS 'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old days are dropped.';
+
+COMMENT ON COLUMN public.seat_event.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.seat_event.rev IS 'Its revision. Order by it: times of revisions that wait for each other overtake.';
+
+COMMENT ON COLUMN public.seat_event.seat_id IS 'The seat; 0 for a change of the hall itself or of a seat type.';
+
+COMMENT ON COLUMN public.seat_event.kind IS 'layout: the seat is new, gone or moved, whatever became of its status. expired: a hold that was due has ended, and no user has ended it. hold: its end is another one, or it lasts now.';
+
+COMMENT ON COLUMN public.seat_event.old_status IS 'The status before; null where it has not changed with the layout.';
+
+COMMENT ON COLUMN public.seat_event.new_status IS 'The status from then on; null where it has not changed with the layout.';
+
+COMMENT ON COLUMN public.seat_event.note IS 'The note from then on.';
+
+COMMENT ON COLUMN public.seat_event.by IS 'The user whose request it was; null when it was SQL.';
+
+COMMENT ON COLUMN public.seat_event.at IS 'When it changed, by the clock of the database.';
+
+COMMENT ON COLUMN public.seat_event.before IS 'For a change of layout the row as it was: of the seat, null for a new one; of the hall; or the renamed seat types.';
+
+COMMENT ON COLUMN public.seat_event.hold_until IS 'The end of the hold from then on; null where there is none.';
+
+CREATE FUNCTION public.events_after(hall_id bigint, epoch text, rev bigint, most integer) RETURNS SETOF public.seat_event
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    hall hall;
+    last bigint;  -- the last of the revisions to return
+begin
+    if most < 1 then
+        raise exception 'one revision at least' using errcode = 'invalid_parameter_value';
+    end if;
+    select h.* into hall from hall h where h.id = events_after.hall_id;
+    if not found then
+        raise exception 'there is no hall %', events_after.hall_id using errcode = 'no_data_found';
+    end if;
+    if (events_after.epoch in (hall.epoch, wire_epoch(hall.epoch)) and events_after.rev <= hall.rev) is not true then
+        raise exception 'hall % has another epoch', hall.id
+            using errcode = 'no_data_found', hint = 'Begin with the hall as it is: start_consumer(name, hall_id).';
+    end if;
+    last := least(hall.rev, events_after.rev + most);
+    if last > events_after.rev and (
+        not exists (
+            select
+            from hall_checkpoint c
+            where c.hall_id = hall.id and c.epoch = hall.epoch and c.rev <= events_after.rev
+        )
+        or last - events_after.rev <> (
+            select count(distinct e.rev)
+            from seat_event e
+            where e.hall_id = hall.id and e.rev > events_after.rev and e.rev <= last
+        )
+    ) then
+        raise exception 'the history of hall % does not go back to revision %', hall.id, events_after.rev
+            using errcode = 'no_data_found', hint = 'Begin with the hall as it is: start_consumer(name, hall_id).';
+    end if;
+    return query
+    select e.*
+    from seat_event e
+    where e.hall_id = hall.id and e.rev > events_after.rev and e.rev <= last
+    order by e.rev, e.seat_id;
+end
+$$;
+
+COMMENT ON FUNCTION public.events_after(hall_id bigint, epoch text, rev bigint, most integer) IS 'The events of the next revisions of a hall, so many at most and each whole, after one of that epoch (as the hall or as clients have it); none at the present. Fails (P0002) where the history does not lead on from there: pruned, of another epoch, still to come, or no hall.';
+
 CREATE FUNCTION public.expire_holds(most integer) RETURNS TABLE(expired integer, due_in double precision)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -2469,6 +2555,19 @@ $$;
 
 COMMENT ON FUNCTION public.shift_seats(seat_ids bigint[], rows integer, places integer) IS 'Moves these seats by so many rows and places, back where they are negative, all at once and with the rights of the caller; labels, x and y stay. Returns how many it has moved. The seats are locked in the order of their ids.';
 
+CREATE FUNCTION public.start_consumer(name text, hall_id bigint) RETURNS TABLE(rev bigint, epoch text, data text)
+    LANGUAGE sql
+    AS $$
+    with cursor as (
+        insert into consumer_cursor (name, hall_id, epoch, rev)
+        select start_consumer.name, h.id, h.epoch, h.rev from hall h where h.id = start_consumer.hall_id
+        on conflict (name, hall_id) do update set epoch = excluded.epoch, rev = excluded.rev, updated_at = clock_timestamp()
+    )
+    select rev, epoch, data from hall_snapshot(start_consumer.hall_id)
+$$;
+
+COMMENT ON FUNCTION public.start_consumer(name text, hall_id bigint) IS 'Sets a cursor to the present revision of a hall, whether there was one or not, and returns hall_snapshot of it; no row for a hall that does not exist.';
+
 CREATE FUNCTION public.start_recovery(p_user bigint, p_phrase_hash text, p_visitor bytea, p_address text, p_secret text) RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -2603,6 +2702,36 @@ CREATE FUNCTION public.take_auth_events(most integer) RETURNS SETOF public.auth_
 $$;
 
 COMMENT ON FUNCTION public.take_auth_events(most integer) IS 'The next events to log, at most so many; each is given to one server, and to none again.';
+
+CREATE FUNCTION public.take_events(name text, hall_id bigint, most integer) RETURNS SETOF public.seat_event
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+    seen consumer_cursor;
+begin
+    select c.* into seen
+    from consumer_cursor c
+    where c.name = take_events.name and c.hall_id = take_events.hall_id
+    for update;
+    if not found then
+        raise exception 'consumer % has no cursor for hall %', take_events.name, take_events.hall_id
+            using errcode = 'no_data_found', hint = 'Begin with the hall as it is: start_consumer(name, hall_id).';
+    end if;
+    return query
+    with taken as materialized (
+        select * from events_after(seen.hall_id, seen.epoch, seen.rev, most)
+    ),
+    moved as (
+        update consumer_cursor c
+        set rev = (select max(t.rev) from taken t), updated_at = clock_timestamp()
+        where c.name = seen.name and c.hall_id = seen.hall_id and exists (select from taken)
+    )
+    select * from taken t order by t.rev, t.seat_id;
+end
+$$;
+
+COMMENT ON FUNCTION public.take_events(name text, hall_id bigint, most integer) IS 'events_after a cursor, which it moves behind them: for good with the commit, in whose transaction the caller does its work. Another that takes by the same cursor waits until then.';
 
 CREATE FUNCTION public.throttle_attempt(p_scope text, p_subject text) RETURNS integer
     LANGUAGE plpgsql
@@ -3003,6 +3132,26 @@ ALTER TABLE public.cinema ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.consumer_cursor (
+    name text NOT NULL,
+    hall_id bigint NOT NULL,
+    epoch text NOT NULL,
+    rev bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON TABLE public.consumer_cursor IS 'How far programs have read the history of halls; gone with the hall.';
+
+COMMENT ON COLUMN public.consumer_cursor.name IS 'The program, by a name of its choice.';
+
+COMMENT ON COLUMN public.consumer_cursor.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.consumer_cursor.epoch IS 'The epoch of the revision, as the hall has it.';
+
+COMMENT ON COLUMN public.consumer_cursor.rev IS 'The last revision that it has read.';
+
+COMMENT ON COLUMN public.consumer_cursor.updated_at IS 'When the cursor moved, by the clock of the database.';
+
 CREATE TABLE public.feed_key (
     single boolean DEFAULT true NOT NULL,
     key bytea DEFAULT sha256((uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))) NOT NULL,
@@ -3217,46 +3366,6 @@ COMMENT ON COLUMN public.seat_count.occupied IS 'How many of them are OCCUPIED.'
 
 COMMENT ON COLUMN public.seat_count.maintenance IS 'How many of them are in MAINTENANCE.';
 
-CREATE TABLE public.seat_event (
-    hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
-    rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
-    seat_id bigint DEFAULT 0 CONSTRAINT seat_event_seat_id_not_null1 NOT NULL,
-    kind public.seat_event_kind CONSTRAINT seat_event_kind_not_null1 NOT NULL,
-    old_status public.seat_status,
-    new_status public.seat_status,
-    note text,
-    by bigint,
-    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT seat_event_at_not_null1 NOT NULL,
-    before jsonb,
-    hold_until timestamp with time zone,
-    CONSTRAINT seat_event_status_is_of_a_seat CHECK (((seat_id <> 0) OR ((kind = 'layout'::public.seat_event_kind) AND (new_status IS NULL))))
-)
-PARTITION BY RANGE (at);
-
-COMMENT ON TABLE public.seat_event IS 'The history: what each revision of a hall changed. Kept when seats go, gone with the hall; old days are dropped.';
-
-COMMENT ON COLUMN public.seat_event.hall_id IS 'The hall.';
-
-COMMENT ON COLUMN public.seat_event.rev IS 'Its revision. Order by it: times of revisions that wait for each other overtake.';
-
-COMMENT ON COLUMN public.seat_event.seat_id IS 'The seat; 0 for a change of the hall itself or of a seat type.';
-
-COMMENT ON COLUMN public.seat_event.kind IS 'layout: the seat is new, gone or moved, whatever became of its status. expired: a hold that was due has ended, and no user has ended it. hold: its end is another one, or it lasts now.';
-
-COMMENT ON COLUMN public.seat_event.old_status IS 'The status before; null where it has not changed with the layout.';
-
-COMMENT ON COLUMN public.seat_event.new_status IS 'The status from then on; null where it has not changed with the layout.';
-
-COMMENT ON COLUMN public.seat_event.note IS 'The note from then on.';
-
-COMMENT ON COLUMN public.seat_event.by IS 'The user whose request it was; null when it was SQL.';
-
-COMMENT ON COLUMN public.seat_event.at IS 'When it changed, by the clock of the database.';
-
-COMMENT ON COLUMN public.seat_event.before IS 'For a change of layout the row as it was: of the seat, null for a new one; of the hall; or the renamed seat types.';
-
-COMMENT ON COLUMN public.seat_event.hold_until IS 'The end of the hold from then on; null where there is none.';
-
 CREATE TABLE public.seat_event_default (
     hall_id bigint CONSTRAINT seat_event_hall_id_not_null1 NOT NULL,
     rev bigint CONSTRAINT seat_event_rev_not_null1 NOT NULL,
@@ -3429,6 +3538,9 @@ ALTER TABLE ONLY public.auth_event
 ALTER TABLE ONLY public.cinema
     ADD CONSTRAINT cinema_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.consumer_cursor
+    ADD CONSTRAINT consumer_cursor_pkey PRIMARY KEY (name, hall_id);
+
 ALTER TABLE ONLY public.feed_key
     ADD CONSTRAINT feed_key_pkey PRIMARY KEY (single);
 
@@ -3492,6 +3604,8 @@ ALTER TABLE ONLY public.write_key
 CREATE UNIQUE INDEX app_user_username_key ON public.app_user USING btree (lower((username COLLATE "C")));
 
 CREATE INDEX auth_event_at_idx ON public.auth_event USING btree (at);
+
+CREATE INDEX consumer_cursor_hall_idx ON public.consumer_cursor USING btree (hall_id);
 
 CREATE INDEX hall_checkpoint_hall_id_at_rev_idx ON public.hall_checkpoint USING btree (hall_id, at, rev);
 
@@ -3705,6 +3819,9 @@ COMMENT ON TRIGGER throttle_flood_over ON public.throttle IS 'Records the failur
 
 ALTER TABLE ONLY public.auth_event_pending
     ADD CONSTRAINT auth_event_pending_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.auth_event(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.consumer_cursor
+    ADD CONSTRAINT consumer_cursor_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.hall_checkpoint
     ADD CONSTRAINT hall_checkpoint_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;

@@ -12,6 +12,7 @@ FOR_EVERYBODY = {
     *("hall_at", "hall_at_rev", "hall_rev_at", "hall_snapshot_at"),
     *("hall_changes", "hall_counts", "hall_snapshot", "hall_update", "wire_epoch", "wire_time"),
     *("change_seats", "hold_seats", "shift_seats"),
+    *("events_after", "start_consumer", "take_events"),
     "session_is_live",
     *("seat_refusal", "seat_refusal_message"),
 }
