@@ -342,6 +342,8 @@ class SeatEvent:
     new_status: SeatStatus | None
     note: str | None
     """The note from then on."""
+    hold_until: Timestamp | None
+    """The end of the hold from then on."""
     by: str | None
     """The user, `null` for SQL."""
 

@@ -328,6 +328,8 @@ export interface SeatEvent {
   new_status: SeatStatus | null;
   /** The note from then on. */
   note: string | null;
+  /** The end of the hold from then on. */
+  hold_until: Timestamp | null;
   /** The user, `null` for SQL. */
   by: string | null;
 }

@@ -10,6 +10,7 @@ select
     e.old_status::text as old_status,
     e.new_status::text as new_status,
     e.note,
+    wire_time(e.hold_until) as hold_until,
     app_user.username as by
 from hall h
 left join lateral (
@@ -33,6 +34,7 @@ select
     e.old_status::text as old_status,
     e.new_status::text as new_status,
     e.note,
+    wire_time(e.hold_until) as hold_until,
     app_user.username as by
 from hall h
 left join lateral (

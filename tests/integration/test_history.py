@@ -49,6 +49,7 @@ async def test_what_changed_and_by_whom(server: RunningServer) -> None:
             "old_status": "VACANT",
             "new_status": "MAINTENANCE",
             "note": "Spring",
+            "hold_until": None,
             "by": "ada",
         }
         gone = first[0]
@@ -66,6 +67,15 @@ async def test_pages_are_the_whole_history(server: RunningServer, limit: int) ->
         assert events == sorted(events, reverse=True)
         assert {len(page) for page in found[:-1]} <= {limit}
         assert 1 <= len(found[-1]) <= limit
+
+
+async def test_before_a_revision(server: RunningServer) -> None:
+    """A cursor may name a revision, for the history before it, of a hall and of a seat."""
+    async with server.client(await server.token("ada")) as client:
+        hall = await make_history(server, client)
+        for seat in (None, hall.seats[1]):
+            page = await client.data("hall.history", {"id": hall.id, "seat_id": seat, "cursor": "4-0"})
+            assert {event["rev"] for event in page["events"]} == ({3, 2, 1} if seat is None else {3, 1})
 
 
 async def test_a_change_of_the_hall_itself_has_no_seat(server: RunningServer) -> None:
