@@ -6,7 +6,19 @@
 
 from seatsync.client.changes import Change, Changes
 from seatsync.client.closing import ClosedForGood, NoConnection, OutcomeUnknown
+from seatsync.client.history import Hall, Moment
 from seatsync.client.session import Seats, connect
 from seatsync.client.timing import Timing
 
-__all__ = ["Change", "Changes", "ClosedForGood", "NoConnection", "OutcomeUnknown", "Seats", "Timing", "connect"]
+__all__ = [
+    "Change",
+    "Changes",
+    "ClosedForGood",
+    "Hall",
+    "Moment",
+    "NoConnection",
+    "OutcomeUnknown",
+    "Seats",
+    "Timing",
+    "connect",
+]

@@ -14,6 +14,7 @@ from seatsync import errors
 from seatsync.client.address import parse
 from seatsync.client.changes import RETRYABLE, Changes
 from seatsync.client.closing import FATAL, Backoff, ClosedForGood, Closing, NoConnection, OutcomeUnknown
+from seatsync.client.history import Hall
 from seatsync.client.link import Connector, Link
 from seatsync.client.timing import Timing
 
@@ -85,9 +86,9 @@ class Seats:
     _last_eid: int = field(default=0, init=False)
     _nursery: trio.Nursery = field(init=False)
 
-    def hall(self, hall_id: int) -> Changes:
-        """Iterate over a hall: a snapshot, then `Change` by change; see `Changes` for what ends it."""
-        return Changes("hall.subscribe", hall_id, self._subscribe, self._unsubscribe)
+    def hall(self, hall_id: int) -> Hall:
+        """Iterate over a hall: a snapshot, then `Change` by change; see `Changes` for what ends it. Or look back."""
+        return Hall("hall.subscribe", hall_id, self._subscribe, self._unsubscribe, call=self.call)
 
     def cinemas(self) -> Changes:
         """Iterate over the list of cinemas, with the counts of their halls, in the same way."""

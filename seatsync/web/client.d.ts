@@ -1,4 +1,4 @@
-// Made by `make typings` from client.js, SHA-256 299f3518727a4bc5a5ab8645f4b715ed224a774e60f6861cf37b0d6715b9fa37
+// Made by `make typings` from client.js, SHA-256 83a2bdc7ce050a2b816d123e8bbc0bd64ea0791d0cb494ed9c171b77a6100494
 /** An error of the protocol, by its code; or `LinkLost`, `TimedOut` or `Closed`, which the client itself finds. */
 export class SeatsError extends Error {
     /** @param {string} code @param {string} [message] @param {number} [retryAfter] in seconds, where waiting helps */
@@ -14,8 +14,8 @@ export class SeatsSync {
     get state(): Store<State>;
     /** The session token, where `auth` is `token`. */
     get token(): string | undefined;
-    /** A hall, live while it has subscribers. @param {number} id @returns {Store<HallView>} */
-    hall(id: number): Store<HallView>;
+    /** A hall, live while it has subscribers; and as it was. @param {number} id @returns {HallStore} */
+    hall(id: number): HallStore;
     /** The cinemas, with their halls and counts, live while there are subscribers. @returns {Store<CinemasView>} */
     cinemas(): Store<CinemasView>;
     /** Call a method of the protocol; a call made while there is no connection waits for one.
@@ -120,6 +120,27 @@ export type Store<T> = {
     subscribe(fn: (value: T) => void): () => void;
     [Symbol.asyncIterator](): AsyncIterator<T>;
 };
+/**
+ * A hall as it was, and what that revision changed.
+ */
+export type Moment = {
+    hall: HallThen;
+    events: SeatEvent[];
+};
+/**
+ * A time (a `Date`, or a text in ISO 8601), or a revision.
+ */
+export type When = Date | string | number;
+/**
+ * A hall. `at`: as it was. `replay`: as it was at `from`, then after each revision up to `to`, now by default, `speed`
+ * times as fast as then; without a speed as fast as they come.
+ */
+export type HallStore = Store<HallView> & {
+    at(when: When): Promise<HallThen>;
+    replay(from: When, to?: When, options?: {
+        speed?: number;
+    }): AsyncGenerator<Moment>;
+};
 import type { SeatChange } from "./protocol.js";
 import type { SeatState } from "./protocol.js";
 import type { SeatTypeCounts } from "./protocol.js";
@@ -129,3 +150,5 @@ import type { Guest } from "./protocol.js";
 import type { SignedIn } from "./protocol.js";
 import type { KnownUser } from "./protocol.js";
 import type { Candidate } from "./protocol.js";
+import type { HallThen } from "./protocol.js";
+import type { SeatEvent } from "./protocol.js";

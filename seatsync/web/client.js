@@ -10,7 +10,7 @@
  * Times are those of `Date.now()`, waits are in milliseconds; values are replaced, never modified.
  */
 
-/** @import { Cinema, Hall, SeatChange, SeatState, SeatTypeCounts } from "./protocol.js" */
+/** @import { Cinema, Hall, HallThen, SeatChange, SeatEvent, SeatState, SeatTypeCounts } from "./protocol.js" */
 /** @import { Candidate, Guest, KnownUser, SignedIn } from "./protocol.js" */
 /** One revision, or those from `from` to `rev` merged.
  * @typedef {{ rev: number, from?: number, seats: SeatState[], seat_types: SeatTypeCounts[] }} Change */
@@ -36,6 +36,15 @@
  * @template T @typedef {{ readonly value: T, subscribe(fn: (value: T) => void): () => void,
  *   [Symbol.asyncIterator](): AsyncIterator<T> }} Store */
 
+/** A hall as it was, and what that revision changed.
+ * @typedef {{ hall: HallThen, events: SeatEvent[] }} Moment */
+/** A time (a `Date`, or a text in ISO 8601), or a revision.
+ * @typedef {Date | string | number} When */
+/** A hall. `at`: as it was. `replay`: as it was at `from`, then after each revision up to `to`, now by default, `speed`
+ * times as fast as then; without a speed as fast as they come.
+ * @typedef {Store<HallView> & { at(when: When): Promise<HallThen>,
+ *   replay(from: When, to?: When, options?: { speed?: number }): AsyncGenerator<Moment> }} HallStore */
+
 const HEARTBEAT = 4_000;
 const PATIENCE = 12_000; // a link without an answer for so long is dead, whatever its socket says
 const LONGEST_PATIENCE = 96_000;
@@ -45,6 +54,8 @@ const LONGEST_WAIT = 30_000;
 const LONGEST_ADVICE = 600_000;
 const TIMEOUT = 10_000;
 const KEY_LIFETIME = 540_000; // the server knows a key for ten minutes
+const REPLAYED = 100; // revisions that are read at a time, by pages of so many events:
+const PAGE = 500;
 const RELOGIN = 3_000; // for the server to close the socket after a login over HTTP
 
 const ABNORMAL = 1006;
@@ -221,6 +232,66 @@ class LiveStore extends BasicStore {
   }
 }
 
+/** A `HallStore`. */
+class LiveHall extends LiveStore {
+  constructor(id, changed, call) {
+    super(hallTopic(id), changed);
+    this.id = id;
+    this.call = call;
+  }
+
+  at(when) {
+    const moment = typeof when === "number" ? { rev: when } : { at: new Date(when).toISOString() };
+    return this.call("hall.at", { id: this.id, ...moment });
+  }
+
+  async *replay(from, to = new Date(), { speed = Infinity } = {}) {
+    const [first, { rev: last }] = await Promise.all([this.at(from), this.at(to)]);
+    const [start, begun] = [Date.parse(first.at), Date.now()];
+    let hall = first;
+    yield { hall, events: [] };
+    for (let rev = first.rev; rev < last; rev += REPLAYED) {
+      for (const events of await this.#revisions(rev, Math.min(rev + REPLAYED, last))) {
+        const at = events.reduce((latest, event) => (event.at > latest ? event.at : latest), "");
+        const wait = (Date.parse(at) - start) / speed - (Date.now() - begun);
+        if (wait > 0) await sleep(wait);
+        const isLayout = events.some(({ kind }) => kind === "layout");
+        hall = isLayout ? await this.at(events[0].rev) : { ...afterEvents(hall, events), at };
+        yield { hall, events };
+      }
+    }
+  }
+
+  /** The events after a revision up to another, in a list for each. */
+  async #revisions(after, last) {
+    const revisions = [];
+    for (let cursor = `${last + 1}-0`; cursor; ) {
+      const page = await this.call("hall.history", { id: this.id, cursor, limit: PAGE });
+      for (const event of page.events) {
+        if (event.rev <= after) return revisions;
+        if (revisions[0]?.[0].rev === event.rev) revisions[0].unshift(event);
+        else revisions.unshift([event]);
+      }
+      cursor = page.cursor;
+    }
+    return revisions;
+  }
+}
+
+/** A hall after the events of its next revision, none of which changes the layout. */
+function afterEvents(hall, events) {
+  const seats = mergeById(hall.seats, events.map(({ seat_id: id, new_status: status, note, hold_until, at: updated_at }) =>
+    ({ id, status, note, hold_until, updated_at })));
+  const types = new Map(hall.seat_types.map((type) => [type.id, { ...type, seats: { ...type.seats } }]));
+  const before = new Map(hall.seats.map((seat) => [seat.id, seat.status]));
+  for (const { id, status, seat_type } of seats) {
+    const counts = types.get(seat_type.id).seats;
+    counts[before.get(id)] -= 1;
+    counts[status] += 1;
+  }
+  return { ...hall, rev: events[0].rev, seats, seat_types: [...types.values()] };
+}
+
 /** One WebSocket, and after its loss the next. */
 class Link {
   /** @type {WebSocket | null} */ #socket = null;
@@ -394,7 +465,7 @@ export class SeatsSync {
       changed: () => this.#changed(),
       isAwaiting: () => [...this.#stores.values()].some(({ eid, isAwaited }) => eid !== null && isAwaited),
     });
-    this.#user = this.#store("user", USER);
+    this.#user = this.#store("user", (used) => new LiveStore(USER, used));
     this.#user.subscribe(() => {});
     this.#state = new BasicStore({ ...this.#link.state, user: null, stale: false });
     this.#link.connect();
@@ -414,14 +485,15 @@ export class SeatsSync {
     return this.#token;
   }
 
-  /** A hall, live while it has subscribers. @param {number} id @returns {Store<HallView>} */
+  /** A hall, live while it has subscribers; and as it was. @param {number} id @returns {HallStore} */
   hall(id) {
-    return this.#store(`hall ${id}`, hallTopic(id));
+    const call = (type, data) => this.call(type, data);
+    return this.#store(`hall ${id}`, (used) => new LiveHall(id, used, call));
   }
 
   /** The cinemas, with their halls and counts, live while there are subscribers. @returns {Store<CinemasView>} */
   cinemas() {
-    return this.#store("cinemas", CINEMAS);
+    return this.#store("cinemas", (used) => new LiveStore(CINEMAS, used));
   }
 
   /** Call a method of the protocol; a call made while there is no connection waits for one.
@@ -496,8 +568,8 @@ export class SeatsSync {
     if (this.#link.state.link !== "closed") this.#link.end("closed here");
   }
 
-  #store(name, topic) {
-    const store = this.#stores.get(name) ?? new LiveStore(topic, (store) => this.#used(store));
+  #store(name, make) {
+    const store = this.#stores.get(name) ?? make((store) => this.#used(store));
     this.#stores.set(name, store);
     return store;
   }

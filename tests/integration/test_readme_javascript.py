@@ -12,7 +12,7 @@ pytestmark = needs_node
 IMPORT = 'import { SeatsSync } from "/client.js";'
 
 DRAW = "const draw = (...drawn) => log.push(drawn);\n"
-SHARE = "Object.assign(shared, { seats, stop, reserve, signIn });\n"
+SHARE = "Object.assign(shared, { seats, stop, replay, reserve, signIn });\n"
 
 SIGN_IN = """
 shared.code = new Promise((resolve) => (shared.enter = resolve));
@@ -23,7 +23,7 @@ return [shared.image, shared.url];
 
 
 async def test_the_client_watches_signs_in_and_writes(server: RunningServer) -> None:
-    """It watches, registers, connects again with its cookie, writes, reports a conflict, and signs out."""
+    """It watches, registers, connects again with its cookie, writes, reports a conflict, looks back, and signs out."""
     await seed.demo(server.db)
     await server.sql("update seat set status = 'VACANT' where id = 612")
     script = "\n".join(read_page(PROTOCOL).code("js"))
@@ -47,6 +47,10 @@ async def test_the_client_watches_signs_in_and_writes(server: RunningServer) -> 
         assert stale_since is None
         assert await page.run("return reserve(612).catch(({ code }) => code)") == "SeatConflict"
         await page.equals_the_table(server, 3)
+        await page.run("log.length = 0; await replay(rev - 1)", rev=rev)
+        (before, none), (after, events) = await page.run("return log")
+        assert [before["rev"], none, after["rev"]] == [rev - 1, [], rev]
+        assert [(event["seat_id"], event["new_status"], event["by"]) for event in events] == [(612, "RESERVED", "eve")]
         assert await page.run("await seats.logout(); return seats.state.value.user") == {"status": "guest"}
         assert await page.run("return reserve(613).catch(({ code }) => code)") == "Unauthorized"
         await page.run("stop(); seats.close();")

@@ -56,6 +56,18 @@ async def test_the_client_writes_or_says_why_not(server: RunningServer) -> None:
         assert process.stdout.decode().startswith(printed)
 
 
+async def test_the_client_looks_back(server: RunningServer) -> None:
+    """The hall at a revision, then what was changed since, and by whom."""
+    await seed.demo(server.db)
+    token = await server.token("eve")
+    async with client.connect(f"http://localhost:{server.port}", token) as seats:
+        await seats.update_seats(3, [{"seat_id": 612, "status": "MAINTENANCE"}])
+    command = [sys.executable, "-c", script(CLIENT, "Looking back", server)]
+    with trio.fail_after(PATIENCE_S):
+        process = await trio.run_process(command, env=os.environ | {"TOKEN": token}, capture_stdout=True)
+    assert process.stdout.decode().splitlines() == ["Salon", "2 []", "3 [(612, 'MAINTENANCE', 'eve')]"]
+
+
 def test_the_tables_are_those_of_the_code() -> None:
     """Every field of a change, and every error with its docstring."""
     page = read_page(CLIENT)

@@ -203,3 +203,39 @@ async def test_signing_in_by_token(server: RunningServer) -> None:
         await program.run("await seats.login('ada', code)", code=totp.now())
         assert (await program.run("return seats.state.value.user"))["username"] == "ada"
         await program.equals_the_table(server, hall.id)
+
+
+REPLAY = """
+const moments = [];
+for await (const { hall, events } of seats.hall(id).replay(from)) {
+  moments.push({ hall, there: await seats.hall(id).at(hall.rev), revs: [...new Set(events.map(({ rev }) => rev))] });
+}
+return moments;
+"""
+
+
+async def test_a_replay_is_the_hall_of_then(server: RunningServer) -> None:
+    """At each revision, in order, over more than it reads at a time: statuses, notes, holds, and layouts."""
+    hall = await make_hall(server, 2, 3)
+    for change in (
+        "update seat set status = 'MAINTENANCE', note = 'Spring'",
+        "select hold_seats(array(select id from seat where row = 2), 60)",
+        "update seat set status = 'RESERVED', hold_until = now() + interval '1 hour' where place = 1",
+        "update seat set hold_until = null where place = 1",
+        f"delete from seat where id = {hall.seats[0]}",
+        "update hall set name = 'Green'",
+        "update seat_type set name = 'love seat' where name = 'vip'",
+        *(f"update seat set status = '{status}'" for status in ("OCCUPIED", "VACANT") * 60),
+    ):
+        await server.sql(change)
+    last = await server.value("select rev from hall")
+    async with javascript() as program:
+        given = {"token": await server.token("ada"), "heartbeat": HEARTBEAT, "patience": 10_000}
+        await program.run(OPEN, url=f"http://localhost:{server.port}", id=hall.id, **given)
+        moments = await program.run(REPLAY, id=hall.id, **{"from": 1})
+        assert [moment["hall"]["rev"] for moment in moments] == [*range(1, last + 1)]
+        assert [moment["revs"] for moment in moments] == [[], *([rev] for rev in range(2, last + 1))]
+        for moment in moments:
+            assert moment["hall"] == moment["there"]
+        code = "return seats.hall(id).at(new Date(0)).catch(({ code }) => code)"
+        assert await program.run(code, id=hall.id) == "HistoryNotFound"
