@@ -136,13 +136,14 @@ export class Actions {
     this.show();
   }
 
-  /** Say which seat refused, what it is now and what to do, beside that seat; the selection stays. */
-  #explain(error, seats, status, note) {
+  /** Say which seat refused, who made it what it is now and what to do, beside that seat; the selection stays. */
+  async #explain(error, seats, status, note) {
     const [, id, now] = /Seat (\d+)(?: is ([A-Z]+))?/.exec(error.message) ?? [];
     const seat = seats.find((one) => one.id === Number(id)) ?? (seats.length === 1 ? seats[0] : undefined);
     if (!seat || !/^Seat/.test(error.code)) return this.#refuse(null, `${error.message} Nothing was changed.`, []);
     const word = STATUS[now ?? this.plan.seat(seat.id).status].word;
-    const text = `${capital(seatPlace(seat))} is ${word} now. Nothing was changed.`;
+    const by = await this.#lastUser(seat);
+    const text = `${capital(seatPlace(seat))} is ${word} now${by ? `, by ${by}` : ""}. Nothing was changed.`;
     const others = seats.filter((one) => one !== seat);
     const leaveOut = () => this.selection.set(this.selection.seats.filter((one) => one.id !== seat.id));
     const goOn = () => {
@@ -153,6 +154,13 @@ export class Actions {
     const rest = others.length === 1 ? "seat" : count(others.length, "seat");
     if (others.length) offers.unshift(h("button", { type: "button", class: "main", onclick: goOn }, `Go on with the other ${rest}`));
     return this.#refuse(seat, text, offers);
+  }
+
+  /** Who changed a seat last; null for SQL, and where the history does not say. */
+  async #lastUser(seat) {
+    const asked = { id: this.plan.hallId, seat_id: seat.id, limit: 1 };
+    const { events } = await this.seats.call("hall.history", asked).catch(() => ({ events: [] }));
+    return events[0]?.by;
   }
 
   #refuse(seat, text, offers) {

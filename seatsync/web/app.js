@@ -16,7 +16,7 @@ import { clock, rowLabel, seatName } from "/web/words.js";
 const KEYS = [
   ["← → ↑ ↓", "from seat to seat; with Shift, select them"], ["Home End", "first and last seat of the row"],
   ["/", "find a seat"], ["Space", "select"], ["Enter", "go to the actions"], ["Esc", "select nothing"],
-  ["f r o m", "free, reserve, occupy, in repair"], ["u", "undo"], ["+ − 0", "larger, smaller, all"], ["?", "this list"],
+  ["f r o m", "free, reserve, occupy, in repair"], ["u", "undo"], ["h", "the hall as it was"], ["n", "now"], ["+ − 0", "larger, smaller, all"], ["?", "this list"],
 ];
 
 const seats = new SeatsSync();
@@ -24,16 +24,17 @@ const list = seats.cinemas();
 const account = new Account(seats);
 const halls = new Halls();
 const hands = {
-  tap: (seat, event) => (account.mayWrite ? selection.tap(seat, event) : actions.look(seat)),
-  row: (row, event) => account.mayWrite && selection.row(row, event),
+  tap: (seat, event) => (mayWrite() ? selection.tap(seat, event) : actions.look(seat)),
+  row: (row, event) => mayWrite() && selection.row(row, event),
   rectangle: (found, event) => selection.rectangle(found, event),
-  moved: (from, to, event) => (account.mayWrite ? selection.moved(from, to, event) : actions.look(to)),
+  moved: (from, to, event) => (mayWrite() ? selection.moved(from, to, event) : actions.look(to)),
   ground: () => (selection.clear(), actions.look(null)),
   key: pressed,
-  mayBand: () => account.mayWrite,
+  mayBand: mayWrite,
   selected: () => selection.seats,
-  isSelected: (seat) => (account.mayWrite ? selection.has(seat) : null),
+  isSelected: (seat) => (mayWrite() ? selection.has(seat) : null),
 };
+let past = null; // once somebody looks back
 const plan = new Plan($("plan"), hands);
 const selection = new Selection(plan, () => {
   plan.selectionChanged();
@@ -43,7 +44,7 @@ const undo = new Undo(seats, {
   changed: () => actions.show(),
   failed: (error) => show({ title: "Not undone", lead: error.message }),
 });
-const actions = new Actions({ seats, plan, selection, undo, mayWrite: () => account.mayWrite });
+const actions = new Actions({ seats, plan, selection, undo, mayWrite });
 const view = new HallView(seats, plan, {
   changed: (change) => {
     undo.saw(view.id, change);
@@ -57,6 +58,11 @@ const view = new HallView(seats, plan, {
 });
 const wall = new Wall(openHall, halls.changedAt);
 
+/** The past cannot be changed. */
+function mayWrite() {
+  return account.mayWrite && !past?.isOpen;
+}
+
 // -- which hall
 
 /** `#/hall/3`, `#/hall/3?wall`, `#/hall/3,4?wall`, `#/halls?wall`: the halls' ids, and whether this is a wall. */
@@ -67,6 +73,7 @@ function route() {
 
 function follow() {
   const { ids, isWall } = route();
+  if (isWall) past?.close();
   if (isWall) wall.start(ids);
   else wall.stop();
   plan.labels = !isWall;
@@ -83,6 +90,7 @@ function follow() {
 
 function openHall(id) {
   if (!id || id === view.id) return;
+  past?.close();
   selection.clear();
   undo.withdraw();
   actions.closeRefusal();
@@ -121,8 +129,9 @@ function followTrust() {
     trustTimer = undefined;
     const picture = view.id ? view.picture : list.value;
     const { level, text, old } = trust(seats.state.value, picture, account.wasSignedOut);
-    write($("trust"), text);
-    $("trust").dataset.level = level;
+    const isPast = past?.isOpen && level === "live";
+    write($("trust"), isPast ? "◷ looking back" : text);
+    $("trust").dataset.level = isPast ? "past" : level;
     $("plan").classList.toggle("old", old !== null);
     $("picture-of").hidden = old === null || !picture.at;
     write($("picture-of"), old === null ? "" : `picture of ${clock(old)}`);
@@ -152,8 +161,10 @@ function pressed({ key }, seat) {
   const status = { f: "VACANT", r: "RESERVED", o: "OCCUPIED", m: "MAINTENANCE" }[key.toLowerCase()];
   if (key === "/") openFind();
   else if (key === "?") showKeys();
+  else if (key === "h") lookBack();
+  else if (past?.isOpen && (key === "n" || key === "Escape")) past.close();
   else if (key === "Escape") hands.ground();
-  else if (!account.mayWrite) return false;
+  else if (!mayWrite()) return false;
   else if (key === " ") selection.tap(seat, { ctrlKey: true });
   else if (key === "u") undo.run();
   else if (key !== "Enter" && !status) return false;
@@ -163,6 +174,25 @@ function pressed({ key }, seat) {
     else actions.focus();
   }
   return true;
+}
+
+/** The hall as it was; what that takes is loaded by then. */
+async function lookBack() {
+  if (past?.isOpen) return past.close();
+  if (account.user?.status !== "user" || !view.live) return undefined;
+  const { Past } = await import("/web/history.js");
+  past ??= new Past({ seats, view, mayRead: () => account.mayWrite, changed: showPast, said: say });
+  selection.clear();
+  undo.withdraw();
+  actions.closeRefusal();
+  return past.open();
+}
+
+function showPast() {
+  $("legend").querySelector("[data-view=past]").setAttribute("aria-pressed", past.isOpen);
+  actions.look(null);
+  plan.selectionChanged();
+  followTrust();
 }
 
 function showKeys() {
@@ -193,12 +223,12 @@ $("find").addEventListener("submit", (event) => {
   $("find").hidden = true;
   if (plan.view.scale * plan.layout.smallest < 20) plan.zoom(20 / (plan.view.scale * plan.layout.smallest), plan.seatOnCanvas(seat));
   plan.focus(seat);
-  if (account.mayWrite) selection.set([seat]);
+  if (mayWrite()) selection.set([seat]);
   else actions.look(seat);
 });
 $("find").addEventListener("keydown", ({ key }) => key === "Escape" && closeFind());
 $("legend").addEventListener("click", ({ target }) => {
-  const views = { in: () => plan.zoom(1.4), out: () => plan.zoom(1 / 1.4), fit: () => plan.fit(), find: openFind, keys: showKeys };
+  const views = { in: () => plan.zoom(1.4), out: () => plan.zoom(1 / 1.4), fit: () => plan.fit(), find: openFind, keys: showKeys, past: lookBack };
   views[target.dataset?.view]?.();
 });
 
@@ -208,6 +238,8 @@ let lastLink;
 list.subscribe(showCinemas);
 seats.state.subscribe(({ link, user }) => {
   if (account.show(user)) {
+    if (user.status !== "user") past?.close();
+    $("legend").querySelector("[data-view=past]").hidden = user.status !== "user";
     selection.clear();
     plan.selectionChanged(); // seats can be selected by who may change them
   }

@@ -19,6 +19,7 @@ export class HallView {
     this.close();
     this.id = id;
     this.hall = this.counts = null;
+    this.isPast = false;
     this.store = this.seats.hall(id);
     this.close = this.store.subscribe((value) => this.#take(value));
   }
@@ -28,7 +29,26 @@ export class HallView {
     return this.store?.value ?? { at: null, stale: false, staleSince: null };
   }
 
+  /** The hall at present, also while another one is shown. */
+  get live() {
+    return this.store?.value.hall;
+  }
+
+  /** Show the hall as it was then, until `showNow`; what happens meanwhile is taken in, and not shown. */
+  showThen(hall) {
+    this.isPast = true;
+    this.plan.show(hall);
+    this.#count(hall);
+  }
+
+  showNow() {
+    this.isPast = false;
+    this.hall = null;
+    this.#take(this.store.value);
+  }
+
   #take({ hall, change, error }) {
+    if (this.isPast && !error) return this.on.shown();
     if (hall && hall !== this.hall) {
       const isUpdate = this.hall && change?.rev === hall.rev;
       const changed = isUpdate ? this.plan.update(change.seats) : this.plan.show(hall);
@@ -39,7 +59,7 @@ export class HallView {
       if (isUpdate) this.on.changed(change);
     }
     this.#explain(hall, error);
-    this.on.shown();
+    return this.on.shown();
   }
 
   #count(hall) {

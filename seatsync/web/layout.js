@@ -5,7 +5,9 @@ import { rowLabel, placeLabel } from "/web/words.js";
 const CELLS = 96; // of the spatial index, along the longer side
 
 export class Layout {
-  constructor(seats) {
+  /** `time` is that of seats of then. */
+  constructor(seats, time) {
+    this.time = time;
     this.seats = seats.map((seat) => ({ ...seat }));
     this.number = new Map(seats.map((seat, i) => [seat.id, i]));
     this.corners = new Float64Array(8 * seats.length); // x, y clockwise from the upper left

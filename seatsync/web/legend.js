@@ -2,11 +2,11 @@
 
 import { $, h, write } from "/web/dom.js";
 import { glyph } from "/web/paint.js";
-import { STATUS, STATUSES, totals } from "/web/words.js";
+import { STATUS, STATUSES, sumOf, totals } from "/web/words.js";
 
 /** Show the counts of a hall's seat types; `marks` numbers the types as the plan marks them. */
 export function showLegend(types, { theme, marks }) {
-  const sums = Object.fromEntries(STATUSES.map((status) => [status, types.reduce((n, type) => n + type.seats[status], 0)]));
+  const sums = sumOf(types);
   fill($("statuses"), STATUSES.map((status) => ({ key: status, word: STATUS[status].word, number: sums[status] })));
   fill($("types"), types.map(({ id, name, seats }) => {
     const { free, seats: all } = totals(seats);

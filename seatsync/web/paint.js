@@ -119,7 +119,7 @@ function paintHolds(context, layout, numbers, theme, line) {
   context.strokeStyle = theme["--ink"];
   context.lineWidth = 1.5 * line;
   for (const i of numbers) {
-    const left = holdLeft(layout.seats[i]);
+    const left = holdLeft(layout.seats[i], layout.time ?? Date.now());
     if (left === null) continue;
     const [x, y, cornerX, cornerY] = [...layout.centres.subarray(2 * i, 2 * i + 2), ...layout.corners.subarray(8 * i + 2, 8 * i + 4)];
     context.beginPath();
@@ -129,10 +129,10 @@ function paintHolds(context, layout, numbers, theme, line) {
 }
 
 /** The share of a hold that is left, or null. */
-function holdLeft(seat) {
+function holdLeft(seat, now) {
   if (!seat.hold_until) return null;
   const [start, end] = [Date.parse(seat.updated_at), Date.parse(seat.hold_until)];
-  return Math.min(1, Math.max(0, (end - Date.now()) / Math.max(1, end - start)));
+  return Math.min(1, Math.max(0, (end - now) / Math.max(1, end - start)));
 }
 
 /** Labels stand upright whatever the seat's rotation, with an edge where there is a mark under them. */

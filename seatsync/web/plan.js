@@ -59,7 +59,7 @@ export class Plan {
   /** Show a hall anew; seats that differ from what was shown before pulse. Returns those. */
   show(hall) {
     const before = this.hallId === hall.id ? this.layout : null;
-    this.layout = new Layout(hall.seats);
+    this.layout = new Layout(hall.seats, hall.at && Date.parse(hall.at));
     this.marks = new Map(hall.seat_types.map((type, i) => [type.id, i]));
     const changed = before ? this.layout.seats.filter((seat) => differs(before.seats[before.number.get(seat.id)], seat)) : [];
     const same = before && JSON.stringify(before.bounds) === JSON.stringify(this.layout.bounds);

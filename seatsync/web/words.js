@@ -83,6 +83,9 @@ export function outcome(seats) {
     .join(", ");
 }
 
+/** The counts of all of a hall's seat types together, by status. */
+export const sumOf = (types) => Object.fromEntries(STATUSES.map((status) => [status, types.reduce((n, type) => n + type.seats[status], 0)]));
+
 /** The counts of all statuses together: seats, taken, free, and the share taken, from 0 to 1. */
 export function totals(counts) {
   const seats = STATUSES.reduce((sum, status) => sum + counts[status], 0);

@@ -37,7 +37,10 @@ def site(tmp_path: Path, database_server: DatabaseServer, template_database: str
 
 @pytest.fixture
 def visit(chromium: Browser, site: Site) -> Iterator[Visit]:
-    """Open the page in a browser of its own: ``visit(path, user=None, size=(1440, 900), **options)``."""
+    """Open the page in a browser of its own: ``visit(path, user=None, size=(1440, 900), **options)``.
+
+    With ``clock`` the test may let time pass; ``now`` is the time of that clock.
+    """
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
@@ -48,6 +51,7 @@ def visit(chromium: Browser, site: Site) -> Iterator[Visit]:
         size: tuple[int, int] = (1440, 900),
         scheme: str = "light",
         clock: bool = False,
+        now: str | None = None,
         **options: object,
     ) -> Person:
         context = chromium.new_context(
@@ -62,7 +66,7 @@ def visit(chromium: Browser, site: Site) -> Iterator[Visit]:
         page.on("pageerror", lambda error: problems.append(f"{error}"))
         page.on("console", lambda message: problems.extend(re.findall(".*Content Security Policy.*", message.text)))
         if clock:
-            page.clock.install()
+            page.clock.install(time=now)
         page.goto(site.url + path)
         return Person(page, site)
 

@@ -77,14 +77,18 @@ def test_a_hold_ends_by_itself(visit: Visit, site: Site) -> None:
 
 
 def test_a_conflict_is_explained(visit: Visit, site: Site) -> None:
-    """A refusal names the seat and its status now, changes nothing, keeps the selection, and offers to go on."""
+    """A refusal names the seat, what it is and by whom, changes nothing, keeps the selection, and offers to go on."""
+    site.token("ada")
     eve = visit(user="eve")
     eve.sees(1, 1, "free")
     eve.click(1, 1)
     eve.click(1, 2, "Shift")
     with open_session(site.database_url) as other:
-        other.do("begin")
-        other.do("update seat set status = 'OCCUPIED' where hall_id = 3 and row = 1 and place = 1")
+        other.do("begin; set local seatsync.writing = 'on'")
+        other.do(
+            "update seat set status = 'OCCUPIED', updated_by = (select id from app_user where username = 'ada')"
+            " where hall_id = 3 and row = 1 and place = 1"
+        )
         eve.press("Reserve")  # waits for the other transaction
         waiting = (
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
@@ -95,7 +99,7 @@ def test_a_conflict_is_explained(visit: Visit, site: Site) -> None:
             eve.page.wait_for_timeout(10)
         other.do("commit")
     refusal = eve.page.get_by_role("alertdialog")
-    expect(refusal).to_contain_text("Row 1, seat 1 is occupied now. Nothing was changed.")
+    expect(refusal).to_contain_text("Row 1, seat 1 is occupied now, by ada. Nothing was changed.")
     expect(eve.page.locator("#what")).to_contain_text("2 seats")
     eve.sees(1, 2, "free")
     refusal.get_by_role("button", name="Go on with the other seat").click()

@@ -99,7 +99,10 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_every_module_is_loaded_at_once() -> None:
-    """The page names the modules that app.js imports, directly or not, so that they are fetched side by side."""
+    """The page names the modules that app.js imports, directly or not, so that they are fetched side by side.
+
+    What is imported only when it is used imports nothing else that the page has not.
+    """
     imported: set[str] = set()
     queue = ["/web/app.js"]
     while queue:
@@ -110,7 +113,13 @@ def test_every_module_is_loaded_at_once() -> None:
     html = (WEB / "index.html").read_text()
     named = re.findall(r'<link rel="modulepreload" href="([^"]+)">', html)
     assert sorted([*named, "/web/app.js"]) == sorted(imported)
-    assert {Path(name).name for name in imported} == {path.name for path in MODULES}
+    later = set(re.findall(r'await import\("([^"]+)"\)', (WEB / "app.js").read_text()))
+    assert {Path(name).name for name in imported | later} == {path.name for path in MODULES}
+    assert not imported & later
+    for name in later:
+        assert imported >= set(
+            re.findall(r'^import .* from "([^"]+)";', (WEB / Path(name).name).read_text(), re.MULTILINE)
+        )
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
