@@ -7,7 +7,7 @@ from uuid import UUID
 import attrs
 import cattrs
 from cattrs.cols import list_structure_factory
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, override
 
 from seatsync import errors
 
@@ -52,14 +52,19 @@ def _is_list(cls: Any) -> bool:
     return get_origin(cls) is list
 
 
+def _structure_fn(cls: Any) -> _Hook:
+    """A field that has an underscore behind its name, as Python has a keyword of it, has none on the wire."""
+    names = (attribute.name for attribute in attrs.fields(cls))
+    renamed: Any = {name: override(rename=name.rstrip("_")) for name in names if name.endswith("_")}
+    return make_dict_structure_fn(cls, _converter, **renamed)
+
+
 _converter = cattrs.Converter()
 _converter.register_structure_hook(str, _checked(str, "a string"))
 _converter.register_structure_hook(int, _checked(int, "an integer"))
 _converter.register_structure_hook(Id, _id)
 _converter.register_structure_hook(UUID, _uuid)
-_converter.register_structure_hook_factory(
-    attrs.has, lambda cls: _checked(dict, "an object", make_dict_structure_fn(cls, _converter))
-)
+_converter.register_structure_hook_factory(attrs.has, lambda cls: _checked(dict, "an object", _structure_fn(cls)))
 _converter.register_structure_hook_factory(
     _is_list, lambda cls: _checked(list, "a list", list_structure_factory(cls, _converter))
 )
@@ -86,7 +91,7 @@ def _innermost(error: BaseException) -> tuple[str, BaseException]:
         error = error.exceptions[0]
         for note in getattr(error, "__notes__", ()):
             if isinstance(note, cattrs.AttributeValidationNote):
-                path = f"{path}.{note.name}" if path else note.name
+                path = f"{path}.{note.name}".strip("._")
             elif isinstance(note, cattrs.IterableValidationNote):
                 path = f"{path}[{note.index}]"
     return path, error

@@ -37,6 +37,13 @@ class Params:
     many: list[Inner] = field(factory=list)
 
 
+@frozen
+class Span:
+    """A field of which Python has a keyword."""
+
+    from_: int
+
+
 def test_parameters_are_structured() -> None:
     """Parameters are structured into the declared types; unknown fields are ignored."""
     key = uuid4()
@@ -80,6 +87,15 @@ def test_wrong_shape_names_the_field(data: Any, message: str) -> None:
     with pytest.raises(errors.ValidationError) as caught:
         structure(data, Params)
     assert caught.value.message == message
+
+
+def test_a_keyword_of_python_is_a_name_on_the_wire() -> None:
+    """The field has an underscore behind it, which no client sends or reads."""
+    assert structure({"from": 3}, Span).from_ == 3
+    with pytest.raises(errors.ValidationError, match=r"^from: is missing\.$"):
+        structure({"from_": 3}, Span)
+    with pytest.raises(errors.ValidationError, match=r"^from: an integer is needed\.$"):
+        structure({"from": "3"}, Span)
 
 
 def test_error_of_a_rule_passes_through() -> None:
