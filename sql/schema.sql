@@ -926,6 +926,16 @@ $_$;
 
 COMMENT ON FUNCTION public.grant_server_0026(server regrole) IS 'For grant_server: the rights of 0026_hall_at.sql.';
 
+CREATE FUNCTION public.grant_server_0030(server regrole) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+begin
+    execute format('grant select on occupancy_hour to %1$s; grant execute on function roll_up_occupancy to %1$s', server);
+end
+$_$;
+
+COMMENT ON FUNCTION public.grant_server_0030(server regrole) IS 'For grant_server: the rights of 0030_reports.sql.';
+
 CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
     LANGUAGE plpgsql
     AS $_$
@@ -1299,6 +1309,52 @@ end
 $$;
 
 COMMENT ON FUNCTION public.hall_notice(h public.hall, data text) IS 'What announces the revision of a hall: with its data where that fits into a notification, which would fail at 8000 bytes (the tag takes 25); without where it does not, or is null.';
+
+CREATE FUNCTION public.hall_occupancy(hall_id bigint, since timestamp with time zone, until timestamp with time zone) RETURNS TABLE(hour timestamp with time zone, us bigint, seats bigint, reserved_us bigint, occupied_us bigint, maintenance_us bigint, occupied_peak bigint, changes bigint)
+    LANGUAGE sql STABLE
+    AS $$
+    select
+        g.hour,
+        p.us,
+        o.seats,
+        case when p.own then o.reserved_us - o.reserved * (3600000000 - p.us) else o.reserved * p.us end,
+        case when p.own then o.occupied_us - o.occupied * (3600000000 - p.us) else o.occupied * p.us end,
+        case when p.own then o.maintenance_us - o.maintenance * (3600000000 - p.us) else o.maintenance * p.us end,
+        case when p.own then o.occupied_peak else o.occupied end,
+        case when p.own then o.changes else 0 end
+    from (
+        select o.*, lead(o.hour) over (order by o.hour) as next
+        from occupancy_hour o
+        where o.hall_id = hall_occupancy.hall_id
+          and o.hour < hall_occupancy.until
+          and o.hour >= coalesce(
+              (
+                  select max(b.hour)
+                  from occupancy_hour b
+                  where b.hall_id = hall_occupancy.hall_id and b.hour <= hall_occupancy.since
+              ),
+              '-infinity'
+          )
+    ) o
+    cross join lateral generate_series(
+        greatest(o.hour, date_trunc('hour', hall_occupancy.since, 'UTC')),
+        least(o.next, hall_occupancy.until, statement_timestamp()) - interval '1 microsecond',
+        interval '1 hour'
+    ) g (hour)
+    cross join lateral (
+        select
+            g.hour = o.hour as own,
+            case
+                when g.hour <= statement_timestamp() - interval '1 hour' then 3600000000
+                else least(
+                    3600000000,
+                    (extract(epoch from greatest(statement_timestamp(), o.changed_at) - g.hour) * 1000000)::bigint
+                )
+            end as us
+    ) p
+$$;
+
+COMMENT ON FUNCTION public.hall_occupancy(hall_id bigint, since timestamp with time zone, until timestamp with time zone) IS 'Each hour of a hall from that of `since` to `until`, as far as it is rolled up: the microseconds of it that have passed, the seats at its end, and the other columns of occupancy_hour.';
 
 CREATE FUNCTION public.hall_rev_at(hall_id bigint, at timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -1799,6 +1855,64 @@ $$;
 
 COMMENT ON FUNCTION public.next_revision(halls bigint[]) IS 'For triggers: locks these halls, in order, and begins the next revision of each whose layout is not being replaced.';
 
+CREATE FUNCTION public.occupancy_report(halls bigint[], since timestamp with time zone, until timestamp with time zone, bucket text DEFAULT 'hour'::text, zone text DEFAULT 'UTC'::text) RETURNS TABLE(begins timestamp with time zone, seats_count bigint, occupied_avg double precision, occupied_peak bigint, reserved_avg double precision, maintenance_avg double precision, changes bigint)
+    LANGUAGE sql STABLE
+    AS $$
+    with local as (
+        select z.zone, g.local, l.step
+        from (select case occupancy_report.bucket when 'hour' then 'UTC' else occupancy_report.zone end as zone) z
+        cross join lateral (select ('1 ' || occupancy_report.bucket)::interval as step) l
+        cross join lateral generate_series(
+            date_trunc(occupancy_report.bucket, occupancy_report.since at time zone z.zone),
+            (occupancy_report.until - interval '1 microsecond') at time zone z.zone + l.step,
+            l.step
+        ) g (local)
+    ),
+    begin as (  -- of each bucket, and the end of the last one: the first hour of UTC that begins in it
+        select date_trunc('hour', b.at + interval '1 hour' - interval '1 microsecond', 'UTC') as at
+        from local l
+        cross join lateral (select l.local at time zone l.zone as at) a
+        cross join lateral (
+            -- Where clocks are set back to midnight, there are two.
+            select case (a.at - interval '1 hour') at time zone l.zone when l.local then a.at - interval '1 hour' else a.at end as at
+        ) b
+    ),
+    bound as materialized (
+        select array_agg(b.at order by b.at) as at from begin b
+    ),
+    measured as (
+        select
+            w.n,
+            h.hall_id,
+            (array_agg(o.seats order by o.hour desc))[1] as seats,
+            sum(o.occupied_us) / sum(o.us) as occupied_avg,
+            max(o.occupied_peak) as occupied_peak,
+            sum(o.reserved_us) / sum(o.us) as reserved_avg,
+            sum(o.maintenance_us) / sum(o.us) as maintenance_avg,
+            sum(o.changes) as changes
+        from bound b
+        cross join unnest(occupancy_report.halls) h (hall_id)
+        cross join lateral hall_occupancy(h.hall_id, b.at[1], b.at[cardinality(b.at)]) o
+        cross join lateral (select width_bucket(o.hour, b.at) as n) w
+        group by w.n, h.hall_id
+    )
+    select
+        c.begins,
+        sum(m.seats)::bigint,
+        round(sum(m.occupied_avg), 3)::double precision,
+        sum(m.occupied_peak)::bigint,
+        round(sum(m.reserved_avg), 3)::double precision,
+        round(sum(m.maintenance_avg), 3)::double precision,
+        sum(m.changes)::bigint
+    from bound b
+    cross join lateral unnest(b.at[:cardinality(b.at) - 1]) with ordinality c (begins, n)
+    left join measured m on m.n = c.n
+    group by c.begins
+    order by c.begins
+$$;
+
+COMMENT ON FUNCTION public.occupancy_report(halls bigint[], since timestamp with time zone, until timestamp with time zone, bucket text, zone text) IS 'How full these halls were together, from the hour, day, week or month of `since` to `until`, by such buckets of that time zone: of UTC hours, those that begin in it. Counts of seats are those at its end, averages are weighted by time, and the peak is the sum of those of the halls. Nulls where nothing is known.';
+
 CREATE FUNCTION public.open_session(p_user bigint, p_replaces uuid, p_seen bytea, p_known bytea) RETURNS SETOF public.signed_in
     LANGUAGE plpgsql
     AS $$
@@ -2060,6 +2174,219 @@ end
 $$;
 
 COMMENT ON FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) IS 'Replaces what a user signs in with by a secret that nobody has and the hash of a phrase, or null for none: sessions, known devices and networks, the lockout and the counters of wrong codes go.';
+
+CREATE FUNCTION public.roll_up_hall(of_hall bigint, target bigint, most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    last occupancy_hour;
+    upto bigint;
+    anchor hall_checkpoint;
+    anchored_at timestamptz;
+    changed bigint;
+    taken integer;
+begin
+    select * into last from occupancy_hour o where o.hall_id = of_hall order by o.hour desc limit 1;
+    if not found then
+        last := (of_hall, '-infinity', -1, '-infinity', 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    elsif last.rev >= target then
+        return 0;
+    end if;
+
+    -- Whole revisions, one at least, up to where an epoch begins or all seats are gone.
+    upto := greatest(last.rev + 1, coalesce(
+        (
+            select e.rev - 1
+            from seat_event e
+            where e.hall_id = of_hall and e.rev > last.rev and e.rev <= target
+            order by e.rev
+            offset most
+            limit 1
+        ),
+        target
+    ));
+    upto := coalesce(
+        (
+            select min(c.rev) - 1
+            from hall_checkpoint c
+            where c.hall_id = of_hall and c.rev > last.rev and c.rev <= upto and c.whole
+              and exists (select from seat_event e where e.hall_id = of_hall and e.rev = c.rev and e.seat_id = 0)
+        ),
+        upto
+    );
+    -- There, and where revisions are missing, the counts are those of the next checkpoint that has them.
+    if not exists (select from seat_event e where e.hall_id = of_hall and e.rev = last.rev + 1 and e.rev <= upto) then
+        loop
+            select * into anchor
+            from hall_checkpoint c
+            where c.hall_id = of_hall and c.rev > last.rev and c.whole
+            order by c.rev
+            limit 1;
+            exit when found;
+            perform checkpoint_halls(array[of_hall]);
+        end loop;
+        select max(e.at), count(*) filter (where e.new_status <> e.old_status) into anchored_at, changed
+        from seat_event e
+        where e.hall_id = of_hall and e.rev = anchor.rev;
+        anchored_at := coalesce(anchored_at, anchor.at);
+        if last.rev < 0 then  -- the first counts stand for the whole hour
+            anchored_at := date_trunc('hour', anchor.at, 'UTC');
+            changed := 0;
+        end if;
+        upto := last.rev;
+    end if;
+
+    with event as materialized (
+        select * from seat_event e where e.hall_id = of_hall and e.rev > last.rev and e.rev <= upto
+    ),
+    laid as (  -- seats whose layout has changed, as they became; without a status, if they are gone
+        select c.rev, (c.seat).id as seat_id, (c.seat).status
+        from (
+            select c.rev, unnest(c.seats) as seat
+            from hall_checkpoint c
+            where c.hall_id = of_hall and c.rev in (select e.rev from event e where e.kind = 'layout')
+        ) c
+    ),
+    revision as (
+        select
+            e.rev,
+            max(e.at) as at,
+            count(s.becomes) - count(s.was) as seats,
+            count(*) filter (where s.becomes = 'RESERVED') - count(*) filter (where s.was = 'RESERVED') as reserved,
+            count(*) filter (where s.becomes = 'OCCUPIED') - count(*) filter (where s.was = 'OCCUPIED') as occupied,
+            count(*) filter (where s.becomes = 'MAINTENANCE') - count(*) filter (where s.was = 'MAINTENANCE')
+                as maintenance,
+            count(*) filter (where e.new_status <> e.old_status) as changes,
+            count(*) as events
+        from event e
+        left join laid l on l.rev = e.rev and l.seat_id = e.seat_id and e.kind = 'layout'
+        cross join lateral (
+            select
+                case when e.kind = 'layout' then (e.before ->> 'status')::seat_status else e.old_status end as was,
+                case when e.kind = 'layout' then l.status else e.new_status end as becomes
+        ) s
+        group by e.rev
+        union all
+        select
+            anchor.rev,
+            anchored_at,
+            count(*) - last.seats,
+            count(*) filter (where (s.seat).status = 'RESERVED') - last.reserved,
+            count(*) filter (where (s.seat).status = 'OCCUPIED') - last.occupied,
+            count(*) filter (where (s.seat).status = 'MAINTENANCE') - last.maintenance,
+            changed,
+            1
+        from (select unnest(anchor.seats) as seat) s
+        having anchor.rev is not null
+    ),
+    timed as (
+        select
+            *,
+            greatest(last.changed_at, max(r.at) over w) as made_at,
+            row_number() over w as n,
+            last.occupied + sum(r.occupied) over w as occupied_then
+        from revision r
+        window w as (order by r.rev)
+    ),
+    whole as materialized (  -- none is missing
+        select t.*, h.hour, ((3600 - extract(epoch from t.made_at - h.hour)) * 1000000)::bigint as left_us
+        from timed t
+        cross join lateral (select date_trunc('hour', t.made_at, 'UTC') as hour) h
+        where t.rev = last.rev + t.n or t.rev = anchor.rev
+    ),
+    hours as (
+        select
+            w.hour,
+            max(w.rev) as rev,
+            max(w.made_at) as changed_at,
+            sum(w.seats) as seats,
+            sum(w.reserved) as reserved,
+            sum(w.occupied) as occupied,
+            sum(w.maintenance) as maintenance,
+            sum(w.reserved * w.left_us) as reserved_us,
+            sum(w.occupied * w.left_us) as occupied_us,
+            sum(w.maintenance * w.left_us) as maintenance_us,
+            max(w.occupied_then) as occupied_peak,
+            sum(w.changes) as changes
+        from whole w
+        group by w.hour
+    ),
+    kept as (
+        insert into occupancy_hour as o
+        select
+            of_hall,
+            h.hour,
+            h.rev,
+            h.changed_at,
+            last.seats + sum(h.seats) over w,
+            last.reserved + sum(h.reserved) over w,
+            last.occupied + sum(h.occupied) over w,
+            last.maintenance + sum(h.maintenance) over w,
+            -- As the hour before has ended, and the changes since.
+            (last.reserved + sum(h.reserved) over w - h.reserved) * 3600000000 + h.reserved_us,
+            (last.occupied + sum(h.occupied) over w - h.occupied) * 3600000000 + h.occupied_us,
+            (last.maintenance + sum(h.maintenance) over w - h.maintenance) * 3600000000 + h.maintenance_us,
+            greatest(h.occupied_peak, last.occupied + sum(h.occupied) over w - h.occupied),
+            h.changes
+        from hours h
+        window w as (order by h.hour)
+        on conflict (hall_id, hour) do update set
+            rev = excluded.rev,
+            changed_at = excluded.changed_at,
+            seats = excluded.seats,
+            reserved = excluded.reserved,
+            occupied = excluded.occupied,
+            maintenance = excluded.maintenance,
+            reserved_us = o.reserved_us + excluded.reserved_us - o.reserved * 3600000000,
+            occupied_us = o.occupied_us + excluded.occupied_us - o.occupied * 3600000000,
+            maintenance_us = o.maintenance_us + excluded.maintenance_us - o.maintenance * 3600000000,
+            occupied_peak = greatest(o.occupied_peak, excluded.occupied_peak),
+            changes = o.changes + excluded.changes
+    )
+    select sum(w.events) into taken from whole w;
+    return taken;
+end
+$$;
+
+COMMENT ON FUNCTION public.roll_up_hall(of_hall bigint, target bigint, most integer) IS 'For roll_up_occupancy: rolls up the next revisions of a hall, of so many events at most, but one revision at least, and none after the target. Returns how many events that were, 0 when there is nothing left.';
+
+CREATE FUNCTION public.roll_up_occupancy(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+    due record;
+    taken integer;
+begin
+    begin
+        lock table occupancy_hour in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+    for due in
+        select h.id, h.rev
+        from hall h
+        left join lateral (
+            select o.rev from occupancy_hour o where o.hall_id = h.id order by o.hour desc limit 1
+        ) o on true
+        where o.rev is null or o.rev < h.rev
+    loop
+        loop
+            if most <= 0 then
+                return 1;
+            end if;
+            taken := roll_up_hall(due.id, due.rev, most);
+            exit when taken = 0;
+            most := most - taken;
+        end loop;
+    end loop;
+    return 0;
+end
+$$;
+
+COMMENT ON FUNCTION public.roll_up_occupancy(most integer) IS 'Rolls up what has changed in all halls into occupancy_hour, until so many events are done. Returns 1 if there is more, else 0, also while another server does it.';
 
 CREATE FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) RETURNS boolean
     LANGUAGE plpgsql
@@ -3263,6 +3590,239 @@ COMMENT ON COLUMN public.lockout.user_id IS 'The user whose code is guessed at.'
 
 COMMENT ON COLUMN public.lockout.failures IS 'Codes in a row, of all unknown clients together, that were not right.';
 
+CREATE VIEW public.maintenance_log AS
+ WITH event AS NOT MATERIALIZED (
+         SELECT e.hall_id,
+            e.seat_id,
+            e.rev,
+            e.at,
+            e.by,
+            e.old_status AS was,
+            e.new_status AS becomes,
+            e.note,
+            NULL::jsonb AS layout
+           FROM public.seat_event e
+          WHERE (e.kind <> 'layout'::public.seat_event_kind)
+        UNION ALL
+         SELECT e.hall_id,
+            e.seat_id,
+            e.rev,
+            e.at,
+            e.by,
+            ((e.before ->> 'status'::text))::public.seat_status AS seat_status,
+            (c.seat).status AS status,
+            (c.seat).note AS note,
+            e.before
+           FROM (public.seat_event e
+             LEFT JOIN ( SELECT c_1.hall_id,
+                    c_1.rev,
+                    unnest(c_1.seats) AS seat
+                   FROM public.hall_checkpoint c_1) c ON (((c.hall_id = e.hall_id) AND (c.rev = e.rev) AND ((c.seat).id = e.seat_id))))
+          WHERE ((e.kind = 'layout'::public.seat_event_kind) AND (e.seat_id <> 0) AND (EXISTS ( SELECT
+                   FROM public.hall_checkpoint k
+                  WHERE ((k.hall_id = e.hall_id) AND (k.rev = e.rev)))))
+        ), numbered AS (
+         SELECT e.hall_id,
+            e.seat_id,
+            e.rev,
+            e.at,
+            e.by,
+            e.was,
+            e.becomes,
+            e.note,
+            e.layout,
+            count(*) FILTER (WHERE (e.was IS DISTINCT FROM 'MAINTENANCE'::public.seat_status)) OVER (PARTITION BY e.hall_id, e.seat_id ORDER BY e.rev) AS n
+           FROM event e
+          WHERE ((e.was = 'MAINTENANCE'::public.seat_status) OR (e.becomes = 'MAINTENANCE'::public.seat_status))
+        ), spell AS (
+         SELECT n.hall_id,
+            n.seat_id,
+            min(n.at) FILTER (WHERE (n.was IS DISTINCT FROM 'MAINTENANCE'::public.seat_status)) AS since,
+            max(n.at) FILTER (WHERE (n.becomes IS DISTINCT FROM 'MAINTENANCE'::public.seat_status)) AS until,
+            (array_agg(n.note ORDER BY n.rev DESC) FILTER (WHERE (n.becomes = 'MAINTENANCE'::public.seat_status)))[1] AS note,
+            min(n.by) FILTER (WHERE (n.was IS DISTINCT FROM 'MAINTENANCE'::public.seat_status)) AS by,
+            (array_agg(n.layout ORDER BY n.rev DESC))[1] AS layout
+           FROM numbered n
+          GROUP BY n.hall_id, n.seat_id, n.n
+        UNION ALL
+         SELECT s_1.hall_id,
+            s_1.id,
+            s_1.updated_at,
+            NULL::timestamp with time zone AS until,
+            s_1.note,
+            s_1.updated_by,
+            NULL::jsonb AS layout
+           FROM public.seat s_1
+          WHERE ((s_1.status = 'MAINTENANCE'::public.seat_status) AND (NOT (EXISTS ( SELECT
+                   FROM event e
+                  WHERE ((e.hall_id = s_1.hall_id) AND (e.seat_id = s_1.id) AND (e.becomes = 'MAINTENANCE'::public.seat_status))))))
+        )
+ SELECT cinema.name AS cinema,
+    s.hall_id,
+    hall.name AS hall,
+    s.seat_id,
+        CASE
+            WHEN (seat.id IS NULL) THEN (s.layout ->> 'section'::text)
+            ELSE seat.section
+        END AS section,
+    COALESCE(seat.row_label, (seat."row")::text, (s.layout ->> 'row_label'::text), (s.layout ->> 'row'::text)) AS "row",
+    COALESCE(seat.place_label, (seat.place)::text, (s.layout ->> 'place_label'::text), (s.layout ->> 'place'::text)) AS place,
+    s.since,
+    s.until,
+    s.note,
+    app_user.username
+   FROM ((((spell s
+     JOIN public.hall ON ((hall.id = s.hall_id)))
+     JOIN public.cinema ON ((cinema.id = hall.cinema_id)))
+     LEFT JOIN public.seat ON ((seat.id = s.seat_id)))
+     LEFT JOIN public.app_user ON ((app_user.id = s.by)));
+
+COMMENT ON VIEW public.maintenance_log IS 'The times that seats were in MAINTENANCE, as far as the history goes, and those that still are.';
+
+COMMENT ON COLUMN public.maintenance_log.cinema IS 'The name of the cinema now.';
+
+COMMENT ON COLUMN public.maintenance_log.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.maintenance_log.hall IS 'Its name now.';
+
+COMMENT ON COLUMN public.maintenance_log.seat_id IS 'The seat.';
+
+COMMENT ON COLUMN public.maintenance_log.section IS 'Its section now; of one that went in maintenance, the section it had, null of one that has gone since.';
+
+COMMENT ON COLUMN public.maintenance_log."row" IS 'Its row, likewise, as people read it.';
+
+COMMENT ON COLUMN public.maintenance_log.place IS 'Its place, likewise.';
+
+COMMENT ON COLUMN public.maintenance_log.since IS 'From when on; null for a time before the history.';
+
+COMMENT ON COLUMN public.maintenance_log.until IS 'Until when; null for a seat that still is.';
+
+COMMENT ON COLUMN public.maintenance_log.note IS 'The last note.';
+
+COMMENT ON COLUMN public.maintenance_log.username IS 'Who began it; null for SQL, and for a user whose row is gone.';
+
+CREATE VIEW public.occupancy_by_day AS
+SELECT
+    NULL::bigint AS cinema_id,
+    NULL::text AS cinema,
+    NULL::bigint AS hall_id,
+    NULL::text AS hall,
+    NULL::date AS day,
+    NULL::bigint AS seats,
+    NULL::numeric AS occupied_avg,
+    NULL::bigint AS occupied_peak,
+    NULL::numeric AS reserved_avg,
+    NULL::numeric AS maintenance_avg,
+    NULL::bigint AS changes;
+
+COMMENT ON VIEW public.occupancy_by_day IS 'The same by days of UTC. For those of another time zone see occupancy_report.';
+
+COMMENT ON COLUMN public.occupancy_by_day.cinema_id IS 'Its cinema.';
+
+COMMENT ON COLUMN public.occupancy_by_day.cinema IS 'The name of that now.';
+
+COMMENT ON COLUMN public.occupancy_by_day.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.occupancy_by_day.hall IS 'Its name now.';
+
+COMMENT ON COLUMN public.occupancy_by_day.day IS 'The day.';
+
+COMMENT ON COLUMN public.occupancy_by_day.seats IS 'The seats there were at its end.';
+
+COMMENT ON COLUMN public.occupancy_by_day.occupied_avg IS 'How many of them were OCCUPIED on average, weighted by time.';
+
+COMMENT ON COLUMN public.occupancy_by_day.occupied_peak IS 'The most that were OCCUPIED.';
+
+COMMENT ON COLUMN public.occupancy_by_day.reserved_avg IS 'How many were RESERVED on average.';
+
+COMMENT ON COLUMN public.occupancy_by_day.maintenance_avg IS 'How many were in MAINTENANCE on average.';
+
+COMMENT ON COLUMN public.occupancy_by_day.changes IS 'How often a seat got another status.';
+
+CREATE VIEW public.occupancy_by_hour AS
+ SELECT cinema.id AS cinema_id,
+    cinema.name AS cinema,
+    hall.id AS hall_id,
+    hall.name AS hall,
+    o.hour,
+    o.seats,
+    round(((o.occupied_us)::numeric / (o.us)::numeric), 3) AS occupied_avg,
+    o.occupied_peak,
+    round(((o.reserved_us)::numeric / (o.us)::numeric), 3) AS reserved_avg,
+    round(((o.maintenance_us)::numeric / (o.us)::numeric), 3) AS maintenance_avg,
+    o.changes
+   FROM ((public.hall
+     JOIN public.cinema ON ((cinema.id = hall.cinema_id)))
+     CROSS JOIN LATERAL public.hall_occupancy(hall.id, '-infinity'::timestamp with time zone, 'infinity'::timestamp with time zone) o(hour, us, seats, reserved_us, occupied_us, maintenance_us, occupied_peak, changes));
+
+COMMENT ON VIEW public.occupancy_by_hour IS 'How full each hall was, hour by hour (UTC), as far as that is rolled up; the last one is that until now.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.cinema_id IS 'Its cinema.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.cinema IS 'The name of that now.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.hall IS 'Its name now.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.hour IS 'The beginning of the hour.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.seats IS 'The seats there were at its end.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.occupied_avg IS 'How many of them were OCCUPIED on average, weighted by time.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.occupied_peak IS 'The most that were OCCUPIED.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.reserved_avg IS 'How many were RESERVED on average.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.maintenance_avg IS 'How many were in MAINTENANCE on average.';
+
+COMMENT ON COLUMN public.occupancy_by_hour.changes IS 'How often a seat got another status.';
+
+CREATE TABLE public.occupancy_hour (
+    hall_id bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    rev bigint NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    seats bigint NOT NULL,
+    reserved bigint NOT NULL,
+    occupied bigint NOT NULL,
+    maintenance bigint NOT NULL,
+    reserved_us bigint NOT NULL,
+    occupied_us bigint NOT NULL,
+    maintenance_us bigint NOT NULL,
+    occupied_peak bigint NOT NULL,
+    changes bigint NOT NULL
+);
+
+COMMENT ON TABLE public.occupancy_hour IS 'The hours in which a hall has changed, rolled up from its history; in between it was as at the end of the hour before. Kept when days of the history are dropped. The views and hall_occupancy have every hour.';
+
+COMMENT ON COLUMN public.occupancy_hour.hall_id IS 'The hall.';
+
+COMMENT ON COLUMN public.occupancy_hour.hour IS 'The beginning of the hour, in UTC.';
+
+COMMENT ON COLUMN public.occupancy_hour.rev IS 'The last revision in it.';
+
+COMMENT ON COLUMN public.occupancy_hour.changed_at IS 'From when on the hall was at that revision.';
+
+COMMENT ON COLUMN public.occupancy_hour.seats IS 'The seats there were then.';
+
+COMMENT ON COLUMN public.occupancy_hour.reserved IS 'Of those, the RESERVED.';
+
+COMMENT ON COLUMN public.occupancy_hour.occupied IS 'Of those, the OCCUPIED.';
+
+COMMENT ON COLUMN public.occupancy_hour.maintenance IS 'Of those, the ones in MAINTENANCE.';
+
+COMMENT ON COLUMN public.occupancy_hour.reserved_us IS 'For how long seats were RESERVED, in microseconds times seats. Until the hour is over: if it ends as it is;';
+
+COMMENT ON COLUMN public.occupancy_hour.occupied_us IS '… OCCUPIED;';
+
+COMMENT ON COLUMN public.occupancy_hour.maintenance_us IS '… in MAINTENANCE.';
+
+COMMENT ON COLUMN public.occupancy_hour.occupied_peak IS 'The most seats that were OCCUPIED, at its beginning or any revision.';
+
+COMMENT ON COLUMN public.occupancy_hour.changes IS 'How often a seat got another status.';
+
 CREATE TABLE public.recovery (
     user_id bigint NOT NULL,
     phrase_hash text,
@@ -3565,6 +4125,9 @@ ALTER TABLE ONLY public.layout_change
 ALTER TABLE ONLY public.lockout
     ADD CONSTRAINT lockout_pkey PRIMARY KEY (user_id);
 
+ALTER TABLE ONLY public.occupancy_hour
+    ADD CONSTRAINT occupancy_hour_pkey PRIMARY KEY (hall_id, hour);
+
 ALTER TABLE ONLY public.recovery
     ADD CONSTRAINT recovery_pkey PRIMARY KEY (user_id);
 
@@ -3648,6 +4211,23 @@ CREATE INDEX throttle_expires_at_idx ON public.throttle USING btree (expires_at)
 CREATE INDEX write_key_created_at_idx ON public.write_key USING btree (created_at);
 
 ALTER INDEX public.seat_event_pkey ATTACH PARTITION public.seat_event_default_pkey;
+
+CREATE OR REPLACE VIEW public.occupancy_by_day AS
+ SELECT cinema.id AS cinema_id,
+    cinema.name AS cinema,
+    hall.id AS hall_id,
+    hall.name AS hall,
+    ((o.hour AT TIME ZONE 'UTC'::text))::date AS day,
+    (array_agg(o.seats ORDER BY o.hour DESC))[1] AS seats,
+    round((sum(o.occupied_us) / sum(o.us)), 3) AS occupied_avg,
+    max(o.occupied_peak) AS occupied_peak,
+    round((sum(o.reserved_us) / sum(o.us)), 3) AS reserved_avg,
+    round((sum(o.maintenance_us) / sum(o.us)), 3) AS maintenance_avg,
+    (sum(o.changes))::bigint AS changes
+   FROM ((public.hall
+     JOIN public.cinema ON ((cinema.id = hall.cinema_id)))
+     CROSS JOIN LATERAL public.hall_occupancy(hall.id, '-infinity'::timestamp with time zone, 'infinity'::timestamp with time zone) o(hour, us, seats, reserved_us, occupied_us, maintenance_us, occupied_peak, changes))
+  GROUP BY cinema.id, hall.id, (((o.hour AT TIME ZONE 'UTC'::text))::date);
 
 CREATE TRIGGER app_user_deleted BEFORE DELETE ON public.app_user FOR EACH ROW EXECUTE FUNCTION public.app_user_record_deleted();
 
@@ -3841,6 +4421,9 @@ ALTER TABLE ONLY public.known_visitor
 ALTER TABLE ONLY public.lockout
     ADD CONSTRAINT lockout_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.occupancy_hour
+    ADD CONSTRAINT occupancy_hour_hall_id_fkey FOREIGN KEY (hall_id) REFERENCES public.hall(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.recovery
     ADD CONSTRAINT recovery_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.app_user(id) ON DELETE CASCADE;
 
@@ -3924,6 +4507,8 @@ REVOKE ALL ON FUNCTION public.grant_server_0025(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_0026(server regrole) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.grant_server_0030(server regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_holds(server regrole) FROM PUBLIC;
@@ -3981,6 +4566,10 @@ REVOKE ALL ON FUNCTION public.remember_client(p_user bigint, p_visitor bytea, p_
 REVOKE ALL ON FUNCTION public.replace_plan(hall_id bigint, plan jsonb, keep_status boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.reset_user(p_user bigint, p_secret text, p_phrase_hash text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.roll_up_hall(of_hall bigint, target bigint, most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.roll_up_occupancy(most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.save_phrase(p_user bigint, p_offered_hash text) FROM PUBLIC;
 

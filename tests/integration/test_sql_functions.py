@@ -13,6 +13,7 @@ FOR_EVERYBODY = {
     *("hall_changes", "hall_counts", "hall_snapshot", "hall_update", "wire_epoch", "wire_time"),
     *("change_seats", "hold_seats", "shift_seats"),
     *("events_after", "start_consumer", "take_events"),
+    *("hall_occupancy", "occupancy_report"),
     "session_is_live",
     *("seat_refusal", "seat_refusal_message"),
 }
