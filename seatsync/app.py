@@ -49,6 +49,7 @@ from seatsync.hall.history import HistoryMethods
 from seatsync.hall.holds import Expiry
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
 from seatsync.hall.notifications import hall_notified
+from seatsync.hall.report import ROLL_UP_EVENTS
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
 from seatsync.user.auth_events import AuthLog
@@ -369,6 +370,7 @@ def _prunes(settings: Settings) -> list[tuple[Query, tuple[int, ...]]]:
         (user["prune_idle"], (PRUNE_ROWS, settings.session_idle_hours)),
         (user["keep_auth_events"], (settings.auth_event_days, PRUNE_ROWS)),
         (hall["prune_keys"], (PRUNE_ROWS,)),
+        (history["roll_up_occupancy"], (ROLL_UP_EVENTS,)),
         (hall["keep_history"], (settings.event_retention_days,)),
         (history["keep_checkpoints"], (PRUNE_HALLS,)),
         (history["index_history"], ()),

@@ -1,7 +1,9 @@
-"""The commands that list what there is, and those about the plans of halls."""
+"""The commands that list what there is and what there was, and those about the plans of halls."""
 
 import argparse
+import csv
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,15 @@ from attrs import evolve
 from seatsync import jsontext
 from seatsync.cinema.store import CinemaStore
 from seatsync.cli.admin import Context, on_database
+from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure
 from seatsync.hall.messages import STATUSES
+from seatsync.hall.report import ROLL_UP_EVENTS, HallReport, Reports
 from seatsync.plan import files, store
 from seatsync.terminal import counted, write_lines, write_table
+
+_QUERIES = load("history")
 
 
 @on_database
@@ -36,6 +42,30 @@ async def halls(context: Context) -> None:
         for hall in cinema["halls"]
     )
     write_table(("ID", "CINEMA", "NAME", "SEATS", *STATUSES), rows)
+
+
+@on_database
+async def report(context: Context) -> None:
+    """Print how full a hall was, up to now."""
+    options, reports = context.options, Reports(context.db)
+    await reports.check_zone(options.tz)
+    begins, ends = [await _in_zone(context, time) for time in (options.from_, options.to_)]
+    wanted = HallReport(id=options.hall, from_=begins, to=ends, bucket=options.bucket, tz=options.tz)
+    while await context.db.fetchval(_QUERIES["roll_up_occupancy"], ROLL_UP_EVENTS):
+        pass
+    rows = await reports.read(wanted)
+    columns = list(rows[0])
+    if options.csv:
+        csv.writer(sys.stdout).writerows([columns, *(row.values() for row in rows)])
+    else:
+        write_table([name.upper().replace("_", " ") for name in columns], [[*row.values()] for row in rows])
+
+
+async def _in_zone(context: Context, time: datetime) -> str:
+    """ISO 8601, in UTC; a time without a zone is one of that which was asked for."""
+    if time.tzinfo is None:
+        time = await context.db.fetchval(_QUERIES["time_in_zone"], time.isoformat(), context.options.tz)
+    return time.astimezone(UTC).isoformat()
 
 
 @on_database

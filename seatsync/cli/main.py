@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pkgutil import resolve_name
 from typing import Any, NoReturn, TypeAlias, get_args
 
@@ -27,6 +28,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 -- ar
 FORMATS = ("asyncapi", "openapi", "jsonschema", "typescript")
 
 _MAX_ID = 2**63 - 1  # of PostgreSQL's bigint
+
+BUCKETS = ("hour", "day")
 
 ROLES: tuple[str, ...] = get_args(Role)
 
@@ -91,6 +94,7 @@ def _parser() -> Parser:
     _add(commands, "halls", "cli.halls:halls", "list the halls, with their seats counted")
 
     _add_plans(commands)
+    _add_report(commands)
 
     code = _add(commands, "code", "cli.admin:code", "print a user's present code, for development")
     code.add_argument("name", metavar="NAME")
@@ -200,6 +204,24 @@ def _add(commands: Commands, name: str, command: str, meaning: str, **options: A
     parser = commands.add_parser(name, help=meaning, description=meaning, **options)
     parser.set_defaults(command=f"seatsync.{command}")
     return parser
+
+
+def _add_report(commands: Commands) -> None:
+    report = _add(commands, "report", "cli.halls:report", "print how full a hall was, by hours or days")
+    report.add_argument("hall", metavar="HALL", type=whole_number(1, _MAX_ID), help="the hall's id")
+    spans = {"from": "the day or time that it begins with", "to": "the day or time before which it ends"}
+    for option, meaning in spans.items():
+        report.add_argument(f"--{option}", dest=f"{option}_", metavar="TIME", type=_time, required=True, help=meaning)
+    report.add_argument("--bucket", choices=BUCKETS, default="hour", help="default: hour")
+    report.add_argument("--tz", metavar="ZONE", default="UTC", help="time zone, such as Europe/Berlin (default: UTC)")
+    report.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day or a time in ISO 8601, such as 2026-11-01") from None
 
 
 def _add_group(commands: Commands, name: str, meaning: str) -> Commands:

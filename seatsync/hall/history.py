@@ -1,21 +1,25 @@
-"""The methods that look back: ``hall.history`` and ``hall.at``."""
+"""The methods that look back: ``hall.history``, ``hall.at`` and ``hall.report``."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
+from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import Id
 from seatsync.core.protocol.registry import Access, Json, Method
 from seatsync.hall.messages import HallAt, HallEvents, HallHistory, HallId, HallThen
+from seatsync.hall.report import HallReport, OccupancyBucket, Reports
 
-#: Halls of then that are made at once, and for how long another one waits, in seconds: each takes a connection of the
-#: pool that all reads share.
+#: Halls of then and reports that are made at once, and for how long another one waits, in seconds: each takes a
+#: connection of the pool that all reads share.
 LOOKS_BACK = 2
 WAIT_S = 2.0
 
@@ -29,6 +33,7 @@ class HistoryMethods:
     """Reads of what has been."""
 
     _database: Database
+    _reports: Reports = field(default=Factory(lambda self: Reports(self._database), takes_self=True), init=False)
     _looking: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(LOOKS_BACK), init=False)
 
     def table(self) -> tuple[Method, ...]:
@@ -36,6 +41,7 @@ class HistoryMethods:
         return (
             Method("hall.history", HallHistory, self.history, Access.WRITE, result=HallEvents),
             Method("hall.at", HallAt, self.at, Access.USER, result=HallThen),
+            Method("hall.report", HallReport, self.report, Access.WRITE, result=list[OccupancyBucket]),
         )
 
     async def history(self, _: Call, params: HallHistory) -> dict[str, Any]:
@@ -55,17 +61,29 @@ class HistoryMethods:
     async def at(self, _: Call, params: HallAt) -> Json:
         """The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back."""
         hall_id, (time, rev) = _hall(params), params.moment
+        async with self._look_back():
+            try:
+                data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
+            except DatabaseRejected as error:
+                if error.sqlstate == _NO_DATA_FOUND:
+                    raise errors.HistoryNotFound from None
+                raise
+        if data is None:
+            raise errors.HallNotFound
+        return Json(data.encode())
+
+    async def report(self, _: Call, params: HallReport) -> list[Row]:
+        """How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`."""
+        async with self._look_back():
+            return await self._reports.read(params)
+
+    @asynccontextmanager
+    async def _look_back(self) -> AsyncIterator[None]:
+        """One of few at once; raises `TooManyRequests` when it takes too long."""
         with trio.move_on_after(WAIT_S):
             async with self._looking:
-                try:
-                    data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
-                except DatabaseRejected as error:
-                    if error.sqlstate == _NO_DATA_FOUND:
-                        raise errors.HistoryNotFound from None
-                    raise
-            if data is None:
-                raise errors.HallNotFound
-            return Json(data.encode())
+                yield
+                return
         raise errors.TooManyRequests(retry_after=1.0)
 
 

@@ -158,20 +158,29 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0
 
 
 @rule(pattern=f"^{_TIME.pattern}$")
-def _check_at(_: Any, __: "Attribute[Any]", value: str | None) -> None:
+def check_time(_: Any, attribute: "Attribute[Any]", value: str | None) -> None:
+    """A time in ISO 8601, with its zone."""
     if value is not None and _TIME.fullmatch(value) is None:
-        raise _no_time()
+        raise _no_time(attribute.name)
 
 
-def _no_time() -> errors.ValidationError:
-    return errors.ValidationError("at: a time in ISO 8601, with its zone, is needed.")
+def _no_time(name: str) -> errors.ValidationError:
+    return errors.ValidationError(f"{name.rstrip('_')}: a time in ISO 8601, with its zone, is needed.")
+
+
+def instant(name: str, value: str) -> datetime:
+    """The time of a parameter; raises `ValidationError` for one that there is not."""
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _no_time(name) from None
 
 
 @frozen
 class HallAt(HallId):
     """``hall.at``: the hall at a time, or at a revision of its epoch."""
 
-    at: str | None = field(default=None, validator=_check_at)
+    at: str | None = field(default=None, validator=check_time)
     """ISO 8601, with its zone."""
     rev: int | None = field(default=None, validator=_check_since)
 
@@ -180,10 +189,7 @@ class HallAt(HallId):
         """The time or the revision, whichever is given; raises `ValidationError` for both and for none."""
         if (self.at is None) == (self.rev is None):
             raise errors.ValidationError("at: either a time or a rev is needed.")
-        try:
-            return None if self.at is None else datetime.fromisoformat(self.at).astimezone(UTC), self.rev
-        except (ValueError, OverflowError):
-            raise _no_time() from None
+        return None if self.at is None else instant("at", self.at), self.rev
 
 
 # What is sent: PostgreSQL makes it, and `seatsync.core.channels.documents` adds to it.

@@ -149,6 +149,18 @@ export interface HallId {
   id: number;
 }
 
+/** ``hall.report``: how full a hall was, or all halls of a cinema together. */
+export interface HallReport {
+  id?: number | null;
+  cinema_id?: number | null;
+  from: string;
+  /** It ends before. */
+  to: string;
+  bucket: "hour" | "day";
+  /** An IANA time zone, of which the days are. */
+  tz?: string;
+}
+
 /** Whether the hall may be older than what is committed. */
 export interface HallStale {
   id: number;
@@ -248,6 +260,22 @@ export interface NewSession {
 
 /** The parameters of a method that takes none. */
 export type NoParams = Record<string, never>;
+
+/** How full it was in one part of a report; `null` where nothing is known. */
+export interface OccupancyBucket {
+  /** Its first hour, in UTC. */
+  from: Timestamp;
+  /** The seats at its end. */
+  seats_count: number | null;
+  /** Averages are weighted by time. */
+  occupied_avg: number | null;
+  /** The most at any time; of a cinema the sum of its halls' peaks. */
+  occupied_peak: number | null;
+  reserved_avg: number | null;
+  maintenance_avg: number | null;
+  /** How often a seat got another status. */
+  changes: number | null;
+}
 
 /** A new recovery phrase, in force once it is saved. */
 export interface Phrase {
@@ -460,6 +488,8 @@ export interface Methods {
   "hall.history": { params: HallHistory; result: HallEvents };
   /** The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back. */
   "hall.at": { params: HallAt; result: HallThen };
+  /** How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`. */
+  "hall.report": { params: HallReport; result: OccupancyBucket[] };
   /** The login state of the caller. */
   "user.status": { params: NoParams; result: Guest | SignedIn };
   /** The login state now, and its next change. */

@@ -64,3 +64,34 @@ select keep_checkpoints($1);
 -- name: index_history
 -- Makes the indexes of a day of the history that is over; 1, and 0 when all have theirs.
 select index_history();
+
+-- name: roll_up_occupancy
+-- Rolls up at most about $1 events into occupancy_hour; 1 if there is more, else 0.
+select roll_up_occupancy($1);
+
+-- name: report
+-- How full a hall ($1) or a cinema ($2) was from $3 to $4 by buckets ($5) of a time zone ($6); $7 of them at most, none if there is no such thing.
+select
+    wire_time(r.begins) as "from",
+    r.seats_count,
+    r.occupied_avg,
+    r.occupied_peak,
+    r.reserved_avg,
+    r.maintenance_avg,
+    r.changes
+from (
+    select array[hall.id] as halls from hall where hall.id = $1::bigint
+    union all
+    select array(select hall.id from hall where hall.cinema_id = cinema.id) from cinema where cinema.id = $2::bigint
+) f
+cross join lateral occupancy_report(f.halls, $3::timestamptz, $4::timestamptz, $5::text, $6::text) r
+order by r.begins
+limit $7;
+
+-- name: is_time_zone
+-- Whether there is a time zone of that name ($1).
+select exists (select from pg_timezone_names where name = $1);
+
+-- name: time_in_zone
+-- A date or time without a zone ($1) in this one ($2).
+select $1::text::timestamp at time zone $2::text;

@@ -67,6 +67,9 @@ async def test_the_server_serves_halls(database_url: str, server_url: str) -> No
             assert (await client.data("hall.at", {"id": hall.id, "rev": 1}))["rev"] == 1
             assert (await client.data("hall.history", {"id": hall.id}))["events"] != []
             assert await server.db.fetchval(load("history")["keep_checkpoints"], 50) == 0
+            report = {"id": hall.id, "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z", "bucket": "hour"}
+            assert await server.db.fetchval(load("history")["roll_up_occupancy"], 1000) == 0
+            assert len(await client.data("hall.report", {**report, "tz": "Europe/Berlin"})) == 1
             assert await server.db.fetchval(hall_queries["keep_history"], 30) == 0
             assert await server.db.fetchval(load("history")["index_history"]) == 0
             assert await server.db.fetchval(hall_queries["prune_keys"], 100) == 0
@@ -184,6 +187,7 @@ def server_session(world: World, server_role: str) -> Session:
         "delete from auth_event_pending",
         "select record_auth_event('auth.deleted', 1, 'eve')",
         "update hall_count set seats = 0",
+        "delete from occupancy_hour",
         "update feed_key set key = ''",
         "select announce('cinemas')",
         "select announce_layout('{1}')",
@@ -204,7 +208,7 @@ def test_the_server_may_do_nothing_else(world: World, hall: int, server_session:
 def test_a_reporter_reads(world: World, hall: int) -> None:
     """The grants of the page: counts and history, and nobody's secrets."""
     role = f"seatsync_test_reporter_{os.getpid()}"
-    tables = "cinema, hall, seat_type, seat, seat_event, seat_count, auth_event"
+    tables = "cinema, hall, seat_type, seat, seat_event, seat_count, auth_event, occupancy_hour, occupancy_by_hour"
     world.do(f"create role {role}; grant select on {tables} to {role}")
     world.user("ada")
     session = world.session()
@@ -213,6 +217,7 @@ def test_a_reporter_reads(world: World, hall: int) -> None:
         assert session.value("select vacant from seat_count where hall_id = $1", hall) == 6
         assert session.value("select count(*) from seat_event where hall_id = $1", hall) == 6
         assert session.value("select rev from hall_snapshot($1)", hall) == 1
+        assert session.values("select seats from occupancy_by_hour where hall_id = $1", hall) == []
         assert session.values("select username from auth_event") == ["ada"]
         for statement in (
             "update seat set status = 'OCCUPIED'",
@@ -222,6 +227,7 @@ def test_a_reporter_reads(world: World, hall: int) -> None:
             "delete from auth_event",
             "update auth_event set address = null",
             "truncate auth_event",
+            "select roll_up_occupancy(1)",
             "select take_auth_events(1)",
             "select keep_auth_events(1, 1)",
             "table feed_key",

@@ -121,7 +121,10 @@ def test_every_method_is_in_the_table(pages: Pages) -> None:
         for name, who, data, _ in pages.rows("Methods")
     }
     assert documented == {
-        (method.name, *method.aliases): (WHO[method.access], {field.name for field in attrs.fields(method.params)})
+        (method.name, *method.aliases): (
+            WHO[method.access],
+            {field.name.rstrip("_") for field in attrs.fields(method.params)},
+        )
         for method in methods().values()
     }
 
@@ -379,7 +382,7 @@ def test_every_page_is_on_the_front_page(pages: Pages) -> None:
 
 
 def _reserved_errors(pages: Pages) -> set[str]:
-    (sentence,) = re.findall(r"((?:`\w+`[, and]*)+) are reserved", pages.prose("Errors"))
+    (sentence,) = re.findall(r"((?:`\w+`[, and]*)+) (?:is|are) reserved", pages.prose("Errors"))
     return set(names(sentence))
 
 

@@ -1,5 +1,7 @@
 """What a person sees first: the lines of a start, lists of what there is, and sentences where there is nothing."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyotp
@@ -102,6 +105,43 @@ def test_cinemas_and_halls_are_listed(environment: str, capsys: pytest.CaptureFi
         own = [hall for hall in halls if hall[1] == name]
         assert (len(own), sum(int(hall[3]) for hall in own)) == (int(count), int(seats))
     assert all(int(hall[3]) == sum(map(int, hall[4:])) for hall in halls)
+
+
+def test_a_report_is_printed(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Up to now, also where no server rolls it up; as CSV for other programs; days are those of the time zone."""
+    assert cli.main(["seed", "demo"]) == 0
+    span = ["report", "3", "--from", "2020-02-28", "--to", "2020-03-01"]
+    assert cli.main(span) == 0
+    hours = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [len(hours), hours[0]] == [48, ["2020-02-28T00:00:00.000Z", *"------"]]
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    whole = ["--from", today, "--to", f"{today}T23:59:59+00:00", "--bucket", "day", "--csv"]
+    assert cli.main(["report", "3", *whole]) == 0
+    head, day = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert head[:4] == ["from", "seats_count", "occupied_avg", "occupied_peak"]
+    assert day[:2] == [f"{today}T00:00:00.000Z", "24"]
+    assert 0 <= float(day[2]) <= float(day[3]) == 5
+    assert cli.main([*span, "--bucket", "day", "--tz", "Europe/Berlin", "--csv"]) == 0
+    days = capsys.readouterr().out.split("\r\n")[1:]
+    assert days == ["2020-02-27T23:00:00.000Z,,,,,,", "2020-02-28T23:00:00.000Z,,,,,,", ""]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["99", "--from", "2020-02-28", "--to", "2020-03-01"], "There is no such hall."),
+        (["3", "--from", "2020-02-28", "--to", "2020-02-28"], "to: a time after from is needed."),
+        (["3", "--from", "2020-02-28", "--to", "2020-03-01", "--tz", "Mars"], "tz: the name of an IANA time zone is"),
+        (["3", "--from", "2020-01-01", "--to", "2020-03-01"], "to: at most 1000 hours after from are allowed."),
+    ],
+)
+def test_a_report_that_cannot_be(
+    environment: str, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """One sentence says why."""
+    assert cli.main(["seed", "demo"]) == 0
+    assert cli.main(["report", *arguments]) == 1
+    assert capsys.readouterr().err.startswith(f"seatsync: {message}")
 
 
 def test_the_present_code_is_printed(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
