@@ -924,9 +924,9 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION public.grant_server_0026(server regrole) IS 'For grant_server: the rights of 0026_hall_at.sql.';
+COMMENT ON FUNCTION public.grant_server_0026(server regrole) IS 'For grant_server: the rights of 0026_checkpoints.sql.';
 
-CREATE FUNCTION public.grant_server_0030(server regrole) RETURNS void
+CREATE FUNCTION public.grant_server_0031(server regrole) RETURNS void
     LANGUAGE plpgsql
     AS $_$
 begin
@@ -934,7 +934,7 @@ begin
 end
 $_$;
 
-COMMENT ON FUNCTION public.grant_server_0030(server regrole) IS 'For grant_server: the rights of 0030_reports.sql.';
+COMMENT ON FUNCTION public.grant_server_0031(server regrole) IS 'For grant_server: the rights of 0031_occupancy.sql.';
 
 CREATE FUNCTION public.grant_server_before_auth_events(server regrole) RETURNS void
     LANGUAGE plpgsql
@@ -4507,7 +4507,7 @@ REVOKE ALL ON FUNCTION public.grant_server_0025(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_0026(server regrole) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION public.grant_server_0030(server regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.grant_server_0031(server regrole) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.grant_server_before_auth_events(server regrole) FROM PUBLIC;
 
