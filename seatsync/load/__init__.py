@@ -9,8 +9,7 @@
     worker: loop (epoll, timers) ─ connection ─ client ─ subscriber → verifier, view             one process each
                                         (pools of them) └ writer → check
 
-It depends on the protocol alone: it imports none of the server's code. Session tokens and changes by SQL come from the
-command line, as a `seatsync.load.processes.ServerAccess`.
+It depends on the protocol alone: it imports none of the server's code. Session tokens come from the command line.
 """
 
 

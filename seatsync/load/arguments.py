@@ -31,7 +31,6 @@ def add_arguments(load: Parser) -> None:
     _add_clients(watch, "--subscribers", 100)
     _add_number(watch, "--duration -d", "duration_s", 10, _DURATION, type_=seconds)
     _add_number(watch, "--rate -r", "rate", 20, "changes a second; 0: make none", type_=seconds)
-    watch.add_argument("--via", choices=("protocol", "sql"), default="protocol", help="how to change seats")
     _add_number(watch, "--writers", "writers", 1, "connections that write")
     _add_number(watch, "--bulk", "bulk", 1, "seats in one change", type_=whole_number(1, MAX_BULK))
 

@@ -7,7 +7,9 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from rich.console import Console
 from seatsync.load import LoadError
 from seatsync.load.page import page
 from seatsync.load.plan import Plan
-from seatsync.load.processes import ServerAccess, Start, run_test, start_process
+from seatsync.load.processes import Start, run_test, start_process
 from seatsync.load.report import as_json, live_progress, show
 
 NO_FAULT, FAULTY, BEYOND_LIMIT = 0, 1, 3
@@ -28,21 +30,22 @@ INTERRUPTED = 130
 
 def run(
     options: argparse.Namespace,
-    access: ServerAccess,
+    issue: Callable[[int], list[str]],
     url: str,
     *,
     start: Start = start_process,
     console: Console | None = None,
 ) -> int:
-    """Run the test and report on it; ``url`` is the server's where the arguments name none.
+    """Run the test and report on it; ``url`` and ``issue``, which makes tokens, are for arguments that name none.
 
     Raises `LoadError`, and `OSError` for files that cannot be read or written.
     """
-    tokens = None if options.tokens is None else _read_tokens(options.tokens)
+    if options.tokens is not None:
+        issue = partial(_read_tokens, options.tokens)
     plan = make_plan(options, url)
     about = provenance(plan)
     with live_progress(Console(stderr=True), quiet=options.quiet) as show_progress:
-        totals = run_test(plan, access, show_progress, tokens=tokens, start=start)
+        totals = run_test(plan, issue, show_progress, start=start)
     totals.about = about
     if not totals.interrupted or totals.is_checked:
         totals.failures = [sentence for limit in options.limits if (sentence := limit.failure(totals)) is not None]
@@ -82,7 +85,7 @@ def make_plan(options: argparse.Namespace, url: str) -> Plan:
     return Plan(**{name: given[name] for name in fields_dict(Plan) if name in given})
 
 
-def _read_tokens(path: Path) -> list[str]:
+def _read_tokens(path: Path, _count: int) -> list[str]:
     tokens = path.read_text(encoding="utf-8").split()
     if not tokens:
         raise LoadError(f"{path} has no tokens; seatsync token NAME --count N makes some.")

@@ -50,7 +50,6 @@ class Plan:
     """Changes a second by all of them together; 0: none, or as fast as replies come."""
     pipeline: int = 1
     bulk: int = 1
-    via: Literal["protocol", "sql"] = "protocol"
 
     @property
     def joins_under_load(self) -> bool:
@@ -118,7 +117,7 @@ def _signed_in(plan: Plan) -> int:
 def _writers(plan: Plan) -> int:
     if plan.scenario == "mixed":
         return sum(_staff_counts(plan))
-    return 0 if plan.via == "sql" or (plan.scenario == "watch" and not plan.rate) else plan.writers
+    return 0 if plan.scenario == "watch" and not plan.rate else plan.writers
 
 
 def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Share]:

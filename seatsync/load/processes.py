@@ -8,11 +8,11 @@ cannot go on. It ends when the pipe does.
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_readable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, field
 
@@ -34,19 +34,6 @@ HEAD_START_S = 0.2
 
 _SPAWN = multiprocessing.get_context("spawn")
 
-Work = Callable[[Pipe, Share, SendTimes], None]
-"""A client process's function; it is pickled."""
-
-
-class ServerAccess(Protocol):
-    """The server's side of a test, which the command line provides."""
-
-    def tokens(self, count: int) -> list[str]:
-        """Session tokens of a user that may change seats."""
-
-    def sql_writers(self) -> AbstractContextManager[Work]:
-        """The work of a process that changes seats by SQL."""
-
 
 @define(eq=False)
 class Running:
@@ -65,13 +52,13 @@ class Running:
         self.wait()
 
 
-Start = Callable[[Work, Share, SendTimes], Running]
+Start = Callable[[Share, SendTimes], Running]
 
 
-def start_process(work: Work, share: Share, send_times: SendTimes) -> Running:
-    """Do the work in a process of its own, which starts from nothing: it imports the work's module, and runs it."""
+def start_process(share: Share, send_times: SendTimes) -> Running:
+    """Do the share in a process of its own, which starts from nothing."""
     ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=work, args=(theirs, share, send_times), daemon=True)
+    process = _SPAWN.Process(target=worker.work, args=(theirs, share, send_times), daemon=True)
     resource_tracker.ensure_running()  # which would end the mask of signals if it were started by the first process
     with _uninterrupted():  # and the process never is: this one stops it in order
         process.start()
@@ -148,34 +135,31 @@ class _Processes:
 
 def run_test(
     plan: Plan,
-    access: ServerAccess,
+    issue: Callable[[int], list[str]],
     on_change: Callable[[Totals], None],
     *,
-    tokens: list[str] | None = None,
     start: Start = start_process,
 ) -> Totals:
     """Run a test from its preparation to the final check.
 
-    ``on_change`` is called whenever the totals have changed; ``tokens``, if given, replace those of ``access``. Raises
-    `LoadError`. A KeyboardInterrupt during the load ends the load, and the test goes on to its check; at any other time
-    it ends the test, with the totals so far.
+    ``issue`` returns session tokens of a user that may change seats, so many or fewer; ``on_change`` is called whenever
+    the totals have changed. Raises `LoadError`. A KeyboardInterrupt during the load ends the load, and the test goes on
+    to its check; at any other time it ends the test, with the totals so far.
     """
     totals = Totals(plan, plan.halls, {})
     try:
         address = Address.parse(plan.url)
         address.connect().close()
         wanted = tokens_needed(plan)
-        tokens = (tokens or access.tokens(wanted)) if wanted else []
+        tokens = issue(wanted) if wanted else []
         totals.halls = halls = plan.halls or (address.largest_hall(tokens[0] if tokens else None),)
         with ExitStack() as stack:
-            works: list[tuple[Work, Share]] = [(worker.work, share) for share in shares(plan, halls, tokens)]
-            if plan.via == "sql" and plan.rate:
-                works.append((stack.enter_context(access.sql_writers()), Share(name="SQL", plan=plan, halls=halls)))
-            totals.processes = {share.name: Process() for _, share in works}
+            parts = shares(plan, halls, tokens)
+            totals.processes = {share.name: Process() for share in parts}
             send_times = SendTimes(len(halls))
             running: list[Running] = []
-            for work, share in works:
-                running.append(start(work, share, send_times))
+            for share in parts:
+                running.append(start(share, send_times))
                 stack.callback(running[-1].close)
             _direct(_Processes(running, totals, on_change), plan, totals)
     except KeyboardInterrupt:

@@ -183,8 +183,7 @@ def _changes(totals: Totals) -> str:
     plan = totals.plan
     seats = f" of {plan.bulk} seats" if plan.bulk > 1 else ""
     if plan.rate:
-        changes = f"{number(plan.rate)} change{'' if plan.rate == 1 else 's'}{seats} a second"
-        return f"{changes} by SQL" if plan.via == "sql" else changes
+        return f"{number(plan.rate)} change{'' if plan.rate == 1 else 's'}{seats} a second"
     if plan.scenario == "watch":
         return "no changes of its own"
     return f"{plan.pipeline} change{'s' if plan.pipeline > 1 else ''}{seats} at a time on each"

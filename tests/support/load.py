@@ -1,7 +1,6 @@
 """`seatsync load` beside a test's server: as a program, or in the test's own process with threads for its processes."""
 
 import argparse
-import contextlib
 import gc
 import io
 import json
@@ -9,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,10 @@ import trio
 from attrs import frozen
 from rich.console import Console
 
-from seatsync.cli import load_sql
 from seatsync.load import LoadError, command, worker
 from seatsync.load.arguments import add_arguments
 from seatsync.load.plan import Share
-from seatsync.load.processes import Running, Work, start_process
+from seatsync.load.processes import Running
 from seatsync.load.schedule import SendTimes
 from seatsync.user import accounts
 from tests.support.server import RunningServer
@@ -55,36 +53,21 @@ async def run_load(*arguments: object, environ: Mapping[str, str] | None = None)
     return Loaded(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-@frozen
-class Access:
-    """The `ServerAccess` of a test: new sessions and the database of its server, if it has a real one."""
-
-    server: RunningServer | None
-
-    def tokens(self, count: int) -> list[str]:
-        """Called in the load test's thread."""
-        if self.server is None:
-            return ["any"]
-        db, settings = self.server.db, self.server.settings
-        issue = partial(accounts.session_tokens, db, settings, "load_test", create=True, count=count)
-        return trio.from_thread.run(issue)
-
-    @contextlib.contextmanager
-    def sql_writers(self) -> Iterator[Work]:
-        """In the server's database."""
-        assert self.server is not None
-        yield partial(load_sql.work, self.server.db.dsn)
+def issue_tokens(server: RunningServer | None, count: int) -> list[str]:
+    """Tokens of new sessions on a test's server, if it has a real one; called in the load test's thread."""
+    if server is None:
+        return ["any"]
+    issue = partial(accounts.session_tokens, server.db, server.settings, "load_test", create=True, count=count)
+    return trio.from_thread.run(issue)
 
 
-def start_thread(work: Work, share: Share, send_times: SendTimes) -> Running:
-    """Do a client process's share in a thread; changes by SQL are made by a process as ever."""
-    if work is not worker.work:
-        return start_process(work, share, send_times)
+def start_thread(share: Share, send_times: SendTimes) -> Running:
+    """Do a client process's share in a thread."""
     ours, theirs = multiprocessing.Pipe()
 
     def run() -> None:
         with theirs:
-            work(theirs, share, send_times)
+            worker.work(theirs, share, send_times)
 
     def wait() -> None:
         thread.join()
@@ -103,8 +86,9 @@ async def load_here(*arguments: object, server: RunningServer | None = None) -> 
 
     def run() -> Loaded:
         console = Console(file=io.StringIO(), width=200)
+        issue = partial(issue_tokens, server)
         try:
-            status, errors = command.run(options, Access(server), "", start=start_thread, console=console), ""
+            status, errors = command.run(options, issue, "", start=start_thread, console=console), ""
         except LoadError as error:
             status, errors = 1, str(error)
         assert isinstance(console.file, io.StringIO)

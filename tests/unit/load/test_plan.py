@@ -74,7 +74,7 @@ def test_a_rate_is_that_of_all_writers_together() -> None:
     assert (writers_plan.rate, writers_plan.pipeline) == (10.0, 64)
 
 
-@pytest.mark.parametrize("arguments", [("watch", "--rate", "0"), ("watch", "--via", "sql"), ("idle",)])
+@pytest.mark.parametrize("arguments", [("watch", "--rate", "0"), ("idle",)])
 def test_without_writers_no_token_is_needed(arguments: tuple[str, ...]) -> None:
     """Without writers no token is needed: guests subscribe."""
     made = plan(*arguments)
