@@ -9,7 +9,9 @@
     worker: loop (epoll, timers) ─ connection ─ client ─ subscriber → verifier, view             one process each
                                         (pools of them) └ writer → check
 
-It depends on the protocol alone: it imports none of the server's code. Session tokens come from the command line.
+It depends on the protocol alone, and imports none of the server's code. Addresses, close frames and the backoff are
+`seatsync.client`'s, connections its own: a frame through one of that client's takes ten times the CPU time. Session
+tokens come from the command line.
 """
 
 

@@ -1,17 +1,14 @@
 """The server's address, the addresses of this machine to connect from, and the requests before a test."""
 
-import http.client
 import resource
 import socket
 import ssl
-from contextlib import closing
-from http import HTTPStatus
 from itertools import cycle
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from seatsync import jsontext
+from seatsync import client
+from seatsync.client.address import parse
 from seatsync.load import LoadError
 
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
@@ -40,25 +37,19 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Resolve a ``ws://`` or ``wss://`` URL; raises `LoadError`.
+        """Resolve a URL in any of the forms that the client takes; raises `LoadError` and the client's `NoConnection`.
 
         ``localhost`` is 127.0.0.1, the only loopback network with more than one address.
         """
-        parts = urlsplit(url)
-        tls = ssl.create_default_context() if parts.scheme == "wss" else None
+        known = parse(url)
+        name = "127.0.0.1" if known.host == "localhost" else known.host
         try:
-            name, port = parts.hostname, parts.port or (443 if tls else 80)
-        except ValueError as error:
-            raise LoadError(f"{url!r} is not an address: {error}.") from None
-        if parts.scheme not in {"ws", "wss"} or not name:
-            raise LoadError(f"{url!r} is not of the form ws://host:port/path or wss://host:port/path.")
-        try:
-            found = socket.getaddrinfo("127.0.0.1" if name == "localhost" else name, port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(name, known.port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise LoadError(f"The server's address {name!r} is not known: {error.strerror}.") from None
         family, _, _, _, sockaddr = found[0]
-        path = parts.path if parts.path.strip("/") else "/ws"
-        return cls(name, parts.netloc, path, family, (str(sockaddr[0]), int(sockaddr[1])), tls)
+        tls = ssl.create_default_context() if known.is_tls else None
+        return cls(known.host, known.netloc, known.path, family, (str(sockaddr[0]), int(sockaddr[1])), tls)
 
     @property
     def is_loopback(self) -> bool:
@@ -74,26 +65,15 @@ class Address:
             host, port = self.sockaddr
             raise LoadError(f"Cannot connect to {host}, port {port}: {tls_fault(error)}.") from None
 
-    def largest_hall(self, token: str | None) -> int:
-        """The id of the hall with the most seats; raises `LoadError` if this user sees none.
 
-        The server's methods are beside its WebSocket: below ``/seats`` if that is at ``/seats/ws``.
-        """
-        headers = {"Host": self.host} | ({"Authorization": f"Bearer {token}"} if token else {})
-        with closing(http.client.HTTPConnection(self.name, timeout=_TIMEOUT_S)) as connection:
-            connection.sock = self.connect()
-            try:
-                connection.request("POST", f"{self.path.rpartition('/')[0]}/api/cinemas/get_cinemas", b"{}", headers)
-                response = connection.getresponse()
-                answer = jsontext.loads(response.read())
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                raise LoadError(f"The server did not list its halls: {error}.") from None
-        if response.status != HTTPStatus.OK:
-            raise LoadError(f"The server did not list its halls: {answer.get('message') or answer.get('error')}")
-        halls = [hall for cinema in answer["data"] for hall in cinema["halls"]]
-        if not halls:
-            raise LoadError("The server has no hall: seatsync seed hall --seats 500 --name Load makes one.")
-        return int(max(halls, key=lambda hall: sum(hall["seats_count"].values()))["id"])
+async def largest_hall(url: str, token: str | None) -> int:
+    """The id of the hall with the most seats; raises `LoadError` if this user sees none, and what the client raises."""
+    async with client.connect(url, token) as seats:
+        cinemas = await seats.call("cinemas.get_cinemas")
+    halls = [hall for cinema in cinemas for hall in cinema["halls"]]
+    if not halls:
+        raise LoadError("The server has no hall: seatsync seed hall --seats 500 --name Load makes one.")
+    return int(max(halls, key=lambda hall: sum(hall["seats_count"].values()))["id"])
 
 
 def tls_fault(error: OSError) -> str:

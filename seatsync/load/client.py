@@ -7,13 +7,14 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from seatsync import jsontext
+from seatsync import client, jsontext
+from seatsync.client.closing import FATAL, Backoff, Closing
 from seatsync.load.address import Address, Sources
 from seatsync.load.connection import Connection
-from seatsync.load.frames import HEARTBEAT, Closing
+from seatsync.load.frames import HEARTBEAT
 from seatsync.load.loop import Loop, Timer
 from seatsync.load.plan import Plan
-from seatsync.load.schedule import Backoff, SendTimes
+from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Count, Kind, Stats, Timing
 from seatsync.load.view import Acknowledged, Views
 
@@ -29,8 +30,8 @@ RETRYABLE = frozenset({"ServiceUnavailable", "TooManyRequests", "RateLimitExceed
 #: How long to wait before that where the server does not advise it, in seconds.
 RETRY_S = 0.5
 
-#: Close codes after which a client does not reconnect: this side broke the protocol.
-FATAL = frozenset({1002, 1003, 1007, 1009})
+#: Reconnect backoff: shorter than that of a program, for a test that lasts seconds.
+RECONNECT = client.Timing(first_backoff_s=0.1, last_backoff_s=2.0)
 
 
 def request(type_: str, data: Mapping[str, Any], eid: str) -> bytes:
@@ -77,7 +78,7 @@ class Client:
     gave_up: bool = field(default=False, init=False)
     """The server refused it in a way that makes another attempt useless."""
     _connection: Connection | None = field(default=None, init=False)
-    _backoff: Backoff = field(factory=Backoff, init=False)
+    _backoff: Backoff = field(factory=lambda: Backoff(RECONNECT), init=False)
     _retry: Timer | None = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _due_at: float = field(default=0.0, init=False)

@@ -7,8 +7,9 @@ import ssl
 from time import monotonic
 from typing import Protocol
 
+from seatsync.client.closing import Closing
 from seatsync.load.address import Address, Sources, tls_fault
-from seatsync.load.frames import Closing, Opcode, close_frame, frame, handshake, read_close, refusal
+from seatsync.load.frames import Opcode, close_frame, frame, handshake, read_close, refusal
 from seatsync.load.loop import Loop
 
 #: Bytes of one `recv`: enough for a burst of frames, and below the size that malloc maps anew each time.

@@ -6,9 +6,7 @@ import random
 import secrets
 from enum import IntEnum
 
-from attrs import frozen
-
-from seatsync import jsontext
+from seatsync.client.closing import Closing
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -26,16 +24,6 @@ class Opcode(IntEnum):
     CLOSE = 0x88
     PING = 0x89
     PONG = 0x8A
-
-
-@frozen
-class Closing:
-    """The content of a close frame; the code is 1005 for an empty one, 1006 without a close frame."""
-
-    code: int
-    reason: str = ""
-    retry_ms: tuple[int, int] | None = None
-    """Advice for the reconnect: the earliest and the latest delay."""
 
 
 def handshake(host: str, path: str, token: str | None) -> tuple[bytes, bytes]:
@@ -83,13 +71,7 @@ def close_frame(code: int) -> bytes:
 
 
 def read_close(payload: bytes) -> Closing:
-    """The code, the reason and the advice in a close frame; advice that cannot be read is none."""
-    if len(payload) < 2:  # noqa: PLR2004 - section 5.5.1
+    """The content of a close frame (section 5.5.1)."""
+    if len(payload) < 2:  # noqa: PLR2004 - it has no code
         return Closing(1005)
-    code, reason = int.from_bytes(payload[:2]), payload[2:].decode(errors="replace")
-    try:
-        advice = jsontext.loads(reason)
-        earliest, latest = advice["retry_ms"]
-        return Closing(code, str(advice.get("reason", "")), (int(earliest), int(latest)))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return Closing(code, reason)
+    return Closing.read(int.from_bytes(payload[:2]), payload[2:].decode(errors="replace"))

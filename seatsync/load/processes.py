@@ -14,10 +14,11 @@ from multiprocessing.connection import wait as wait_readable
 from time import monotonic
 from typing import Any
 
+import trio
 from attrs import define, field
 
 from seatsync.load import LoadError, worker
-from seatsync.load.address import Address
+from seatsync.load.address import Address, largest_hall
 from seatsync.load.plan import Plan, Share, shares, tokens_needed
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Pipe, next_report_at
@@ -148,11 +149,11 @@ def run_test(
     """
     totals = Totals(plan, plan.halls, {})
     try:
-        address = Address.parse(plan.url)
-        address.connect().close()
+        Address.parse(plan.url).connect().close()
         wanted = tokens_needed(plan)
         tokens = issue(wanted) if wanted else []
-        totals.halls = halls = plan.halls or (address.largest_hall(tokens[0] if tokens else None),)
+        token = tokens[0] if tokens else None
+        totals.halls = halls = plan.halls or (trio.run(largest_hall, plan.url, token),)
         with ExitStack() as stack:
             parts = shares(plan, halls, tokens)
             totals.processes = {share.name: Process() for share in parts}
@@ -162,7 +163,7 @@ def run_test(
                 running.append(start(share, send_times))
                 stack.callback(running[-1].close)
             _direct(_Processes(running, totals, on_change), plan, totals)
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:  # in a group where trio ran
         totals.interrupted = True
     return totals
 

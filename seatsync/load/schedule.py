@@ -1,22 +1,16 @@
-"""When clients act: the open-loop schedule of changes, the send times of revisions, and the reconnect backoff.
+"""When clients act: the open-loop schedule of changes, and the send times of revisions.
 
 Latencies count from scheduled times. A generator that waits for the server before it sends, and counts from when it
 sent, leaves out the very requests that a slow server has delayed ("coordinated omission").
 """
 
-import random
 from ctypes import c_double, c_longlong
 from multiprocessing.sharedctypes import RawArray
 
 from attrs import define
 
-from seatsync.load.frames import Closing
-
 #: A rush: how often, for how long, and how many times the base rate.
 RUSH_EVERY_S, RUSH_S, RUSH_FACTOR = 10.0, 2.0, 5.0
-
-#: Reconnect backoff: first and maximum delay. It doubles in between.
-FIRST_S, LAST_S = 0.1, 2.0
 
 #: Revisions whose send times are kept.
 _ENTRIES = 1 << 18
@@ -86,22 +80,3 @@ class SendTimes:
     def _entry(self, hall: int, rev: int) -> tuple[int, int]:
         number = rev * self._halls + hall + 1  # 0 is an empty entry
         return number, number % _ENTRIES
-
-
-@define
-class Backoff:
-    """The reconnect delays of one client; the server's advice goes first."""
-
-    _wait_s: float = FIRST_S
-
-    def reset(self) -> None:
-        """Start anew: a connection was made."""
-        self._wait_s = FIRST_S
-
-    def wait_s(self, closing: Closing) -> float:
-        """Seconds until the next attempt: random within the advice or, without any, within half of the backoff."""
-        if closing.retry_ms is not None:
-            earliest, latest = closing.retry_ms
-            return random.uniform(earliest, latest) / 1000  # noqa: S311 - not a secret
-        wait_s, self._wait_s = self._wait_s, min(LAST_S, 2 * self._wait_s)
-        return random.uniform(wait_s / 2, wait_s)  # noqa: S311 - not a secret

@@ -5,8 +5,8 @@ from typing import Any
 
 from attrs import define, field
 
+from seatsync.client.closing import Closing
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
-from seatsync.load.frames import Closing
 from seatsync.load.loop import Timer
 from seatsync.load.stats import Count, Kind, Timing
 from seatsync.load.verifier import Verifier

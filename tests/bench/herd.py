@@ -7,9 +7,9 @@ from time import monotonic
 
 from attrs import define, field
 
+from seatsync.client.closing import Closing
 from seatsync.load.address import Address, Sources, sources_needed
 from seatsync.load.connection import Connection
-from seatsync.load.frames import Closing
 from seatsync.load.loop import Loop
 from tests.bench.processes import BenchError
 

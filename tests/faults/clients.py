@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from seatsync import jsontext
+from seatsync.client.closing import Backoff, Closing
+from seatsync.load.client import RECONNECT
 from seatsync.load.connection import Connection
-from seatsync.load.frames import HEARTBEAT, Closing
-from seatsync.load.schedule import Backoff
+from seatsync.load.frames import HEARTBEAT
 from seatsync.load.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Link:
     """It does not come back by itself."""
     paused: bool = False
     """It does not read what it is sent."""
-    _backoff: Backoff = field(factory=Backoff)
+    _backoff: Backoff = field(factory=lambda: Backoff(RECONNECT))
 
     def connect(self) -> None:
         """Connect now, unless the crowd has gone home."""

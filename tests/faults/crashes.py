@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from seatsync.load.frames import Closing
+from seatsync.client.closing import Closing
 from tests.faults.clients import Link
 from tests.faults.drill import Outcome, Skipped, Stage, drill
 from tests.faults.postgres import running_postgres

@@ -16,6 +16,7 @@ import trio
 from attrs import frozen
 from rich.console import Console
 
+from seatsync.errors import SeatSyncError
 from seatsync.load import LoadError, command, worker
 from seatsync.load.arguments import add_arguments
 from seatsync.load.plan import Share
@@ -89,7 +90,7 @@ async def load_here(*arguments: object, server: RunningServer | None = None) -> 
         issue = partial(issue_tokens, server)
         try:
             status, errors = command.run(options, issue, "", start=start_thread, console=console), ""
-        except LoadError as error:
+        except (LoadError, SeatSyncError) as error:
             status, errors = 1, str(error)
         assert isinstance(console.file, io.StringIO)
         return Loaded(status, console.file.getvalue(), errors)

@@ -58,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     "app": CORE | {"cinema", "hall", "user", "schema"},
     "serve": CORE | {"app", "seed", "user", "terminal"},
     "client": {"errors", "jsontext"},
-    "load": {"jsontext", "terminal"},
+    "load": {"jsontext", "terminal", "client"},
     "cli": CORE | {"serve", "app", "seed", "plan", "cinema", "hall", "user", "schema", "client", "load", "terminal"},
     "__main__": {"cli"},
 }

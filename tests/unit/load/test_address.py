@@ -2,6 +2,7 @@
 
 import pytest
 
+from seatsync.client import NoConnection
 from seatsync.load import LoadError
 from seatsync.load.address import Address, sources_needed
 
@@ -22,12 +23,19 @@ def test_a_server_may_be_behind_tls_and_below_a_path() -> None:
     assert Address.parse("ws://localhost/").path == "/ws"
 
 
-@pytest.mark.parametrize(
-    "url", ["localhost:3001", "http://localhost", "https://localhost", "ws://", "ws://localhost:x"]
-)
+def test_every_form_of_an_address_will_do() -> None:
+    """As for the other commands, without a scheme and with that of HTTP, too."""
+    assert (
+        Address.parse("localhost:3001")
+        == Address.parse("http://localhost:3001/")
+        == Address.parse("ws://localhost:3001")
+    )
+
+
+@pytest.mark.parametrize("url", ["ws://", "ws://localhost:x", "ftp://localhost", "ws://no.such.host.invalid"])
 def test_anything_else_is_refused(url: str) -> None:
     """Anything but an address is refused before the test starts."""
-    with pytest.raises(LoadError):
+    with pytest.raises((LoadError, NoConnection)):
         Address.parse(url)
 
 

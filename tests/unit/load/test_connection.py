@@ -22,9 +22,9 @@ from wsproto.events import (
     TextMessage,
 )
 
+from seatsync.client.closing import Closing
 from seatsync.load.address import Address, Sources
 from seatsync.load.connection import Connection
-from seatsync.load.frames import Closing
 from seatsync.load.loop import Loop
 
 #: An upper bound for every wait.

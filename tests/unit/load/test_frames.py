@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
-from seatsync.load.frames import Closing, close_frame, frame, handshake, read_close, refusal
+from seatsync.client.closing import Closing
+from seatsync.load.frames import close_frame, frame, handshake, read_close, refusal
 
 
 @given(st.text(max_size=200_000) | st.just("x" * 125) | st.just("x" * 126) | st.just("x" * 65_536))

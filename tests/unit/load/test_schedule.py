@@ -1,11 +1,10 @@
-"""Schedules, seats, send times and backoff."""
+"""Schedules, seats and send times."""
 
 from collections import deque
 
 import pytest
 
-from seatsync.load.frames import Closing
-from seatsync.load.schedule import LAST_S, RUSH_EVERY_S, RUSH_FACTOR, RUSH_S, Backoff, Pace, SendTimes, spread
+from seatsync.load.schedule import RUSH_EVERY_S, RUSH_FACTOR, RUSH_S, Pace, SendTimes, spread
 from seatsync.load.writer import MAINTENANCE, SALES, Seat, take
 
 
@@ -49,26 +48,6 @@ def test_a_seat_that_is_being_changed_is_not_taken_again() -> None:
     assert take(seats, 2) == []
     seats.append(first)
     assert take(seats, 2) == [third, first]
-
-
-def test_the_servers_advice_is_followed() -> None:
-    """The server's advice is followed: a random delay within its window."""
-    backoff = Backoff()
-    backoff.wait_s(Closing(1006))
-    waits = {backoff.wait_s(Closing(1001, retry_ms=(100, 5000))) for _ in range(50)}
-    assert min(waits) >= 0.1
-    assert max(waits) <= 5.0
-    assert len(waits) > 40
-
-
-def test_without_advice_waits_grow_up_to_a_limit() -> None:
-    """Without advice delays double up to a limit; a success resets them."""
-    backoff = Backoff()
-    waits = [backoff.wait_s(Closing(1006)) for _ in range(10)]
-    assert waits[0] <= 0.1
-    assert LAST_S / 2 <= waits[-1] <= LAST_S
-    backoff.reset()
-    assert backoff.wait_s(Closing(1006)) <= 0.1
 
 
 @pytest.fixture
