@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from seatsync.load.stats import Count, Timing
-from seatsync.load.totals import Totals, bins, duration, number, tables, title, verdict
+from seatsync.load.stats import Count, Histogram, Timing
+from seatsync.load.totals import Totals, duration, number, tables, title, verdict
 
 #: A plot: its size, and its margins, in pixels.
 WIDTH, HEIGHT = 640, 260
@@ -16,6 +16,9 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 28, 28, 32
 
 #: Room for a name in the legend, labels along the horizontal axis at most, and distances between vertical ticks.
 _LEGEND, _LABELS, _TICKS = 130, 9, 5
+
+#: Upper ends of the ranges of a histogram, for each power of ten.
+_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --faint: #8884; --c0: #0b6bcb; --c1: #c2410c; --c2: #15803d }
@@ -119,6 +122,16 @@ def _over_time(totals: Totals) -> Iterator[Plot]:
         if len(measured) > 1:
             lines = {f"p{percent}": [(x, one.percentile(percent)) for x, one in measured] for percent in (50, 99)}
             yield Plot(f"{timing} over time", lines, labels, duration)
+
+
+def bins(histogram: Histogram) -> list[tuple[float, int]]:
+    """Samples by the upper end of their range, in seconds, of round numbers; empty ranges in between are kept."""
+    edges = [step * 10.0**exponent for exponent in range(-6, 3) for step in _STEPS] + [1000.0]
+    filled = [0] * len(edges)
+    for upper_s, count in histogram.buckets():
+        filled[next((index for index, edge in enumerate(edges) if upper_s <= edge), -1)] += count
+    used = [index for index, count in enumerate(filled) if count] or [0]
+    return [*zip(edges, filled, strict=True)][used[0] : used[-1] + 1] if histogram.total else []
 
 
 def svg(plot: Plot) -> str:

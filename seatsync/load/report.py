@@ -5,24 +5,17 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from seatsync.load.stats import Count, Histogram, Stats, Timing
-from seatsync.load.totals import PERCENTILES, Totals, bins, duration, number, tables, title, verdict
+from seatsync.load.totals import PERCENTILES, Totals, duration, number, tables, title, verdict
 from seatsync.terminal import printable
 
-#: Timings shown live, and as a histogram.
-_CHARTS = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
-
-#: The longest bar of a histogram, and what stands before and behind it.
-_BAR, _BESIDE_BAR = 50, 32
-
-#: The columns of tables that a narrow screen can do without, in this order.
-_SPARE = ("p99.9", "p90", "samples", "a second")
+#: Timings shown live.
+_LIVE = (Timing.RECEIVED, Timing.ANSWER, Timing.JOINED, Timing.AWAY)
 
 _PHASES = {
     "prepare": "connecting clients",
@@ -54,7 +47,7 @@ def _progress(totals: Totals) -> Text:
         f"  frames/s      {number(second.counts[Count.FRAMES])}",
         f"  changes/s     {number(second.counts[Count.ANSWERED])}",
     ]
-    for timing in _CHARTS:
+    for timing in _LIVE:
         histogram = second.timings.get(timing)
         if histogram is not None:
             p50, p99 = duration(histogram.percentile(50)), duration(histogram.percentile(99))
@@ -69,14 +62,8 @@ def show(totals: Totals, console: Console) -> None:
         console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     write(f"\n{title(totals)}")
-    console.print(Columns([_table(rows, console) for rows in tables(totals)], padding=(0, 3)))
-    bar = max(1, min(_BAR, console.width - _BESIDE_BAR))
-    charts = [
-        Text("\n".join([timing, *chart(histogram, bar), ""]), no_wrap=True)
-        for timing, histogram in totals.timings()
-        if timing in _CHARTS and totals.load.histogram(timing).total
-    ]
-    console.print(Columns(charts, padding=(0, 3)))
+    for rows in tables(totals):
+        console.print(_table(rows))
     for name, value in [
         *((name, f"{busy:.0%} of a core") for name, busy in totals.busy().items()),
         *totals.about.items(),
@@ -91,28 +78,14 @@ def show(totals: Totals, console: Console) -> None:
         write(f"Failed: {sentence}", "bold red")
 
 
-def _table(rows: Sequence[Sequence[str]], console: Console) -> Table:
-    """A table with as many of its columns as fit."""
+def _table(rows: Sequence[Sequence[str]]) -> Table:
     head, *body = rows
-    for spared in range(len(_SPARE) + 1):
-        kept = [index for index, name in enumerate(head) if name not in _SPARE[:spared]]
-        table = Table()
-        for index in kept:
-            table.add_column(head[index], justify="right" if index else "left")
-        for row in body:
-            table.add_row(*(row[index] for index in kept))
-        if console.measure(table, options=console.options.update_width(1000)).maximum <= console.width:
-            break
+    table = Table()
+    for index, name in enumerate(head):
+        table.add_column(name, justify="right" if index else "left")
+    for row in body:
+        table.add_row(*row)
     return table
-
-
-def chart(histogram: Histogram, width: int = _BAR) -> Iterator[str]:
-    """A histogram in plain characters: a line for each range of latencies."""
-    bars = bins(histogram)
-    most = max(count for _, count in bars)
-    for upper_s, count in bars:
-        bar = "#" * round(width * count / most) or ("." if count else "")
-        yield f"  up to {duration(upper_s):>8}  {bar:<{width}}  {count:,}"
 
 
 def as_json(totals: Totals) -> dict[str, Any]:

@@ -13,9 +13,6 @@ BUSY = 0.9
 #: Lateness of changes, at the 99th percentile, above which it distorts the latencies, in seconds.
 LATE_S = 0.005
 
-#: Upper ends of the ranges of a histogram, for each power of ten.
-_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
-
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 _COUNTED = {
@@ -141,16 +138,6 @@ def tables(totals: Totals) -> list[list[list[str]]]:
         times = [*(histogram.percentile(percent) for percent in PERCENTILES), histogram.max_s]
         timings.append([timing, *map(duration, times), f"{histogram.total:,}"])
     return [counts, timings]
-
-
-def bins(histogram: Histogram) -> list[tuple[float, int]]:
-    """Samples by the upper end of their range, in seconds, of round numbers; empty ranges in between are kept."""
-    edges = [step * 10.0**exponent for exponent in range(-6, 3) for step in _STEPS] + [1000.0]
-    filled = [0] * len(edges)
-    for upper_s, count in histogram.buckets():
-        filled[next((index for index, edge in enumerate(edges) if upper_s <= edge), -1)] += count
-    used = [index for index, count in enumerate(filled) if count] or [0]
-    return [*zip(edges, filled, strict=True)][used[0] : used[-1] + 1] if histogram.total else []
 
 
 def verdict(totals: Totals) -> str:
