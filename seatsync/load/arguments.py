@@ -71,7 +71,6 @@ def _add_scenario(
     heartbeat = "send a heartbeat every N seconds; 0: none"
     _add_number(parser, "--heartbeat", "heartbeat_s", heartbeat_s, heartbeat, type_=seconds)
     _add_number(parser, "--patience", "patience_s", 30, "wait N seconds at most for outstanding replies", type_=seconds)
-    add("--sources", metavar="N", type=count, default=0, help="connect from 127.0.0.1 to 127.0.0.N; default: as needed")
     condition = "exit with status 3 if it holds: p99>50ms, join.max>2s, answered/s<900; may be repeated"
     add("--fail-if", dest="limits", metavar="LIMIT", type=limit, action="append", default=[], help=condition)
     add("--json", metavar="FILE", type=output, help="write the results as JSON; - is standard output, in place of text")

@@ -34,8 +34,6 @@ class Plan:
     """The time that replies and frames may be outstanding, at every point where the test waits for all of them."""
     survive: bool
     heartbeat_s: float
-    sources: int
-    """Addresses of this machine to connect from; 0: as many as needed."""
     halls: tuple[int, ...] = field(converter=tuple)
     """Ids; none: the largest hall."""
     clients: int = 0

@@ -33,14 +33,13 @@ class Worker:
         """Raises `LoadError`."""
         address = Address.parse(share.plan.url)
         raise_descriptor_limit(share.connections)
-        wanted = share.plan.sources or sources_needed(share.connections)
         self._share = share
         self._reporter = reporter
         self._loop = Loop()
         self._context = Context(
             loop=self._loop,
             address=address,
-            sources=Sources(wanted if address.is_loopback else 1),
+            sources=Sources(sources_needed(share.connections) if address.is_loopback else 1),
             send_times=send_times,
             stats=reporter.stats,
             halls=[Hall(number, hall_id) for number, hall_id in enumerate(share.halls)],

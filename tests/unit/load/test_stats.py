@@ -21,7 +21,6 @@ PLAN = Plan(
     patience_s=1.0,
     survive=False,
     heartbeat_s=0.0,
-    sources=0,
     halls=(),
 )
 
