@@ -38,18 +38,6 @@ class NewUser:
         return cls(secret, totp.enrolment_uri(issuer, name, secret), phrases.new_phrase())
 
 
-async def create_user(
-    db: Database, settings: Settings, name: str, role: Role, *, cost: phrases.Cost = phrases.Cost()
-) -> NewUser:
-    """Add a user with new credentials.
-
-    Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`, `SecretsError`.
-    """
-    user = NewUser.of(name, settings.totp_issuer)
-    await add_user(db, settings, name, role, user, cost=cost)
-    return user
-
-
 async def add_user(
     db: Database | Session,
     settings: Settings,

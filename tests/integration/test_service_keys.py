@@ -13,13 +13,14 @@ from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.timing import Timing
 from seatsync.user import keys
-from seatsync.user.accounts import create_user, session_tokens, set_role
+from seatsync.user.accounts import session_tokens, set_role
 from seatsync.user.encryption import encrypt_plain, rotate
 from seatsync.user.keyring import Keyring
 from tests.fuzz.strategies import METHODS
 from tests.support.browser import Browser
 from tests.support.client import http
 from tests.support.halls import make_hall, status_of
+from tests.support.people import create_user
 from tests.support.proxy import proxy_to
 from tests.support.raw_socket import raw_websocket
 from tests.support.server import RunningServer, running_server

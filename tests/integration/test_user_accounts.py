@@ -4,8 +4,8 @@ import pyotp
 import pytest
 
 from seatsync import errors
-from seatsync.user.accounts import create_user, session_tokens, set_role
-from tests.support.people import Users
+from seatsync.user.accounts import session_tokens, set_role
+from tests.support.people import Users, create_user
 
 STATUS = {"status": "user", "username": "ada", "role": "admin"}
 

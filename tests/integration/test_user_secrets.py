@@ -17,7 +17,7 @@ from seatsync.user.encryption import SecretsError, check_keys, encrypt_plain, ro
 from seatsync.user.keyring import Keyring, key_id
 from tests.support.client import http
 from tests.support.database import execute, fetchval, open_session
-from tests.support.people import SECRETS_KEY, Browser, Phone, Users, outcome
+from tests.support.people import SECRETS_KEY, Browser, Phone, Users, create_user, outcome
 from tests.support.process import server_process
 from tests.support.readme import SERVE, read_page
 from tests.support.server import SECRET, running_server
@@ -181,7 +181,7 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
     for attempt in (
         partial(administration.delete, users.db, wrong, "bob", force=True),
         partial(administration.new_enrolment, users.db, wrong, user),
-        partial(accounts.create_user, users.db, wrong, "eve", "viewer"),
+        partial(create_user, users.db, wrong, "eve", "viewer"),
         partial(accounts.session_tokens, users.db, wrong, "eve", create=True),
     ):
         with pytest.raises(SecretsError, match="lacks the key"):

@@ -26,6 +26,7 @@ from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
 from seatsync.user import accounts
+from seatsync.user.accounts import NewUser
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.methods import UserMethods
@@ -40,6 +41,13 @@ IDLE_HOURS = 48
 CHEAP = Cost(log_n=4)
 """For phrases, where neither time nor strength is tested."""
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
+
+
+async def create_user(db: Database, settings: Settings, name: str, role: Role, *, cost: Cost = CHEAP) -> NewUser:
+    """Add a user with new credentials, as `seatsync user create` does."""
+    user = NewUser.of(name, settings.totp_issuer)
+    await accounts.add_user(db, settings, name, role, user, cost=cost)
+    return user
 
 
 def _settings() -> Settings:
@@ -104,7 +112,7 @@ class Users:
 
     async def create(self, username: str, role: Role = "viewer") -> accounts.NewUser:
         """A user whom the command line has added."""
-        return await accounts.create_user(self.db, self.settings, username, role, cost=self.cost)
+        return await create_user(self.db, self.settings, username, role, cost=self.cost)
 
     async def register(self, username: str, browser: "Browser | None" = None) -> "Phone":
         """Register a user; returns the authenticator that was enrolled."""

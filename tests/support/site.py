@@ -12,9 +12,9 @@ import trio
 from trio_websocket import wrap_client_stream
 
 from seatsync.core.websocket.frames import CloseCode
-from seatsync.user import accounts
 from tests.support.client import Answer, Client, http
 from tests.support.halls import make_hall
+from tests.support.people import create_user
 from tests.support.raw_socket import raw_tcp
 from tests.support.readme import ROOT
 from tests.support.server import RunningServer
@@ -67,7 +67,7 @@ async def sign_in(port: int, server: RunningServer) -> str:
 
     The visitor's sockets on both servers are closed to reconnect, so both know of it.
     """
-    user = await accounts.create_user(server.db, server.settings, "ada", "operator")
+    user = await create_user(server.db, server.settings, "ada", "operator")
     code = {"username": "ada", "code": pyotp.TOTP(user.secret).now()}
     visitor = _cookie(await http(port, "POST", "/api/user/auth_start", {"username": "eve"}, PAGE))
     foreign = {**PAGE, "Origin": "https://foreign.example.org", "Cookie": visitor}
