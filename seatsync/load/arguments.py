@@ -49,7 +49,7 @@ def add_arguments(load: Parser) -> None:
     idle.add_argument("--no-subscription", dest="subscribe", action="store_false", help="do not subscribe to a hall")
     _add_number(idle, "--duration -d", "duration_s", 30, _DURATION, type_=seconds)
 
-    meaning = "a Friday evening: visitors come and go, sales with rushes, maintenance"
+    meaning = "a Friday evening: visitors come and go, sales with rushes"
     mixed = _add_scenario(scenarios, "mixed", meaning, heartbeat_s=4)
     _add_clients(mixed, "--visitors", 200)
     _add_number(mixed, "--duration -d", "duration_s", 60, _DURATION, type_=seconds)

@@ -82,7 +82,8 @@ def provenance(plan: Plan) -> dict[str, str]:
 def make_plan(options: argparse.Namespace, url: str) -> Plan:
     """The arguments as a plan; fields that are no option of the scenario keep their defaults."""
     given = {**vars(options), "url": options.url or url}
-    return Plan(**{name: given[name] for name in fields_dict(Plan) if name in given})
+    plan = Plan(**{name: given[name] for name in fields_dict(Plan) if name in given})
+    return plan.evening() if plan.scenario == "mixed" else plan
 
 
 def _read_tokens(path: Path, _count: int) -> list[str]:

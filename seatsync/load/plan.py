@@ -16,9 +16,9 @@ Scenario: TypeAlias = Literal["watch", "write", "join", "idle", "mixed"]
 #: Changes that the server lets one connection have in flight; scheduled changes wait for each other only beyond that.
 MAX_PIPELINE = 64
 
-#: The mixed scenario: visitors for each seller and attendant, seats in an attendant's change, changes a second by an
-#: attendant, and the shares of the duration over which visitors connect, and which they stay on average.
-VISITORS_PER_SELLER, VISITORS_PER_ATTENDANT, ROW, ATTENDANT_RATE = 25, 200, 10, 0.2
+#: The mixed scenario: visitors for each seller, and the shares of the duration over which visitors connect, and which
+#: they stay on average.
+VISITORS_PER_SELLER = 25
 RAMP_SHARE, STAY_SHARE = 0.25, 0.4
 
 
@@ -49,6 +49,15 @@ class Plan:
     pipeline: int = 1
     bulk: int = 1
 
+    def evening(self) -> "Plan":
+        """With visitors who come and go, and sellers for them."""
+        return evolve(
+            self,
+            ramp_s=self.duration_s * RAMP_SHARE,
+            mean_stay_s=self.duration_s * STAY_SHARE,
+            writers=max(1, self.clients // VISITORS_PER_SELLER),
+        )
+
     @property
     def joins_under_load(self) -> bool:
         """Clients connect when the load begins, not before it."""
@@ -78,7 +87,6 @@ class Writers:
     rushes: bool = False
     pipeline: int = 1
     bulk: int = 1
-    maintenance: bool = False
 
 
 @frozen(kw_only=True)
@@ -91,13 +99,12 @@ class Share:
     token: str | None = None
     """For reading halls at the end."""
     readers: Readers | None = None
-    writers: tuple[Writers, ...] = ()
+    writers: Writers | None = None
 
     @property
     def connections(self) -> int:
         """How many it may have open at a time, with the final check's."""
-        readers = self.readers.count if self.readers else 0
-        return readers + sum(writers.count for writers in self.writers) + 1
+        return sum(clients.count for clients in (self.readers, self.writers) if clients is not None) + 1
 
 
 Part = TypeVar("Part", Readers, Writers)
@@ -113,15 +120,11 @@ def _signed_in(plan: Plan) -> int:
 
 
 def _writers(plan: Plan) -> int:
-    if plan.scenario == "mixed":
-        return sum(_staff_counts(plan))
     return 0 if plan.scenario == "watch" and not plan.rate else plan.writers
 
 
 def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Share]:
     """The shares of the client processes. ``tokens`` are used in turn if there are fewer than needed."""
-    if plan.scenario == "mixed":
-        plan = evolve(plan, ramp_s=plan.duration_s * RAMP_SHARE, mean_stay_s=plan.duration_s * STAY_SHARE)
     share = partial(Share, plan=plan, halls=halls, token=tokens[0] if tokens else None)
     signed_in = _signed_in(plan)
     writers_tokens = _deal(tokens, _writers(plan), signed_in)
@@ -131,18 +134,17 @@ def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Sh
         of=plan.writers,
         tokens=writers_tokens,
         rate=plan.rate / plan.writers if plan.writers else 0.0,
+        rushes=plan.scenario == "mixed",
         pipeline=MAX_PIPELINE if plan.rate else plan.pipeline,
         bulk=plan.bulk,
     )
     if plan.scenario == "write":
         # One subscriber a hall has the written streams verified, too.
         witness = share(name="witness", readers=Readers(count=len(halls)))
-        return [*(share(name=f"writers {n}", writers=(part,)) for n, part in _split(writers, plan.processes)), witness]
+        return [*(share(name=f"writers {n}", writers=part) for n, part in _split(writers, plan.processes)), witness]
     name = {"watch": "subscribers", "mixed": "visitors"}.get(plan.scenario, "clients")
     reading = [share(name=f"{name} {n}", readers=part) for n, part in _split(readers, plan.processes)]
-    if plan.scenario == "mixed":
-        return [*reading, share(name="staff", writers=_staff(plan, writers_tokens))]
-    return [*reading, share(name="writers", writers=(writers,))] if writers_tokens else reading
+    return [*reading, share(name="writers", writers=writers)] if writers_tokens else reading
 
 
 def _deal(tokens: Sequence[str], count: int, start: int = 0) -> tuple[str, ...]:
@@ -157,31 +159,3 @@ def _split(whole: Part, processes: int) -> list[tuple[int, Part]]:
         (number, evolve(whole, first=whole.first + start, count=end - start, tokens=whole.tokens[start:end]))
         for number, (start, end) in enumerate(spans, 1)
     ]
-
-
-def _staff_counts(plan: Plan) -> tuple[int, int]:
-    return max(1, plan.clients // VISITORS_PER_SELLER), max(1, plan.clients // VISITORS_PER_ATTENDANT)
-
-
-def _staff(plan: Plan, tokens: tuple[str, ...]) -> tuple[Writers, ...]:
-    """Sellers, with rushes, and attendants that take rows of seats out of service and back."""
-    sellers, attendants = _staff_counts(plan)
-    selling = Writers(
-        count=sellers,
-        of=sellers + attendants,
-        tokens=tokens[:sellers],
-        rate=plan.rate / sellers,
-        rushes=True,
-        pipeline=MAX_PIPELINE,
-    )
-    attending = Writers(
-        first=sellers,
-        count=attendants,
-        of=selling.of,
-        tokens=tokens[sellers:],
-        rate=ATTENDANT_RATE,
-        pipeline=MAX_PIPELINE,
-        bulk=ROW,
-        maintenance=True,
-    )
-    return (selling, attending)

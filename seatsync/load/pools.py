@@ -209,7 +209,7 @@ class WriterPool:
             )
         return Writer(
             self.context,
-            f"{'Attendant' if plan.maintenance else 'Writer'} {number}",
+            f"Writer {number}",
             plan.tokens[index % len(plan.tokens)],
             hall=hall,
             seats=mine,

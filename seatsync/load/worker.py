@@ -46,8 +46,8 @@ class Worker:
             plan=share.plan,
         )
         self._readers = ReaderPool(self._context, share.readers) if share.readers else None
-        writers = [WriterPool(self._context, plan) for plan in share.writers]
-        self._pools: list[ReaderPool | WriterPool] = [*writers, *([self._readers] if self._readers else [])]
+        writers = WriterPool(self._context, share.writers) if share.writers else None
+        self._pools = [pool for pool in (writers, self._readers) if pool is not None]
         self._kept_alive = 0
 
     def run(self, pipe: Pipe) -> None:

@@ -18,13 +18,8 @@ from seatsync.load.stats import Count, Kind, Timing
 #: The next status after each. Sales: reserved, paid, and free again, which the protocol allows to every writer.
 SALES = {"VACANT": "RESERVED", "RESERVED": "OCCUPIED", "OCCUPIED": "VACANT", "MAINTENANCE": "VACANT"}
 
-#: The same for maintenance: out of service, and back.
-MAINTENANCE = {**dict.fromkeys(SALES, "MAINTENANCE"), "MAINTENANCE": "VACANT"}
-
 #: Assumed after a change was refused: the next change of the seat makes it VACANT, which is allowed from any status.
 UNKNOWN = "OCCUPIED"
-
-NOTE = "Out of order."
 
 #: Errors that a concurrent change of the same seat explains.
 _CONFLICT = frozenset({"SeatConflict", "SeatOccupied", "SeatReserved"})
@@ -134,12 +129,8 @@ class Writer(Client):
 
     def _make_change(self, seats: list[Seat], due_at: float) -> _Change:
         self._number += 1
-        cycle = MAINTENANCE if self.plan.maintenance else SALES
-        statuses = [cycle[seat.status] for seat in seats]
-        items: list[dict[str, Any]] = [
-            {"seat_id": seat.id, "status": status, **({"note": NOTE} if status == "MAINTENANCE" else {})}
-            for seat, status in zip(seats, statuses, strict=True)
-        ]
+        statuses = [SALES[seat.status] for seat in seats]
+        items = [{"seat_id": seat.id, "status": status} for seat, status in zip(seats, statuses, strict=True)]
         data: dict[str, Any] = {"hall_id": self.hall.id, "key": str(uuid4())}
         if len(items) == 1:
             type_, data = "hall.update_seat_status", data | items[0]

@@ -106,11 +106,11 @@ async def test_idle(server: RunningServer, hall: Hall, how: tuple[object, ...]) 
 
 
 async def test_mixed(server: RunningServer, hall: Hall) -> None:
-    """Visitors come and go while seats are sold and taken out of service."""
+    """Visitors come and go while seats are sold."""
     result = await load(server, "mixed", "-n", 10, "-d", 1.2, "--rate", 20)
     assert result["counts"]["left"] > 0
     assert result["counts"]["answered"] > 50
-    assert await changed_seats(server, "new_status = 'MAINTENANCE'") > 0
+    assert await changed_seats(server) == result["counts"]["seats"]
 
 
 async def test_tokens_may_be_given(server: RunningServer, hall: Hall, tmp_path: Path) -> None:

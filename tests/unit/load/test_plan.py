@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from seatsync.load.arguments import add_arguments
 from seatsync.load.command import make_plan
@@ -47,7 +46,7 @@ def test_no_process_is_without_a_client() -> None:
 
 def test_writers_are_divided_with_their_tokens() -> None:
     """Writers are divided with their tokens and know their total, which divides the seats."""
-    parts = [part for share in dealt(plan("write", "-c", "5", "-p", "2")) for part in share.writers]
+    parts = [share.writers for share in dealt(plan("write", "-c", "5", "-p", "2")) if share.writers]
     assert [(part.first, part.count, part.of) for part in parts] == [(0, 2, 5), (2, 3, 5)]
     assert [token for part in parts for token in part.tokens] == [f"t{number}" for number in range(5)]
 
@@ -70,7 +69,8 @@ def test_writers_do_not_wait_for_subscribers() -> None:
 
 def test_a_rate_is_that_of_all_writers_together() -> None:
     """A rate is divided among all writers, each within the server's limit of writes in flight."""
-    (writers_plan,) = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].writers
+    writers_plan = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].writers
+    assert writers_plan is not None
     assert (writers_plan.rate, writers_plan.pipeline) == (10.0, 64)
 
 
@@ -93,17 +93,18 @@ def test_readers_and_writers_do_not_share_sessions() -> None:
     """Readers and writers have different sessions if there are enough."""
     readers, writers = dealt(plan("watch", "-n", "3", "--sign-in"))
     assert readers.readers is not None
-    assert {*readers.readers.tokens} & {*writers.writers[0].tokens} == set()
+    assert writers.writers is not None
+    assert {*readers.readers.tokens} & {*writers.writers.tokens} == set()
 
 
-def test_a_mixed_test_has_sellers_and_attendants_with_seats_of_their_own() -> None:
-    """An attendant takes no seat out of service that a seller sells."""
-    made = evolve(plan("mixed"), clients=400)
-    sellers, attendants = dealt(made)[-1].writers
-    assert sellers.rushes
-    assert attendants.maintenance
-    assert attendants.first == sellers.count
-    assert sellers.of == attendants.of == sellers.count + attendants.count
+def test_a_mixed_test_has_sellers_for_its_visitors() -> None:
+    """Their sales come in rushes, and the visitors come and go within its duration."""
+    made = plan("mixed", "-n", "400", "-d", "20")
+    sellers = dealt(made)[-1].writers
+    assert sellers is not None
+    assert (sellers.count, len(sellers.tokens), sellers.rushes) == (16, 16, True)
+    assert 0 < made.ramp_s < 20
+    assert 0 < made.mean_stay_s < 20
 
 
 @pytest.mark.parametrize(
