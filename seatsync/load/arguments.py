@@ -72,7 +72,7 @@ def _add_scenario(
     _add_number(parser, "--heartbeat", "heartbeat_s", heartbeat_s, heartbeat, type_=seconds)
     _add_number(parser, "--patience", "patience_s", 30, "wait N seconds at most for outstanding replies", type_=seconds)
     condition = "exit with status 3 if it holds: p99>50ms, join.max>2s, answered/s<900; may be repeated"
-    add("--fail-if", dest="limits", metavar="LIMIT", type=limit, action="append", default=[], help=condition)
+    add("--fail-if", dest="limits", metavar="LIMIT", type=Limit.parse, action="append", default=[], help=condition)
     add("--json", metavar="FILE", type=output, help="write the results as JSON; - is standard output, in place of text")
     add("--html", metavar="FILE", type=output, help="write the results as an HTML page with plots")
     add("--quiet", "-q", action="store_true", help="do not show progress")
@@ -115,14 +115,6 @@ def output(text: str) -> Path:
     if text != "-" and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
         raise argparse.ArgumentTypeError(f"{text} cannot be written")
     return path
-
-
-def limit(text: str) -> Limit:
-    """An argument type: a `Limit`."""
-    try:
-        return Limit.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import operator
 import re
+from argparse import ArgumentTypeError
 
 from attrs import frozen
 
@@ -30,14 +31,16 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> "Limit":
-        """Read a limit; raises `ValueError` with a sentence."""
+        """An argument type: raises `ArgumentTypeError` with a sentence."""
         found = _LIMIT.fullmatch(text.replace(" ", ""))
         if found is None:
-            raise ValueError("must be like p99>50ms, join.max>2s (us, ms or s), lost>0 or answered/s<900")
+            raise ArgumentTypeError(
+                f"{text}: must be like p99>50ms, join.max>2s (us, ms or s), lost>0 or answered/s<900"
+            )
         time, part, count, rate, sign, value, unit = found.groups()
         known = [*(Timing if part else Count)]
         if (name := time or count) not in {*known, None}:
-            raise ValueError(f"{name} is none of {', '.join(known)}")
+            raise ArgumentTypeError(f"{text}: {name} is none of {', '.join(known)}")
         return cls(text, name, part or rate or "", sign, float(value) * _UNITS[unit])
 
     def failure(self, totals: Totals) -> str | None:

@@ -285,9 +285,10 @@ async def test_reset_of_a_half_sent_statement(session: Session) -> None:
         scope.cancel()
         await session.execute(statement, text)
     assert scope.cancelled_caught
-    with pytest.raises(DatabaseGone):
-        await session.reset()
+    await session.reset()
     assert not session.idle
+    with pytest.raises(DatabaseGone):
+        await session.execute(statement, "again")
 
 
 # Addresses

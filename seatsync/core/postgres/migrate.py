@@ -125,7 +125,7 @@ async def _locked_session(dsn: str, timing: Timing) -> AsyncIterator[Session]:
         finally:
             with trio.move_on_after(timing.cancel_s, shield=True):
                 if not session.idle:
-                    await _reset(session)
+                    await session.reset()
 
 
 async def _take_lock(session: Session, timing: Timing) -> None:
@@ -206,7 +206,7 @@ class _Run:
             if failure is not None:
                 raise failure
             return True
-        await _reset(self.session)
+        await self.session.reset()
         self._blocked = failure.sqlstate in _NO_LOCK
         if not self._blocked:
             raise _refusal(f"The migration {self.migration.name} failed", failure) from failure
@@ -251,14 +251,6 @@ async def _run_online(session: Session, migration: Migration, lock_timeout: str)
 async def _make_table(session: Session) -> None:
     if not await session.fetchval(_QUERIES["migration_table_exists"]):
         await session.execute(_QUERIES["migration_table"])
-
-
-async def _reset(session: Session) -> None:
-    """Roll back and cancel what is under way."""
-    try:
-        await session.reset()
-    except Exception as error:  # noqa: BLE001 - the session is closed then, whatever the reason
-        logger.debug("session_closed", error=str(error))
 
 
 def _refusal(failure: str, error: DatabaseRejected) -> MigrationError:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-import structlog
 import trio
 from attrs import define, field
 
@@ -20,8 +19,6 @@ from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, Databa
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Row, Session
 from seatsync.core.timing import Timing
-
-logger = structlog.get_logger(__name__)
 
 _KEPT = Query("kept", "select current_setting('seatsync.session', true)")
 
@@ -187,10 +184,7 @@ class Database:
 
     async def _reset(self, session: Session) -> None:
         with trio.move_on_after(self._timing.cancel_s, shield=True):
-            try:
-                await session.reset()
-            except Exception as error:  # noqa: BLE001 - it is closed then, whatever the reason
-                logger.debug("session_closed", error=str(error))
+            await session.reset()
         if session.idle:
             self._offer(session)
         else:

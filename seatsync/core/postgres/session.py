@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Any, NoReturn, Self, TypeVar
 
 import psycopg
+import structlog
 import trio
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
@@ -27,6 +28,8 @@ from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.values import ADAPTERS, array
 
 T = TypeVar("T")
+
+logger = structlog.get_logger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -292,7 +295,7 @@ class Session:
         """Make the session `idle` after a cancelled query or inside a transaction, which is rolled back.
 
         The statement is cancelled on the server, over a connection of its own (PostgreSQL, section 32.7); its answer is
-        read to the end. If any of that fails or is cancelled, the session is closed.
+        read to the end. If any of that fails or is cancelled, the session is closed. Raises nothing else.
         """
         try:
             if self._libpq.flush():
@@ -305,6 +308,8 @@ class Session:
                     await self._answer(None)
             if not self.idle:
                 await self.script("rollback")
+        except Exception as error:  # noqa: BLE001 - it is closed then, whatever the reason
+            logger.debug("session_closed", error=str(error))
         finally:
             if not self.idle:
                 self.close()

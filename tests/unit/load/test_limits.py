@@ -1,5 +1,7 @@
 """Limits of a test's figures: read at once, and each with a sentence where it is passed."""
 
+from argparse import ArgumentTypeError
+
 import pytest
 from attrs import evolve
 
@@ -51,7 +53,7 @@ def test_a_time_without_a_name_is_the_main_one(scenario: Scenario, name: str) ->
 @pytest.mark.parametrize("text", ["", "p99", "p99>50", "p99>fast", "lost>5ms", "p100>1s", "p99=5ms", "answered/min<9"])
 def test_anything_else_is_refused(text: str) -> None:
     """Before the test begins, and with examples."""
-    with pytest.raises(ValueError, match=r"must be like p99>50ms"):
+    with pytest.raises(ArgumentTypeError, match=r"must be like p99>50ms"):
         Limit.parse(text)
 
 
@@ -60,5 +62,5 @@ def test_anything_else_is_refused(text: str) -> None:
 )
 def test_a_name_that_there_is_not_is_refused(text: str, known: str) -> None:
     """With those that there are."""
-    with pytest.raises(ValueError, match=rf"is none of {known}"):
+    with pytest.raises(ArgumentTypeError, match=rf"is none of {known}"):
         Limit.parse(text)
