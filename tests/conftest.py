@@ -20,6 +20,7 @@ from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
 from tests.support.database import DatabaseServer, open_database_server
+from tests.support.logs import default_logs
 from tests.support.places import scratch_directory
 from tests.support.server import RunningServer, running_server
 
@@ -29,8 +30,9 @@ def pytest_configure() -> None:
 
     The servers that tests start get the usual signals (nohup ignores SIGHUP, and a shell SIGINT behind an ``&``), no
     settings but those of the test, no terminal's width, and the usual umask. Bytecode is kept: without it a server
-    takes half as long again to start, and a worker of the tests twice as long.
+    takes half as long again to start, and a worker of the tests twice as long. Logged tracebacks are plain.
     """
+    default_logs()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = {setting.name for setting in SETTINGS}

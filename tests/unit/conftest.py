@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from seatsync.core.telemetry.logs import QUIET
+from tests.support.logs import default_logs
 
 
 @pytest.fixture
@@ -19,5 +20,5 @@ def restored_logs() -> Iterator[None]:
     root.setLevel(level)
     for name, before in zip(QUIET, levels, strict=True):
         logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
+    default_logs()
     structlog.contextvars.clear_contextvars()
