@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -99,9 +100,10 @@ def dotted(module: str) -> str:
 OURS = {dotted(module): module for module in MODULES}
 
 
-def imports(module: str) -> set[str]:
+@cache
+def imports(module: str) -> frozenset[str]:
     """Every module that a file imports, by its full name; names from a package count as modules."""
-    return set(_imports(ast.parse((PACKAGE / module).read_text())))
+    return frozenset(_imports(ast.parse((PACKAGE / module).read_text())))
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
