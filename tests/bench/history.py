@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from seatsync.core.postgres.queries import load
+from seatsync.hall.report import MAX_BUCKETS, ROLL_UP_EVENTS
 from tests.bench.arithmetic import Values
 from tests.bench.databases import DAYS, Size, SizedDatabase, open_databases
 from tests.bench.measure import Bench, Figure, Measure
@@ -63,6 +64,8 @@ def fill(database: SizedDatabase, events: int) -> None:
     database.fill()
     database.session.do(_FILL.format(seats=SEATS, events=events, days=DAYS, stride=_STRIDE, apart=_APART))
     while database.session.value("select index_history()"):
+        pass
+    while database.session.value("select roll_up_occupancy(100000)"):
         pass
     database.session.do("vacuum analyze")
 
@@ -131,8 +134,22 @@ def _seat_page(database: SizedDatabase, turn: int) -> float:
     )
 
 
-def _idle(database: SizedDatabase, _: int) -> float:
-    return timed(lambda: expect(database.query(_QUERIES["keep_checkpoints"].sql, 50).get_value(0, 0), b"0"))
+def _report(bucket: str, buckets: int) -> Callable[[SizedDatabase, int], float]:
+    """The query of `hall.report` for the whole history."""
+
+    def figure(database: SizedDatabase, _: int) -> float:
+        hall, _ = _hall(database)
+        begins, ends = database.session.row(
+            "select date_trunc('day', now(), 'UTC') - $1 * interval '1 day', date_trunc('day', now(), 'UTC')", DAYS
+        )
+        arguments = (hall, None, begins, ends, bucket, "UTC", MAX_BUCKETS + 1)
+        return timed(lambda: expect(database.query(_QUERIES["report"].sql, *arguments).ntuples, buckets))
+
+    return figure
+
+
+def _idle(query: str, most: int) -> Callable[[SizedDatabase, int], float]:
+    return lambda database, _: timed(lambda: expect(database.query(_QUERIES[query].sql, most).get_value(0, 0), b"0"))
 
 
 AT_ANY, AT_NEAR = "hall_at, any moment of 30 days", "hall_at, the last 20 events"
@@ -146,7 +163,10 @@ OPERATIONS = (
     Operation(
         "page of a seat's newest 20 events", _seat_page, 30, None
     ),  # today's, without its index, among all of today
-    Operation("idle keep_checkpoints", _idle),
+    Operation("hall.report, 30 days by the hour", _report("hour", 24 * DAYS), 50),
+    Operation("hall.report, 30 days by the day", _report("day", DAYS), 50),
+    Operation("idle keep_checkpoints", _idle("keep_checkpoints", 50)),
+    Operation("idle roll_up_occupancy", _idle("roll_up_occupancy", ROLL_UP_EVENTS)),
 )
 _BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
