@@ -46,19 +46,24 @@ async def halls(context: Context) -> None:
 
 @on_database
 async def report(context: Context) -> None:
-    """Print how full a hall was, up to now."""
+    """Print how full a hall was, or a cinema, up to now, with the times of the zone."""
     options, reports = context.options, Reports(context.db)
     await reports.check_zone(options.tz)
-    begins, ends = [await _in_zone(context, time) for time in (options.from_, options.to_)]
-    wanted = HallReport(id=options.hall, from_=begins, to=ends, bucket=options.bucket, tz=options.tz)
+    begins, ends = [await _in_zone(context, time or datetime.now(UTC)) for time in (options.from_, options.to_)]
+    wanted = HallReport(
+        id=options.hall, cinema_id=options.cinema, from_=begins, to=ends, bucket=options.bucket, tz=options.tz
+    )
     while await context.db.fetchval(_QUERIES["roll_up_occupancy"], ROLL_UP_EVENTS):
         pass
     rows = await reports.read(wanted)
+    times = [row["from"] for row in rows]
+    local = await context.db.fetch(_QUERIES["times_of_zone"], times, options.tz, options.bucket)
+    table = [[time["at"], *[*row.values()][1:]] for time, row in zip(local, rows, strict=True)]
     columns = list(rows[0])
     if options.csv:
-        csv.writer(sys.stdout).writerows([columns, *(row.values() for row in rows)])
+        csv.writer(sys.stdout).writerows([columns, *table])
     else:
-        write_table([name.upper().replace("_", " ") for name in columns], [[*row.values()] for row in rows])
+        write_table([name.upper().replace("_", " ") for name in columns], table)
 
 
 async def _in_zone(context: Context, time: datetime) -> str:

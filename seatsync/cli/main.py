@@ -207,13 +207,17 @@ def _add(commands: Commands, name: str, command: str, meaning: str, **options: A
 
 
 def _add_report(commands: Commands) -> None:
-    report = _add(commands, "report", "cli.halls:report", "print how full a hall was, by hours or days")
-    report.add_argument("hall", metavar="HALL", type=whole_number(1, _MAX_ID), help="the hall's id")
-    spans = {"from": "the day or time that it begins with", "to": "the day or time before which it ends"}
-    for option, meaning in spans.items():
-        report.add_argument(f"--{option}", dest=f"{option}_", metavar="TIME", type=_time, required=True, help=meaning)
+    report = _add(commands, "report", "cli.halls:report", "print how full a hall or a cinema was, by hours or days")
+    which = report.add_mutually_exclusive_group(required=True)
+    which.add_argument("hall", metavar="HALL", nargs="?", type=whole_number(1, _MAX_ID), help="the hall's id")
+    which.add_argument("--cinema", metavar="ID", type=whole_number(1, _MAX_ID), help="all halls of a cinema together")
+    begins = "the day or time that it begins with, such as 2026-11-01 or 2026-11-01T18:00"
+    report.add_argument("--from", dest="from_", metavar="TIME", type=_time, required=True, help=begins)
+    ends = "the day or time before which it ends (default: now)"
+    report.add_argument("--to", dest="to_", metavar="TIME", type=_time, help=ends)
     report.add_argument("--bucket", choices=BUCKETS, default="hour", help="default: hour")
-    report.add_argument("--tz", metavar="ZONE", default="UTC", help="time zone, such as Europe/Berlin (default: UTC)")
+    zone = "time zone of all times, such as Europe/Berlin (default: UTC)"
+    report.add_argument("--tz", metavar="ZONE", default="UTC", help=zone)
     report.add_argument("--csv", action="store_true", help="print CSV")
 
 

@@ -95,3 +95,9 @@ select exists (select from pg_timezone_names where name = $1);
 -- name: time_in_zone
 -- A date or time without a zone ($1) in this one ($2).
 select $1::text::timestamp at time zone $2::text;
+
+-- name: times_of_zone
+-- Times ($1) as clocks of a time zone ($2) show them, of days ($3) the date.
+select to_char(t.at at time zone $2::text, case $3::text when 'day' then 'YYYY-MM-DD' else 'YYYY-MM-DD HH24:MI' end) as at
+from unnest($1::timestamptz[]) with ordinality t (at, n)
+order by t.n;

@@ -107,23 +107,38 @@ def test_cinemas_and_halls_are_listed(environment: str, capsys: pytest.CaptureFi
     assert all(int(hall[3]) == sum(map(int, hall[4:])) for hall in halls)
 
 
+BERLIN = ("--tz", "Europe/Berlin")
+
+
 def test_a_report_is_printed(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Up to now, also where no server rolls it up; as CSV for other programs; days are those of the time zone."""
+    """Up to now, also where no server rolls it up; as CSV for other programs; days and times are those of the zone."""
     assert cli.main(["seed", "demo"]) == 0
     span = ["report", "3", "--from", "2020-02-28", "--to", "2020-03-01"]
     assert cli.main(span) == 0
     hours = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [len(hours), hours[0]] == [48, ["2020-02-28T00:00:00.000Z", *"------"]]
+    assert [len(hours), hours[0]] == [48, ["2020-02-28 00:00", *"------"]]
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     whole = ["--from", today, "--to", f"{today}T23:59:59+00:00", "--bucket", "day", "--csv"]
     assert cli.main(["report", "3", *whole]) == 0
     head, day = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     assert head[:4] == ["from", "seats_count", "occupied_avg", "occupied_peak"]
-    assert day[:2] == [f"{today}T00:00:00.000Z", "24"]
+    assert day[:2] == [today, "24"]
     assert 0 <= float(day[2]) <= float(day[3]) == 5
-    assert cli.main([*span, "--bucket", "day", "--tz", "Europe/Berlin", "--csv"]) == 0
+    assert cli.main([*span, "--bucket", "day", *BERLIN, "--csv"]) == 0
     days = capsys.readouterr().out.split("\r\n")[1:]
-    assert days == ["2020-02-27T23:00:00.000Z,,,,,,", "2020-02-28T23:00:00.000Z,,,,,,", ""]
+    assert days == ["2020-02-28,,,,,,", "2020-02-29,,,,,,", ""]
+    assert cli.main(["report", "3", "--from", "2026-10-25T01:00+02:00", "--to", "2026-10-25T03:00", *BERLIN]) == 0
+    assert [line[:16] for line in capsys.readouterr().out.splitlines()] == [
+        *("2026-10-25 01:00", "2026-10-25 02:00", "2026-10-25 02:00")
+    ]
+
+
+def test_a_report_of_a_cinema(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of its halls together, until now where no end is given."""
+    assert cli.main(["seed", "demo"]) == 0
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert cli.main(["report", "--cinema", "1", "--from", today, "--bucket", "day"]) == 0
+    assert capsys.readouterr().out.split("\t")[:2] == [today, "614"]
 
 
 @pytest.mark.parametrize(
