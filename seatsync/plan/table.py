@@ -88,7 +88,7 @@ def _value(name: str, cell: str, delimiter: str) -> Any:
         return cell or None
     if kind is int:
         return int(cell) if cell.isdecimal() else cell
-    return float(cell.replace(",", "."))
+    return plain(float(cell.replace(",", ".")))
 
 
 def write(plan: Plan) -> str:

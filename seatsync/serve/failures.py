@@ -12,6 +12,8 @@ def sentences(error: BaseException) -> list[str]:
         lines = [line for inner in error.exceptions for line in sentences(inner)]
     elif isinstance(error, ServiceUnavailable) and str(error) != error.message:  # its reason, which no client gets
         lines = [f"{error.message.partition(';')[0]}: {error}"]
+    elif isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        lines = [f"{error.filename}: {error.strerror}."]
     else:
         lines = str(error).splitlines()
     return list(dict.fromkeys(lines))

@@ -75,7 +75,7 @@ def test_failures_are_sentences(salon: str, capsys: pytest.CaptureFixture[str]) 
         ("good.csv", "--cinema", "1"): "good.csv does not name the hall: --name NAME does.",
         ("good.csv", "--cinema", "99", "--name", "x"): "There is no such cinema.",
         ("good.csv", "--replace", "99"): "There is no such hall.",
-        ("gone.csv", "--cinema", "1"): "[Errno 2] No such file or directory: 'gone.csv'",
+        ("gone.csv", "--cinema", "1"): "gone.csv: No such file or directory.",
     }.items():
         assert cli.main(["hall", "import", *arguments]) == 1
         out, err = capsys.readouterr()

@@ -73,6 +73,7 @@ def test_faults_have_their_lines() -> None:
         'line 6, x: a number from -1000000 to 1000000 is needed, not "nan".',
         "line 9: the same section, row and place as line 7.",
     ]
+    assert faults("row,place,width\n1,1,0") == ["line 2, width: a number above 0 and up to 10000 is needed, not 0."]
 
 
 def test_a_first_line_without_names_is_named() -> None:
