@@ -66,11 +66,16 @@ class HistoryMethods:
                 data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
             except DatabaseRejected as error:
                 if error.sqlstate == _NO_DATA_FOUND:
-                    raise errors.HistoryNotFound from None
+                    raise await self._out_of_history(hall_id) from None
                 raise
         if data is None:
             raise errors.HallNotFound
         return Json(data.encode())
+
+    async def _out_of_history(self, hall_id: Id) -> errors.HistoryNotFound:
+        """Says from where to where it goes, so that one can ask again."""
+        span = await self._database.fetchval(_QUERIES["history_span"], hall_id)
+        return errors.HistoryNotFound(None if span is None else f"The history of the hall goes from {span}.")
 
     async def report(self, _: Call, params: HallReport) -> list[Row]:
         """How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`."""

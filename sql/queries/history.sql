@@ -57,6 +57,15 @@ cross join lateral hall_snapshot_at(
 ) s
 where h.id = $1;
 
+-- name: history_span
+-- From where to where the history of a hall ($1) goes, in words; null when there is no such hall.
+select format('revision %s, of %s, to revision %s', c.rev, wire_time(c.at), h.rev)
+from hall h
+join hall_checkpoint c on c.hall_id = h.id and c.epoch = h.epoch and c.whole
+where h.id = $1
+order by c.rev
+limit 1;
+
 -- name: keep_checkpoints
 -- Makes the checkpoints of the history that are due, $1 at most; the number made.
 select keep_checkpoints($1);

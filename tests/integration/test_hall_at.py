@@ -74,6 +74,9 @@ async def test_before_the_epoch_and_after_the_present(server: RunningServer) -> 
     async with server.client(await server.token("ada")) as client:
         codes = [(await client.call("hall.at", {"id": hall.id, "rev": rev}))["error"] for rev in range(4)]
         assert codes == ["HistoryNotFound", "HistoryNotFound", None, "HistoryNotFound"]
+        answer = await client.call("hall.at", {"id": hall.id, "rev": 1})
+        begun = await server.value("select wire_time(at) from hall_checkpoint where rev = 2")
+        assert answer["message"] == f"The history of the hall goes from revision 2, of {begun}, to revision 2."
 
 
 @pytest.mark.parametrize(
