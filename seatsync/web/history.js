@@ -257,7 +257,7 @@ export class Past {
       const known = seats.filter(({ id }) => id);
       const [{ at, by, note, kind }] = events;
       const what = !seats.length ? "layout changed" : outcome(seats) + (seats.length === 1 && note ? ` (${note})` : "") + (kind === "expired" ? ", hold over" : "");
-      const time = h("button", { type: "button", class: "link", onclick: () => this.#seek(Date.parse(at)) }, h("time", { datetime: at }, clock(at)));
+      const time = h("button", { type: "button", class: "link", onclick: () => this.#seek(Date.parse(at)) }, h("time", { datetime: at }, clock(at, this.end - 1)));
       return h("li", {}, time, h("span", {}, known.length ? places(known, layout.rowOf) : "the hall"), h("b", {}, what), by && h("i", {}, `by ${by}`));
     });
   }

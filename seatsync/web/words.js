@@ -31,11 +31,11 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
-/** The time of day, as on a wall clock; a time of another day has its date. */
-export function clock(time) {
+/** The time of day, as on a wall clock; a time of another day than that of `beside` has its date. */
+export function clock(time, beside = Date.now()) {
   const date = new Date(time);
   const text = date.toLocaleTimeString("en-GB");
-  return date.toDateString() === new Date().toDateString() ? text : `${date.toLocaleDateString("en-CA")} ${text}`;
+  return date.toDateString() === new Date(beside).toDateString() ? text : `${date.toLocaleDateString("en-CA")} ${text}`;
 }
 
 const BROWSERS = { Edge: /Edg/, Opera: /OPR/, Firefox: /Firefox|FxiOS/, Chrome: /Chrome|CriOS/, Safari: /Safari/ };

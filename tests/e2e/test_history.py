@@ -196,9 +196,22 @@ def test_another_day_and_another_hall(visit: Visit, day: str) -> None:
     slider(eve).fill("12600")
     eve.sees(1, 1, "reserved")
     then(eve, f"{day} 12:30:00")
+    expect(eve.page.locator("#changes-title")).to_have_text(f"Changes until {day} 12:30:00")
+    expect(eve.page.locator("#change-list time").first).to_have_text("12:00:00")
     eve.page.get_by_role("link", name=re.compile("^Studio")).click()
     expect(eve.page.locator("#hall-name")).to_have_text("Studio")
     is_now(eve)
+
+
+def test_the_date_fits_on_a_phone(visit: Visit, day: str) -> None:
+    """The mark of another day is one line."""
+    eve = visit(user="eve", size=PHONE, timezone_id="UTC")
+    eve.press("Earlier")
+    eve.page.get_by_label("Day").fill(day)
+    then(eve, ".*00:00:00")
+    box = eve.page.locator("#then").bounding_box()
+    assert box is not None
+    assert box["height"] < 35
 
 
 def test_it_is_loaded_when_it_is_used(visit: Visit) -> None:
