@@ -86,6 +86,8 @@ async def export_plan(context: Context) -> None:
 
 def import_plan(options: argparse.Namespace) -> None:
     """Take a plan: add a hall and print its id, or replace the layout of one and print what has become of its seats."""
+    if options.keep_status and options.replace is None:
+        raise Failure("--keep-status goes with --replace: the seats of a new hall have no status to keep.")
     path = Path(options.file)
     with path.open("rb") as file:
         plan = files.read(file.read(files.MAX_BYTES + 1), path.name)
@@ -112,6 +114,8 @@ async def _replace_plan(context: Context) -> None:
     options, plan = context.options, context.options.plan
     async with context.db.transaction(timeout=Timing().seed_s) as session:
         done = await store.replace(session, options.replace, plan, keep_status=options.keep_status)
+        if done.lost and not options.yes:
+            raise Failure(f"{counted(done.lost, 'seat')} would lose a status other than VACANT: with --yes it is done.")
     write_lines(
         f"Hall {options.replace}: {counted(done.kept, 'seat')} kept, {done.moved} moved, {done.added} added,"
         f" {done.removed} removed; {done.lost} lost a status other than VACANT."

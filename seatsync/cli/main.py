@@ -198,6 +198,9 @@ def _add_plans(commands: Commands) -> None:
         "--name", metavar="NAME", help="the hall's name (default: the plan's, or with --replace the hall's)"
     )
     take.add_argument("--keep-status", action="store_true", help="with --replace: seats that stay keep their status")
+    take.add_argument(
+        "--yes", action="store_true", help="with --replace: even if seats lose a status other than VACANT"
+    )
 
 
 def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:

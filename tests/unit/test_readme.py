@@ -404,7 +404,7 @@ def _commands(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str,
             else:
                 arguments = [text for text in map(_argument, command._actions) if text]
                 if len(arguments) > MOST_ARGUMENTS:
-                    arguments = ["[OPTION …]"]
+                    arguments = [*(text for text in arguments if text[0] not in "[-"), "[OPTION …]"]
                 yield " ".join([path, choice.dest, *arguments]), choice.help or ""
 
 
@@ -413,6 +413,7 @@ def _argument(action: argparse.Action) -> str:
         return ""
     metavar = action.metavar or action.dest.upper()
     if not action.option_strings:
-        return f"[{metavar} …]" if action.nargs in {argparse.REMAINDER, "*"} else str(metavar)
+        optional = {argparse.REMAINDER: f"[{metavar} …]", "*": f"[{metavar} …]", "?": f"[{metavar}]"}
+        return optional.get(str(action.nargs), str(metavar))
     text = action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {metavar}"
     return text if action.required else f"[{text}]"

@@ -44,12 +44,17 @@ def test_a_plan_replaces_another(salon: str, capsys: pytest.CaptureFixture[str])
     plan[1] = plan[1].replace("VIP", "Comfort")
     Path("salon.csv").write_text("\n".join(plan))
     ((command,),) = [line.splitlines() for line in read_page(PLAN).code("sh", "Replacing a plan")]
-    assert cli.main(command.split()[1:]) == 0
+    assert cli.main(command.split()[1:]) == 1
+    refused = "3 seats would lose a status other than VACANT: with --yes it is done."
+    assert capsys.readouterr() == ("", f"seatsync: {refused}\n")
+    assert fetchval(salon, "select count(*) from seat where hall_id = 3") == 24
+    assert cli.main([*command.split()[1:], "--yes"]) == 0
     assert capsys.readouterr().out == (
         "Hall 3: 20 seats kept, 1 moved, 1 added, 3 removed; 3 lost a status other than VACANT.\n"
     )
     assert fetchval(salon, "select name from hall where id = 3") == "Salon"
-    assert cli.main(["hall", "import", "salon.csv", "--replace", "3", "--name", "New"]) == 0
+    execute(salon, "update seat set status = 'RESERVED' where hall_id = 3 and row = 2")
+    assert cli.main(["hall", "import", "salon.csv", "--replace", "3", "--name", "New", "--yes"]) == 0
     assert fetchval(salon, "select name from hall where id = 3") == "New"
     assert fetchval(salon, "select count(*) from seat where hall_id = 3 and status <> 'VACANT'") == 0
 
@@ -76,6 +81,8 @@ def test_failures_are_sentences(salon: str, capsys: pytest.CaptureFixture[str]) 
         ("good.csv", "--cinema", "99", "--name", "x"): "There is no such cinema.",
         ("good.csv", "--replace", "99"): "There is no such hall.",
         ("gone.csv", "--cinema", "1"): "gone.csv: No such file or directory.",
+        ("good.csv", "--cinema", "1", "--keep-status"): "--keep-status goes with --replace: "
+        "the seats of a new hall have no status to keep.",
     }.items():
         assert cli.main(["hall", "import", *arguments]) == 1
         out, err = capsys.readouterr()
