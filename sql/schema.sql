@@ -2662,6 +2662,7 @@ COMMENT ON FUNCTION public.seat_stand_on_grid() IS 'Trigger function: puts a sea
 CREATE FUNCTION public.seat_step_aside() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
     perform assert_table(tg_relid, 'seat');

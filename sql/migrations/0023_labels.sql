@@ -121,9 +121,11 @@ $$;
 -- A unique index is checked seat by seat, so that `set place = place + 1` would collide with seats that are about to move;
 -- a deferrable constraint is not, but rules out `on conflict`. So a seat whose new position or name is taken steps aside,
 -- into a section of its own: E'\x01' before the one it is for. At the end of the statement seat_announce_updated takes the
--- mark away, and what collides then does so for good.
+-- mark away, and what collides then does so for good. A plan for a hall that is newer than the statistics would take it for
+-- empty, and go through all of it for each seat; a generic one looks the seat up.
 create function seat_step_aside() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer
+set search_path = public, pg_temp set plan_cache_mode = force_generic_plan as $$
 begin
     perform assert_table(tg_relid, 'seat');
     if left(new.section, 1) = E'\x01' then

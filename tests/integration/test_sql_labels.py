@@ -152,6 +152,19 @@ def test_seats_move_to_where_others_move_away(
     assert moved == [section]
 
 
+def test_a_move_looks_up_single_seats(world: World) -> None:
+    """Also in halls that are newer than the statistics: what a move costs grows with the number of its seats alone."""
+    world.hall(20, 20)
+    world.do("vacuum analyze seat")
+    world.do("begin")
+    world.hall(40, 50)
+    hall = world.hall(40, 50)
+    world.do("update seat set place = place + 1 where hall_id = $1", hall)
+    read = world.value("select idx_tup_fetch from pg_stat_xact_user_tables where relname = 'seat'")
+    world.do("rollback")
+    assert read < 20 * 2000
+
+
 def test_labels_move_with_others(world: World) -> None:
     """A rename to what another seat was called a moment ago, in the same statement."""
     hall = world.hall(1, 3)
