@@ -48,6 +48,11 @@ declare
     changed bigint;
     taken integer;
 begin
+    -- One that is being deleted is waited for: it has no checkpoint to look for, and no room for another hour.
+    perform from hall where id = of_hall for key share;
+    if not found then
+        return 0;
+    end if;
     select * into last from occupancy_hour o where o.hall_id = of_hall order by o.hour desc limit 1;
     if not found then
         last := (of_hall, '-infinity', -1, '-infinity', 0, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -212,7 +217,7 @@ $$;
 
 comment on function roll_up_hall is
     'For roll_up_occupancy: rolls up the next revisions of a hall, of so many events at most, but one revision at least, '
-    'and none after the target. Returns how many events that were, 0 when there is nothing left.';
+    'and none after the target. Returns how many events that were, 0 when there is nothing left, and for a hall that is gone.';
 
 create function roll_up_occupancy(most integer) returns integer
 language plpgsql security definer set search_path = public, pg_temp as $$

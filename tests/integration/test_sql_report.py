@@ -87,6 +87,23 @@ def test_it_waits_for_no_other_server(world: World, past: int) -> None:
     assert other.value("select count(*) from occupancy_hour") == 1
 
 
+def test_a_hall_may_go_meanwhile(world: World, past: int) -> None:
+    """One that is deleted while another is rolled up, or just when it would be, is passed over."""
+    between, last = world.hall(), world.hall()
+    first, second, rolling = world.session(), world.session(), world.session()
+    rolling.do("set statement_timeout = '5s'")
+    first.do(f"begin; select from hall where id = {past} for update")
+    second.do(f"begin; delete from hall where id = {last}")
+    rolled = rolling.start(ROLL_UP)
+    world.wait_for_lock(rolling)
+    world.do(f"delete from hall where id = {between}")
+    first.do("commit")
+    world.wait_for_lock(rolling)
+    second.do("commit")
+    rolled.result()
+    assert world.values("select distinct hall_id from occupancy_hour") == [past]
+
+
 def test_work_is_bounded(world: World, past: int) -> None:
     """So many events a call, in whole revisions: 1 says that there is more."""
     for seats in (1, 2, 3, 6):
