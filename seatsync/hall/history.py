@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import trio
 from attrs import Factory, field, frozen
@@ -18,8 +19,8 @@ from seatsync.core.protocol.registry import Access, Json, Method
 from seatsync.hall.messages import HallAt, HallEvents, HallHistory, HallId, HallThen
 from seatsync.hall.report import HallReport, OccupancyBucket, Reports
 
-#: Halls of then and reports that are made at once, and for how long another one waits, in seconds: each takes a
-#: connection of the pool that all reads share.
+#: Halls of then and reports that are made at once, each for another user, and for how long one may wait and take, in
+#: seconds: each takes a connection of the pool that all reads share.
 LOOKS_BACK = 2
 WAIT_S = 2.0
 
@@ -35,6 +36,8 @@ class HistoryMethods:
     _database: Database
     _reports: Reports = field(default=Factory(lambda self: Reports(self._database), takes_self=True), init=False)
     _looking: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(LOOKS_BACK), init=False)
+    _turns: WeakValueDictionary[int, trio.Lock] = field(factory=WeakValueDictionary, init=False)
+    """Of users: one who asks over many connections leaves others their share."""
 
     def table(self) -> tuple[Method, ...]:
         """The methods of the history."""
@@ -58,10 +61,10 @@ class HistoryMethods:
         cursor = None if last is None else f"{last['rev']}-{last['seat_id'] or 0}"
         return {"id": hall_id, "events": events[:limit], "cursor": cursor}
 
-    async def at(self, _: Call, params: HallAt) -> Json:
+    async def at(self, call: Call, params: HallAt) -> Json:
         """The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back."""
         hall_id, (time, rev) = _hall(params), params.moment
-        async with self._look_back():
+        async with self._look_back(call):
             try:
                 data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
             except DatabaseRejected as error:
@@ -77,16 +80,18 @@ class HistoryMethods:
         span = await self._database.fetchval(_QUERIES["history_span"], hall_id)
         return errors.HistoryNotFound(None if span is None else f"The history of the hall goes from {span}.")
 
-    async def report(self, _: Call, params: HallReport) -> list[Row]:
+    async def report(self, call: Call, params: HallReport) -> list[Row]:
         """How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`."""
-        async with self._look_back():
+        async with self._look_back(call):
             return await self._reports.read(params)
 
     @asynccontextmanager
-    async def _look_back(self) -> AsyncIterator[None]:
-        """One of few at once; raises `TooManyRequests` when it takes too long."""
+    async def _look_back(self, call: Call) -> AsyncIterator[None]:
+        """One of few at once, and the only one of its user; raises `TooManyRequests` when it takes too long."""
+        if call.client.identity is None:
+            raise errors.Unauthorized
         with trio.move_on_after(WAIT_S):
-            async with self._looking:
+            async with self._turns.setdefault(call.client.identity.user_id, trio.Lock()), self._looking:
                 yield
                 return
         raise errors.TooManyRequests(retry_after=1.0)

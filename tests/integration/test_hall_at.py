@@ -118,15 +118,15 @@ async def test_few_look_back_at_once(server: RunningServer) -> None:
     token = await server.token("ada")
     codes: list[str | None] = []
 
-    async def look_back() -> None:
-        async with server.client(token) as client:
+    async def look_back(user: str) -> None:
+        async with server.client(await server.token(user)) as client:
             codes.append((await client.call("hall.at", {"id": hall.id, "rev": 1}))["error"])
 
     async with server.db.session(timeout=60) as session, server.client(token) as client:
         await session.script("begin; lock table hall_checkpoint in access exclusive mode")
         async with trio.open_nursery() as nursery:
-            for _ in range(LOOKS_BACK + 3):
-                nursery.start_soon(look_back)
+            for number in range(LOOKS_BACK + 3):
+                nursery.start_soon(look_back, f"user-{number}")
             assert (await client.data("hall.get", {"id": hall.id}))["rev"] == 1
         await session.script("rollback")
         assert len(codes) == LOOKS_BACK + 3
