@@ -18,6 +18,9 @@ from seatsync.hall.messages import check_time, instant
 BUCKETS = ("hour", "day")
 MAX_BUCKETS = 1000
 
+#: Buckets of all halls together, in the report of a cinema: these take a second.
+MAX_HALL_BUCKETS = 100_000
+
 #: Events that one statement rolls up, at most: it takes 10 ms.
 ROLL_UP_EVENTS = 2000
 
@@ -67,13 +70,17 @@ class HallReport:
         begins, ends = instant("from_", self.from_), instant("to", self.to)
         if ends <= begins:
             raise errors.ValidationError("to: a time after from is needed.")
-        if ends - begins > MAX_BUCKETS * timedelta(**{f"{self.bucket}s": 1.1}):
-            raise self.too_long()
+        if self.buckets(begins, ends) > 1.1 * MAX_BUCKETS:
+            raise self.too_long(MAX_BUCKETS)
         return begins, ends
 
-    def too_long(self) -> errors.ValidationError:
-        """There would be too many buckets."""
-        return errors.ValidationError(f"to: at most {MAX_BUCKETS} {self.bucket}s after from are allowed.")
+    def buckets(self, begins: datetime, ends: datetime) -> float:
+        """How many there are in that time, give or take what a change of clocks does."""
+        return (ends - begins) / timedelta(**{f"{self.bucket}s": 1})
+
+    def too_long(self, most: int) -> errors.ValidationError:
+        """There would be more buckets than that."""
+        return errors.ValidationError(f"to: at most {most} {self.bucket}s after from are allowed.")
 
 
 @sent
@@ -105,13 +112,17 @@ class Reports:
         """The buckets in order, as they are sent; raises `HallNotFound`, `CinemaNotFound` and `ValidationError`."""
         begins, ends = wanted.span
         await self.check_zone(wanted.tz)
+        if wanted.cinema_id is not None:
+            halls = await self._database.fetchval(_QUERIES["halls_of_cinema"], wanted.cinema_id)
+            if halls * wanted.buckets(begins, ends) > MAX_HALL_BUCKETS:
+                raise wanted.too_long(MAX_HALL_BUCKETS // halls)
         rows = await self._database.fetch(
             _QUERIES["report"], wanted.id, wanted.cinema_id, begins, ends, wanted.bucket, wanted.tz, MAX_BUCKETS + 1
         )
         if not rows:
             raise errors.CinemaNotFound if wanted.id is None else errors.HallNotFound
         if len(rows) > MAX_BUCKETS:
-            raise wanted.too_long()
+            raise wanted.too_long(MAX_BUCKETS)
         return rows
 
     async def check_zone(self, name: str) -> None:

@@ -97,6 +97,10 @@ cross join lateral occupancy_report(f.halls, $3::timestamptz, $4::timestamptz, $
 order by r.begins
 limit $7;
 
+-- name: halls_of_cinema
+-- How many halls a cinema ($1) has.
+select count(*) from hall where cinema_id = $1;
+
 -- name: is_time_zone
 -- Whether there is a time zone of that name ($1).
 select exists (select from pg_timezone_names where name = $1);

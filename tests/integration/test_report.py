@@ -6,6 +6,7 @@ import pytest
 
 from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
+from seatsync.hall import report
 from seatsync.hall.report import ROLL_UP_EVENTS
 from tests.support.client import http
 from tests.support.halls import Hall, make_hall
@@ -111,6 +112,20 @@ async def test_a_cinema_is_its_halls_together(server: RunningServer) -> None:
         assert found["2026-03-27T23:00:00.000Z"] == [8, 2.5, 4, 0.5, 0, 6]
         found = values(await client.data("hall.report", {**SPAN, "cinema_id": hall.cinema_id + 1}))
         assert list(found.values()) == [NOTHING] * 4
+
+
+async def test_the_buckets_of_all_halls_are_bounded(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal says how many there may be in a cinema of so many halls."""
+    monkeypatch.setattr(report, "MAX_HALL_BUCKETS", 100)
+    hall = await make_past(server)
+    await make_past(server)
+    await server.sql(f"update hall set cinema_id = {hall.cinema_id}")
+    data = {"cinema_id": hall.cinema_id, "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T02:00:00Z", "bucket": "hour"}
+    async with server.client(await server.token("ada")) as client:
+        assert len(await client.data("hall.report", data)) == 50
+        answer = await client.call("hall.report", {**data, "to": "2026-03-03T03:00:00Z"})
+        assert answer["error"] == "ValidationError"
+        assert answer["message"] == "to: at most 50 hours after from are allowed."
 
 
 @pytest.mark.parametrize("timing", [Timing(prune_s=0.05)])
