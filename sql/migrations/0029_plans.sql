@@ -101,6 +101,9 @@ begin
             and s.section is not distinct from p.value ->> 'section'
         order by p.n
     );
+    if (select count(w.id) > count(distinct w.id) from unnest(wanted) w) then
+        raise exception 'two seats of the plan read the same' using errcode = 'unique_violation';
+    end if;
 
     select
         count(*) filter (where not c.gone and not c.moves),

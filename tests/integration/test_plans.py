@@ -170,6 +170,12 @@ async def test_nothing_is_left_of_a_plan_that_fails(db: Database, world: World) 
     for damage in ({"seats": None}, {"format": "other"}, {"version": 2}):
         with pytest.raises(errors.InvalidParameterValue):
             world.rows("select * from replace_plan($1, $2::text::jsonb)", hall, json.dumps(document | damage))
+    for n in (0, 2):  # one that is there, and a new one
+        twice = document | {"seats": [*json.loads(WRITERS["json"](plan(SECOND)))["seats"], document["seats"][n]]}
+        twice["seats"][-1]["width"] = 5
+        with pytest.raises(errors.UniqueViolation):
+            world.rows("select * from replace_plan($1, $2::text::jsonb)", hall, json.dumps(twice))
+    assert seats(world, hall) == before
 
 
 async def test_a_plan_by_sql_may_leave_out_what_has_a_default(db: Database, world: World) -> None:
