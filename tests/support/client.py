@@ -15,6 +15,9 @@ from tests.support.schemas import check_close, check_frame, check_response
 #: An upper bound for every wait in a passing test.
 PATIENCE_S = 10.0
 
+#: More than a hall of 50,000 seats takes.
+MAX_MESSAGE_BYTES = 1 << 25
+
 Frame = dict[str, Any]
 
 
@@ -118,7 +121,9 @@ def parse(message: str | bytes) -> Frame:
 @asynccontextmanager
 async def open_client(port: int, headers: list[tuple[bytes, bytes]] | None = None) -> AsyncIterator[Client]:
     """A client connected to a port of this machine."""
-    async with open_websocket("localhost", port, "/ws", use_ssl=False, extra_headers=headers or []) as ws:
+    async with open_websocket(
+        "localhost", port, "/ws", use_ssl=False, extra_headers=headers or [], max_message_size=MAX_MESSAGE_BYTES
+    ) as ws:
         try:
             yield Client(ws)
         finally:
