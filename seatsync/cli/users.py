@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from seatsync.cli.admin import Context, on_database
+from seatsync.core.postgres.session import Row
 from seatsync.errors import Failure
 from seatsync.terminal import ask, cell, counted, iso_time, write_lines, write_table
 from seatsync.user import administration
-from seatsync.user.administration import User
 from seatsync.user.session_list import sessions_of
 
 
@@ -22,7 +22,7 @@ async def show_all(context: Context) -> None:
         return
     columns = ("NAME", "ROLE", "CREATED (UTC)", "LAST SIGN-IN (UTC)", "STATE")
     rows = (
-        (user.username, user.role, user.created_at, user.last_sign_in_at, ",".join(user.states) or "active")
+        (user["name"], user["role"], user["created_at"], user["last_sign_in_at"], ",".join(user["states"]) or "active")
         for user in users
     )
     write_table(columns, rows)
@@ -44,30 +44,30 @@ async def role(context: Context) -> None:
     """Change a role."""
     options = context.options
     user = await administration.set_role(context.db, options.name, options.role, force=options.yes)
-    if user.role == options.role:
-        write_lines(f"User {user.username} has the role {user.role} already.")
+    if user["role"] == options.role:
+        write_lines(f"User {user['name']} has the role {user['role']} already.")
     else:
-        write_lines(f"User {user.username} has the role {options.role} now; {_ended(user.sessions)}.")
+        write_lines(f"User {user['name']} has the role {options.role} now; {_ended(user['sessions'])}.")
 
 
 @on_database
 async def disable(context: Context) -> None:
     """Disable a user."""
     user = await administration.disable(context.db, context.options.name, force=context.options.yes)
-    if user.disabled_at is not None:
-        write_lines(f"User {user.username} is disabled already, since {iso_time(user.disabled_at)}.")
+    if user["disabled_at"] is not None:
+        write_lines(f"User {user['name']} is disabled already, since {iso_time(user['disabled_at'])}.")
     else:
-        write_lines(f"User {user.username} disabled; {_ended(user.sessions)}.")
+        write_lines(f"User {user['name']} disabled; {_ended(user['sessions'])}.")
 
 
 @on_database
 async def enable(context: Context) -> None:
     """Take the disabling of a user back."""
     user = await administration.enable(context.db, context.options.name)
-    if user.disabled_at is None:
-        write_lines(f"User {user.username} is not disabled.")
+    if user["disabled_at"] is None:
+        write_lines(f"User {user['name']} is not disabled.")
     else:
-        write_lines(f"User {user.username} enabled.")
+        write_lines(f"User {user['name']} enabled.")
 
 
 @on_database
@@ -77,32 +77,24 @@ async def delete(context: Context) -> None:
     user = await administration.find(db, options.name)
     if not options.yes:
         await administration.check_not_last(db, user)
-        _confirm(f"Delete {user.username} ({user.role}) for good? The history keeps the name.")
-    user = await administration.delete(db, context.settings, user.username, force=options.yes)
+        _confirm(f"Delete {user['name']} ({user['role']}) for good? The history keeps the name.")
+    user = await administration.delete(db, context.settings, user["name"], force=options.yes)
     write_lines(
-        f"User {user.username} deleted; {_ended(user.sessions)}.",
+        f"User {user['name']} deleted; {_ended(user['sessions'])}.",
         "The history keeps the name, which nobody else can take.",
     )
 
 
 @on_database
 async def reset(context: Context) -> None:
-    """Print a phrase with which a user enrols an authenticator, and end what there was before.
-
-    In that order: without the phrase nobody could sign in as the user. No row is locked while the terminal takes it.
-    """
-    user = await administration.find(context.db, context.options.name)
-    enrolment = await administration.new_enrolment(context.db, context.settings, user)
+    """Print a phrase with which a user enrols an authenticator, and end what there was before."""
+    user = await administration.reset(context.db, context.settings, context.options.name, _show_phrase)
     write_lines(
-        f"Recovery phrase of {user.username}, shown only now, to enrol a new authenticator with:", enrolment.phrase
+        f"User {user['name']} reset: the authenticator and any phrase before are void; {_ended(user['sessions'])}, "
+        f"{counted(user['known_devices'], 'known device')} forgotten."
     )
-    await administration.reset(context.db, user, enrolment)
-    write_lines(
-        f"User {user.username} reset: the authenticator and any phrase before are void; {_ended(user.sessions)}, "
-        f"{counted(user.known_devices, 'known device')} forgotten."
-    )
-    if user.disabled_at is not None:
-        write_lines(f"User {user.username} is disabled: the phrase works after seatsync user enable {user.username}.")
+    if user["disabled_at"] is not None:
+        write_lines(f"User {user['name']} is disabled: the phrase works after seatsync user enable {user['name']}.")
 
 
 @on_database
@@ -111,28 +103,21 @@ async def sessions(context: Context) -> None:
     user = await administration.find(context.db, context.options.name)
     if context.options.end:
         count = await administration.end_sessions(context.db, user)
-        write_lines(f"User {user.username}: {_ended(count)}.")
+        write_lines(f"User {user['name']}: {_ended(count)}.")
         return
     columns = ("SESSION", "CREATED (UTC)", "LAST SEEN (UTC)", "EXPIRES (UTC)", "ADDRESS", "CLIENT")
     names = ("id", "created_at", "last_seen_at", "expires_at", "address", "user_agent")
-    found = await sessions_of(context.db, user.id, context.settings.session_idle_hours)
+    found = await sessions_of(context.db, user["id"], context.settings.session_idle_hours)
     write_table(columns, ([_session_cell(name, one[name]) for name in names] for one in found))
 
 
-def _facts(user: User) -> dict[str, Any]:
+def _facts(user: Row) -> dict[str, Any]:
     """The facts that are shown of a user, by name."""
-    return {
-        "name": user.username,
-        "role": user.role,
-        "created_at": user.created_at,
-        "last_sign_in_at": user.last_sign_in_at,
-        "states": list(user.states),
-        "disabled_at": user.disabled_at,
-        "wrong_codes": user.wrong_codes,
-        "sessions": user.sessions,
-        "known_devices": user.known_devices,
-        "known_networks": user.known_networks,
-    }
+    return {name: value for name, value in user.items() if name != "id"}
+
+
+def _show_phrase(user: Row, phrase: str) -> None:
+    write_lines(f"Recovery phrase of {user['name']}, shown only now, to enrol a new authenticator with:", phrase)
 
 
 def _write_json(value: Any) -> None:

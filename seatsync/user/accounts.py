@@ -7,16 +7,11 @@ from seatsync.config import Role, Settings
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Session
 from seatsync.user import phrases, totp
-from seatsync.user.encryption import check_keys
-from seatsync.user.keyring import Keyring
+from seatsync.user.encryption import encrypt_new
 from seatsync.user.messages import check_username
 from seatsync.user.secrets import Secrets
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
-
-
-class UserDisabledError(errors.Failure):
-    """The user cannot sign in; the message is a sentence for the administrator."""
 
 
 @frozen
@@ -57,12 +52,6 @@ async def add_user(
         )
 
 
-async def set_role(db: Database | Session, name: str, role: Role) -> None:
-    """Change a user's role, which ends the sessions unless it stays the same. Raises `UserNotFound`."""
-    if await db.fetchrow(QUERIES["set_role"], name, role) is None:
-        raise errors.UserNotFound
-
-
 async def present_code(db: Database, settings: Settings, name: str) -> str:
     """The code that the user's authenticator shows now. Raises `UserNotFound`, `InternalServerError`."""
     row = await db.fetchrow(QUERIES["secret_of"], name)
@@ -72,24 +61,24 @@ async def present_code(db: Database, settings: Settings, name: str) -> str:
 
 
 async def session_tokens(
-    db: Database, settings: Settings, name: str, *, create: bool = False, count: int = 1, role: Role = "operator"
+    db: Database, settings: Settings, name: str, *, create: bool = False, count: int = 1
 ) -> list[str]:
     """Tokens of new sessions, for scripts and load tests.
 
-    With ``create`` a missing user is added with that role; its authenticator's secret is discarded, so such tokens
-    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`,
-    `UserDisabledError`.
+    With ``create`` a missing user is added as an operator; its authenticator's secret is discarded, so such tokens
+    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`, and
+    `Failure` for a user who is disabled or deleted.
     """
     check_username(name)
     if create:
-        await _insert(db, settings, name, role, totp.new_secret())
+        await _insert(db, settings, name, "operator", totp.new_secret())
     sessions = await db.fetch(QUERIES["add_sessions"], name, count)
     if not sessions:
         state = await db.fetchrow(QUERIES["user_state"], name)
         if state is None:
             raise errors.UserNotFound
         how = "disabled" if state["deleted_at"] is None else "deleted"
-        raise UserDisabledError(f"The user {name} is {how}, and gets no session.")
+        raise errors.Failure(f"The user {name} is {how}, and gets no session.")
     tokens = Tokens(*settings.jwt_secrets)
     return [tokens.issue(row["user_id"], row["id"], row["expires_at"].timestamp()) for row in sessions]
 
@@ -98,6 +87,5 @@ async def _insert(
     db: Database | Session, settings: Settings, name: str, role: Role, secret: str, *, phrase_hash: str | None = None
 ) -> bool:
     """Store a user, the secret encrypted; false if there is one of that name. Raises `SecretsError`."""
-    keyring = Keyring(settings.secrets_keys)
-    await check_keys(db, keyring)
-    return await db.fetchrow(QUERIES["add_user"], name, role, keyring.encrypt(name, secret), phrase_hash) is not None
+    stored = await encrypt_new(db, settings, name, secret)
+    return await db.fetchrow(QUERIES["add_user"], name, role, stored, phrase_hash) is not None

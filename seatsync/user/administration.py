@@ -3,158 +3,107 @@
 Neither a user who is deleted nor a service is found. Names match without case.
 """
 
-from datetime import datetime
-
-from attrs import field, frozen
+from collections.abc import Callable
 
 from seatsync import errors
 from seatsync.config import Role, Settings
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
-from seatsync.core.postgres.session import Session
-from seatsync.user import accounts, phrases, totp
-from seatsync.user.encryption import check_keys
-from seatsync.user.keyring import Keyring
+from seatsync.core.postgres.session import Row, Session
+from seatsync.user import phrases, totp
+from seatsync.user.encryption import encrypt_new
 
 QUERIES = load("admin")
 
 
-class LastAdminError(errors.Failure):
-    """The change would leave no admin who may sign in."""
+async def users(db: Database) -> list[Row]:
+    """What is known of each user, by name."""
+    return await db.fetch(QUERIES["users"], None)
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name} is the last admin who is not disabled: nothing was changed; add --yes to leave no admin."
+
+async def find(db: Database | Session, name: str) -> Row:
+    """What is known of the user of that name. Raises `UserNotFound`."""
+    user = await db.fetchrow(QUERIES["users"], name)
+    if user is None:
+        raise errors.UserNotFound
+    return user
+
+
+async def check_not_last(db: Database | Session, user: Row) -> None:
+    """Raises `Failure` where no admin would be left; in a transaction the answer stays true until its end."""
+    if [row["id"] for row in await db.fetch(QUERIES["lock_admins"])] == [user["id"]]:
+        raise errors.Failure(
+            f"{user['name']} is the last admin who is not disabled: nothing was changed; add --yes to leave no admin."
         )
 
 
-@frozen
-class User:
-    """A user who is not deleted, as last read."""
-
-    id: int
-    username: str
-    role: Role
-    created_at: datetime
-    disabled_at: datetime | None
-    last_sign_in_at: datetime | None
-    """When the newest right code was given, to half a minute; ``None`` before the first, and after a reset."""
-    wrong_codes: int
-    """In a row, by all unknown clients together."""
-    is_locked_out: bool
-    """Unknown clients are not let through any more."""
-    sessions: int
-    known_devices: int
-    known_networks: int
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The reasons for which the user cannot sign in as usual; empty without any."""
-        states = {
-            "disabled": self.disabled_at is not None,
-            "locked-out": self.is_locked_out,
-            "no-authenticator": self.last_sign_in_at is None,
-        }
-        return tuple(state for state, holds in states.items() if holds)
-
-
-@frozen
-class NewEnrolment:
-    """The next credential of a reset user: a phrase, shown once, to enrol an authenticator."""
-
-    phrase: str = field(repr=False)
-    phrase_hash: str = field(repr=False)
-    secret: str = field(repr=False)
-    """Of an authenticator that nobody has, as it is stored."""
-
-
-async def users(db: Database) -> list[User]:
-    """All users, by name."""
-    return [User(**row) for row in await db.fetch(QUERIES["users"], None)]
-
-
-async def find(db: Database | Session, name: str) -> User:
-    """The user of that name. Raises `UserNotFound`."""
-    row = await db.fetchrow(QUERIES["users"], name)
-    if row is None:
-        raise errors.UserNotFound
-    return User(**row)
-
-
-async def check_not_last(db: Database | Session, user: User) -> None:
-    """Raises `LastAdminError`; in a transaction that stays true until its end."""
-    if [row["id"] for row in await db.fetch(QUERIES["lock_admins"])] == [user.id]:
-        raise LastAdminError(user.username)
-
-
-async def set_role(db: Database, name: str, role: Role, *, force: bool) -> User:
+async def set_role(db: Database, name: str, role: Role, *, force: bool) -> Row:
     """Change a role, which ends the sessions unless it stays the same; returns the user as before.
 
-    Raises `UserNotFound`, `LastAdminError` unless forced.
+    Raises `UserNotFound` and, unless forced, as `check_not_last` does.
     """
     async with db.transaction() as session:
         user = await find(session, name)
         if role != "admin" and not force:
             await check_not_last(session, user)
-        await accounts.set_role(session, name, role)
+        if await session.fetchval(QUERIES["set_role"], user["id"], role) is None:  # deleted meanwhile
+            raise errors.UserNotFound
     return user
 
 
-async def disable(db: Database, name: str, *, force: bool) -> User:
+async def disable(db: Database, name: str, *, force: bool) -> Row:
     """End the sessions of a user, who then cannot sign in; returns the user as before.
 
-    Raises `UserNotFound`, `LastAdminError` unless forced.
+    Raises `UserNotFound` and, unless forced, as `check_not_last` does.
     """
     async with db.transaction() as session:
         user = await find(session, name)
         if not force:
             await check_not_last(session, user)
-        await session.execute(QUERIES["disable_user"], user.id)
+        await session.execute(QUERIES["disable_user"], user["id"])
     return user
 
 
-async def enable(db: Database, name: str) -> User:
+async def enable(db: Database, name: str) -> Row:
     """Let a user who is disabled sign in again; returns the user as before. Raises `UserNotFound`."""
     user = await find(db, name)
-    await db.execute(QUERIES["enable_user"], user.id)
+    await db.execute(QUERIES["enable_user"], user["id"])
     return user
 
 
-async def delete(db: Database, settings: Settings, name: str, *, force: bool) -> User:
+async def delete(db: Database, settings: Settings, name: str, *, force: bool) -> Row:
     """Delete a user but for the name; returns the user as before.
 
-    Raises `UserNotFound`, `SecretsError`, `LastAdminError` unless forced.
+    Raises `UserNotFound`, `SecretsError` and, unless forced, as `check_not_last` does.
     """
     async with db.transaction() as session:
-        await check_keys(session, Keyring(settings.secrets_keys))
         user = await find(session, name)
         if not force:
             await check_not_last(session, user)
-        await session.execute(QUERIES["delete_user"], user.id, _lost_secret(settings, user))
+        secret = await _lost_secret(session, settings, user)
+        await session.execute(QUERIES["delete_user"], user["id"], secret)
     return user
 
 
-async def new_enrolment(db: Database, settings: Settings, user: User) -> NewEnrolment:
-    """A new phrase for that user, which `reset` puts in force. Raises `SecretsError`."""
-    await check_keys(db, Keyring(settings.secrets_keys))
-    phrase = phrases.new_phrase()
-    return NewEnrolment(phrase, await phrases.hash_phrase(phrase), _lost_secret(settings, user))
+async def reset(db: Database, settings: Settings, name: str, show: Callable[[Row, str], None]) -> Row:
+    """Replace all that a user signs in with by a phrase, to enrol an authenticator with; returns the user as before.
 
-
-async def reset(db: Database, user: User, enrolment: NewEnrolment) -> None:
-    """End all that the user signs in with, the lockout and the sessions; the phrase is in force.
-
-    Raises `UserNotFound` for one who has been deleted meanwhile.
+    ``show`` is called with the user and the phrase before that, since without the phrase nobody could sign in as the
+    user; no row is locked meanwhile. Raises `SecretsError`, and `UserNotFound`, also for who is deleted meanwhile.
     """
-    if await db.fetchval(QUERIES["reset_user"], user.id, enrolment.secret, enrolment.phrase_hash) is None:
+    user, phrase = await find(db, name), phrases.new_phrase()
+    secret, phrase_hash = await _lost_secret(db, settings, user), await phrases.hash_phrase(phrase)
+    show(user, phrase)
+    if await db.fetchval(QUERIES["reset_user"], user["id"], secret, phrase_hash) is None:
         raise errors.UserNotFound
+    return user
 
 
-async def end_sessions(db: Database, user: User) -> int:
+async def end_sessions(db: Database, user: Row) -> int:
     """End the sessions of that user; returns how many."""
-    return int(await db.fetchval(QUERIES["end_user_sessions"], user.id))
+    return int(await db.fetchval(QUERIES["end_user_sessions"], user["id"]))
 
 
-def _lost_secret(settings: Settings, user: User) -> str:
-    """The secret of an authenticator that nobody has, as it is stored."""
-    return Keyring(settings.secrets_keys).encrypt(user.username, totp.new_secret())
+async def _lost_secret(db: Database | Session, settings: Settings, user: Row) -> str:
+    """The secret of an authenticator that nobody has, as it is stored. Raises `SecretsError`."""
+    return await encrypt_new(db, settings, user["name"], totp.new_secret())

@@ -10,6 +10,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from seatsync.config import Settings
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row, Session
 from seatsync.core.timing import Timing
@@ -41,6 +42,13 @@ async def check_keys(db: Database | Session, keyring: Keyring) -> None:
             f"SECRETS_KEY, or without DATABASE_URL the file secrets_key in SEATSYNC_DATA, lacks the key {keys}:"
             " without it these users could not sign in."
         )
+
+
+async def encrypt_new(db: Database | Session, settings: Settings, username: str, secret: str) -> str:
+    """The secret of a user of that name as it is stored. Raises `SecretsError` as `check_keys` does."""
+    keyring = Keyring(settings.secrets_keys)
+    await check_keys(db, keyring)
+    return keyring.encrypt(username, secret)
 
 
 async def encrypt_plain(db: Database, keyring: Keyring) -> None:

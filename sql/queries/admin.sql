@@ -4,11 +4,17 @@
 -- name: users
 -- What is known of the users, or of the one of this name.
 select
-    u.id, u.username, u.role::text as role, u.created_at, u.disabled_at,
-    -- The newest right code is at most a step ahead of its time.
+    u.id, u.username as name, u.role::text as role, u.created_at,
+    -- The newest right code, which is at most a step ahead of its time; null before the first, and after a reset.
     case when u.totp_last_step > 0 then least(to_timestamp(u.totp_last_step * 30), now()) end as last_sign_in_at,
-    coalesce(l.failures, 0) as wrong_codes,
-    not may_guess(coalesce(l.failures, 0)) as is_locked_out,
+    -- Why the user cannot sign in as usual; locked out are unknown clients alone.
+    array_remove(array[
+        case when u.disabled_at is not null then 'disabled' end,
+        case when not may_guess(coalesce(l.failures, 0)) then 'locked-out' end,
+        case when u.totp_last_step > 0 then null else 'no-authenticator' end
+    ], null) as states,
+    u.disabled_at,
+    coalesce(l.failures, 0) as wrong_codes,  -- in a row, by all unknown clients together
     (select count(*) from session s where s.user_id = u.id and s.expires_at > now()) as sessions,
     (select count(*) from known_visitor k where k.user_id = u.id and k.expires_at > now()) as known_devices,
     (select count(*) from known_network k where k.user_id = u.id and k.expires_at > now()) as known_networks
@@ -24,6 +30,14 @@ from app_user
 where role = 'admin' and disabled_at is null and not is_service
 order by id
 for no key update;
+
+-- name: set_role
+-- Changes the role of a user ($1) to $2; no row if deleted meanwhile.
+update app_user
+set role = $2::text::user_role
+from as_client(0, null, null, 'command')
+where id = $1 and deleted_at is null
+returning id;
 
 -- name: disable_user
 -- Disables a user ($1) and ends the sessions.

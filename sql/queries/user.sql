@@ -158,14 +158,6 @@ insert into recovery (user_id, phrase_hash)
 select id, $4 from added
 returning user_id;
 
--- name: set_role
--- Changes a user's role; no row if there is no such user. A service has the role of its key.
-update app_user
-set role = $2::text::user_role
-from as_client(0, null, null, 'command')
-where lower(username collate "C") = lower($1 collate "C") and not is_service and deleted_at is null
-returning id;
-
 -- name: user_state
 -- When the user of this name was disabled and deleted; no row if there is no such user.
 select disabled_at, deleted_at

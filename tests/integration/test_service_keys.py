@@ -13,7 +13,8 @@ from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.timing import Timing
 from seatsync.user import keys
-from seatsync.user.accounts import session_tokens, set_role
+from seatsync.user.accounts import session_tokens
+from seatsync.user.administration import set_role
 from seatsync.user.encryption import encrypt_plain, rotate
 from seatsync.user.keyring import Keyring
 from tests.fuzz.strategies import METHODS
@@ -246,7 +247,7 @@ async def test_nobody_signs_in_as_a_service(server: RunningServer) -> None:
     with pytest.raises(errors.UserNotFound):
         await session_tokens(server.db, server.settings, "door-3")
     with pytest.raises(errors.UserNotFound):
-        await set_role(server.db, "door-3", "admin")
+        await set_role(server.db, "door-3", "admin", force=True)
     with pytest.raises(errors.UserAlreadyExists):
         await create_user(server.db, server.settings, "Door-3", "admin")
     with pytest.raises(DatabaseRejected, match="app_user_service_without_secret"):

@@ -4,7 +4,8 @@ import pyotp
 import pytest
 
 from seatsync import errors
-from seatsync.user.accounts import session_tokens, set_role
+from seatsync.user.accounts import session_tokens
+from seatsync.user.administration import set_role
 from tests.support.people import Users, create_user
 
 STATUS = {"status": "user", "username": "ada", "role": "admin"}
@@ -48,7 +49,7 @@ async def test_a_role_is_set(users: Users) -> None:
     """A new role ends the user's sessions."""
     browser = users.browser()
     await users.register("ada", browser)
-    await set_role(users.db, "ADA", "viewer")
+    await set_role(users.db, "ADA", "viewer", force=True)
     assert await users.value("select role::text from app_user") == "viewer"
     assert await browser("user.status") == {"status": "guest"}
 
@@ -56,7 +57,7 @@ async def test_a_role_is_set(users: Users) -> None:
 async def test_the_role_of_an_unknown_user_cannot_be_set(users: Users) -> None:
     """`UserNotFound`."""
     with pytest.raises(errors.UserNotFound):
-        await set_role(users.db, "ada", "viewer")
+        await set_role(users.db, "ada", "viewer", force=True)
 
 
 async def test_tokens_are_sessions(users: Users) -> None:
@@ -82,7 +83,7 @@ async def test_tokens_of_an_unknown_user_need_create(users: Users) -> None:
 async def test_create_leaves_an_existing_user_as_it_is(users: Users) -> None:
     """``create`` adds missing users only."""
     await create_user(users.db, users.settings, "ada", "admin")
-    (token,) = await session_tokens(users.db, users.settings, "ada", create=True, role="viewer")
+    (token,) = await session_tokens(users.db, users.settings, "ada", create=True)
     identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "admin"

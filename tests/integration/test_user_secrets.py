@@ -177,10 +177,9 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
     for name in ("ada", "bob"):
         await users.register(name)
     wrong = evolve(users.settings, secrets_keys=(NEW_KEY,))
-    user = await administration.find(users.db, "bob")
     for attempt in (
         partial(administration.delete, users.db, wrong, "bob", force=True),
-        partial(administration.new_enrolment, users.db, wrong, user),
+        partial(administration.reset, users.db, wrong, "bob", lambda *_: pytest.fail("shown")),
         partial(create_user, users.db, wrong, "eve", "viewer"),
         partial(accounts.session_tokens, users.db, wrong, "eve", create=True),
     ):
@@ -193,11 +192,12 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
 async def test_who_was_deleted_meanwhile_is_not_reset(users: Users) -> None:
     """The phrase that was printed is in force for nobody, and the command says so."""
     await users.register("ada")
-    user = await administration.find(users.db, "ada")
-    enrolment = await administration.new_enrolment(users.db, users.settings, user)
-    await administration.delete(users.db, users.settings, "ada", force=True)
+
+    def show(*_: object) -> None:
+        execute(users.db.dsn, "select delete_user(id, 'JBSWY3DPEHPK3PXP') from app_user")
+
     with pytest.raises(errors.UserNotFound):
-        await administration.reset(users.db, user, enrolment)
+        await administration.reset(users.db, users.settings, "ada", show)
     assert await users.value("select count(*) from recovery") == 0
 
 
