@@ -37,7 +37,6 @@ from seatsync.user.messages import (
     SignedIn,
 )
 from seatsync.user.secrets import Secrets
-from seatsync.user.session_list import identity_of
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from seatsync.user.tokens import Clock, Tokens
 
@@ -232,7 +231,7 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidCode`.
         """
-        identity, device = await identity_of(call), _device(call)
+        identity, device = call.identity, _device(call)
         attempt = (identity.session_id, *device, call.client.address)
         user = await begin_attempt(self._db, "begin_code", *attempt, missing=errors.SessionExpired)
         step, phrase = self._secrets.step(identity.username, user["secret"], params.code), phrases.new_phrase()
@@ -247,7 +246,7 @@ class UserMethods:
 
         Raises `SessionExpired`, `TooManyValidationAttempts`, `InvalidRecoveryPhrase`.
         """
-        identity = await identity_of(call)
+        identity = call.identity
         offer = await begin_attempt(self._db, "begin_save", identity.session_id, missing=errors.SessionExpired)
         await self._check_phrase(offer, params.phrase)
         if not await self._db.fetchval(QUERIES["save_phrase"], offer["user_id"], offer["phrase_hash"]):

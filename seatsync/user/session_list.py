@@ -1,4 +1,4 @@
-"""A user's sessions: ``user.sessions`` and ``user.end_sessions``, and the same for the command line."""
+"""A user's sessions: ``user.sessions`` and ``user.end_sessions``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from attrs import Attribute, define, field, frozen
 from seatsync import errors
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
-from seatsync.core.protocol.call import Call, Client, Identity
+from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Method
 from seatsync.core.protocol.wire import rule
@@ -36,39 +36,6 @@ async def sessions_of(db: Database, user_id: int, idle_hours: int) -> list[Row]:
     `seatsync.terminal.write_lines`.
     """
     return await db.fetch(QUERIES["sessions_of"], user_id, idle_hours)
-
-
-async def end_sessions(
-    db: Database,
-    user_id: int,
-    idle_hours: int,
-    *,
-    ids: Sequence[str] | None = None,
-    keep: UUID | None = None,
-    client: Client | None = None,
-) -> int:
-    """End a user's live sessions, all or those with these ids, but for ``keep``; returns their number.
-
-    Their sockets are closed with 4001, on every server. It is recorded as done by ``client``, without one by a command.
-    """
-    wanted = None if ids is None else [*_session_ids(ids)]
-    origin = (None, None, "command") if client is None else (client.address, digest(client.visitor), "ended")
-    return int(await db.fetchval(QUERIES["end_sessions"], user_id, idle_hours, wanted, keep, *origin))
-
-
-def _session_ids(ids: Sequence[str]) -> Iterator[UUID]:
-    """Those that can be ids; the database takes no others, such as one with a NUL in it."""
-    for one in ids:
-        with suppress(ValueError):
-            yield UUID(one)
-
-
-async def identity_of(call: Call) -> Identity:
-    """The identity behind a call of an `Access.USER` method."""
-    identity = await call.client.identify()
-    if identity is None:
-        raise errors.Unauthorized
-    return identity
 
 
 @rule(maxItems=MAX_IDS)
@@ -101,7 +68,7 @@ class SessionMethods:
 
     async def show(self, call: Call, _: NoParams) -> list[dict[str, Any]]:
         """The sessions of the caller's user, with what has been noted here until now."""
-        identity = await identity_of(call)
+        identity = call.identity
         with trio.move_on_after(NOTES_S):
             await self._seen.write()
         sessions = await sessions_of(self._db, identity.user_id, self._idle_hours)
@@ -109,11 +76,17 @@ class SessionMethods:
 
     async def end(self, call: Call, params: Chosen) -> dict[str, int]:
         """End some of them, or all but the caller's own; ids that are none of them are passed over."""
-        identity = await identity_of(call)
-        keep = identity.session_id if params.ids is None else None
-        ended = await end_sessions(
-            self._db, identity.user_id, self._idle_hours, ids=params.ids, keep=keep, client=call.client
-        )
+        identity = call.identity
+        wanted, keep = (None, identity.session_id) if params.ids is None else ([*_uuids(params.ids)], None)
+        args = (identity.user_id, self._idle_hours, wanted, keep, call.client.address, digest(call.client.visitor))
+        ended = await self._db.fetchval(QUERIES["end_sessions"], *args)
         if ended:
             logger.info("sessions_ended", user=identity.username, sessions=ended, address=call.client.address)
         return {"ended": ended}
+
+
+def _uuids(ids: Sequence[str]) -> Iterator[UUID]:
+    """Those that can be ids; the database takes no others, such as one with a NUL in it."""
+    for one in ids:
+        with suppress(ValueError):
+            yield UUID(one)

@@ -348,10 +348,10 @@ limit 1000;
 
 -- name: end_sessions
 -- Ends the live sessions of a user ($1; idle hours: $2), all or those of $3, but for one ($4) unless null; the number.
--- Its client has address $5 and visitor $6; the reason is $7.
+-- The client that ends them has address $5 and visitor $6.
 with ended as (
     delete from session s
-    using as_client(0, $5, $6, $7)
+    using as_client(0, $5, $6, 'ended')
     where s.user_id = $1 and session_is_live(s, $2)
         and ($3::uuid[] is null or s.id = any($3::uuid[]))
         and s.id is distinct from $4::uuid

@@ -21,7 +21,6 @@ from seatsync.core.telemetry.logs import redact
 from seatsync.core.timing import Timing
 from seatsync.user import administration, keys
 from seatsync.user.auth_events import BATCH
-from seatsync.user.session_list import end_sessions
 from tests.support.client import Client, http, open_client
 from tests.support.server import RunningServer, running_server
 from tests.support.service_keys import service_key
@@ -223,7 +222,7 @@ async def test_sessions_that_are_ended_from_another(server: RunningServer, way: 
         assert await ada.call("end_sessions") == {"ended": 1}
         assert (await recorded(server))[1:] == [("auth.session_ended", "ended")]
         assert await server.value("select address from auth_event where reason = 'ended'") == HOME
-    assert await end_sessions(server.db, 1, 48) == 1
+    assert await administration.end_sessions(server.db, {"id": 1}) == 1
     assert (await recorded(server))[2:] == [("auth.session_ended", "command")]
 
 

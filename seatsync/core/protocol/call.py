@@ -110,6 +110,12 @@ class Call:
     eid: str
     transport: Literal["ws", "http"]
 
+    @property
+    def identity(self) -> Identity:
+        """The user, for a method that only users may call."""
+        assert self.client.identity is not None  # noqa: S101 - the registry has refused others
+        return self.client.identity
+
 
 @frozen
 class Login:
