@@ -34,7 +34,7 @@ class LiveList(Topic):
     def __init__(self, store: CinemaStore, spawn: Spawn, metrics: Metrics, *, timing: Timing = Timing()) -> None:
         super().__init__(None, Broadcast(SUBSCRIBE, metrics), spawn, timing)
         self._store = store
-        self._lists: SingleFlight[Json] = SingleFlight(spawn)
+        self._lists = SingleFlight(store.all, spawn)
         self._last: Json | None = None
         """The list as it was read last; while subscribers wait that have been sent an old one, that."""
         self._changes: set[tuple[str, int]] = set()
@@ -54,7 +54,7 @@ class LiveList(Topic):
 
     async def cinemas(self) -> Json:
         """All cinemas, no older than the call. Raises `ServiceUnavailable`."""
-        cinemas = await self._lists.fetch("list", self._store.all, lambda _: False)
+        cinemas = await self._lists.fetch()
         self._remember(cinemas)
         return cinemas
 

@@ -3,14 +3,14 @@
 import json
 from importlib.metadata import version
 from platform import python_version
+from typing import Any
 
 import pytest
 import structlog
 
 from seatsync.app import NO_ROOM_RETRY_MS
-from seatsync.cinema.store import CinemaStore
+from seatsync.core.postgres.pool import Database
 from seatsync.core.protocol import envelope as protocol
-from seatsync.core.protocol.registry import Json
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
 from tests.support.server import RunningServer, running_server
@@ -66,10 +66,10 @@ async def test_stop_answers_requests_in_flight(server: RunningServer) -> None:
 async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in a method is an InternalServerError without details; the connection stays open."""
 
-    async def broken(_: CinemaStore) -> Json:
+    async def broken(*_: Any) -> Any:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(CinemaStore, "all", broken)
+    monkeypatch.setattr(Database, "fetchval", broken)
     with structlog.testing.capture_logs() as logs:
         async with server.client() as client:
             for method in ("cinemas.get_cinemas", "cinemas.subscribe"):

@@ -65,9 +65,8 @@ class Channel(Topic):
         self.idle_since = trio.current_time()
         self._unused = unused  # called when nobody is left of whom, and of which subject, anything is known
         self._source = source
-        self._query_snapshot = partial(source.snapshot, key)
         self._history = History(source.documents, max_updates)
-        self._snapshots: SingleFlight[Snapshot] = SingleFlight(spawn)
+        self._snapshots = SingleFlight(partial(source.snapshot, key), spawn)
         self._cached: Snapshot | None = None
         self._resyncing = False
         self._resync_lock = trio.Lock()
@@ -278,7 +277,7 @@ class Channel(Topic):
             changes = await self._source.changes(self.key, resync.since, resync.epoch)
             if changes is not None:
                 return changes
-        self._cached = await self._snapshots.fetch("snapshot", self._query_snapshot, lambda _: False)
+        self._cached = await self._snapshots.fetch()
         return self._cached
 
     # Snapshots
@@ -292,7 +291,7 @@ class Channel(Topic):
         if cached is not None and self.revisions.is_current:
             return cached
         newest = self.revisions.newest
-        snapshot = await self._snapshots.fetch("snapshot", self._query_snapshot, lambda found: found.rev >= newest)
+        snapshot = await self._snapshots.fetch(lambda found: found.rev >= newest)
         self._read(snapshot.rev, snapshot.epoch)
         self._cached = snapshot
         return snapshot

@@ -40,34 +40,28 @@ class _Answer(Generic[T]):
 
 @define(eq=False)
 class SingleFlight(Generic[T]):
-    """One query at a time for each key."""
+    """One query at a time, for all callers."""
 
+    query: Callable[[], Awaitable[T]]
     spawn: Callable[..., object]
-    _flights: dict[Hashable, _Answer[T]] = field(factory=dict)
+    _flight: _Answer[T] | None = None
 
-    async def fetch(
-        self, key: Hashable, query: Callable[[], Awaitable[T]], accepts: Callable[[T], bool] = lambda _: True
-    ) -> T:
-        """The result of ``query()``.
-
-        That of a query in flight for the same key, which may be older than the call, counts if ``accepts`` takes it.
-        """
-        answer = self._flights.get(key)
-        if answer is not None:
-            value = await answer.get()
+    async def fetch(self, accepts: Callable[[T], bool] = lambda _: False) -> T:
+        """The result of the query, no older than the call; that of one in flight counts if ``accepts`` takes it."""
+        if self._flight is not None:
+            value = await self._flight.get()
             if accepts(value):
                 return value
-            answer = self._flights.get(key)
-        if answer is None:
-            answer = self._flights[key] = _Answer()
-            self.spawn(self._fly, key, query, answer)
-        return await answer.get()
+        if self._flight is None:
+            self._flight = _Answer()
+            self.spawn(self._fly, self._flight)
+        return await self._flight.get()
 
-    async def _fly(self, key: Hashable, query: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
+    async def _fly(self, answer: _Answer[T]) -> None:
         try:
-            await answer.run(query)
+            await answer.run(self.query)
         finally:
-            del self._flights[key]
+            self._flight = None
 
 
 @define(eq=False)

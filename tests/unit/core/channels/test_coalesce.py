@@ -42,9 +42,9 @@ def query() -> Query:
 
 
 @pytest.fixture
-def flights(nursery: trio.Nursery) -> SingleFlight[int]:
+def flights(query: Query, nursery: trio.Nursery) -> SingleFlight[int]:
     """Flights in the test's nursery."""
-    return SingleFlight(nursery.start_soon)
+    return SingleFlight(query.one, nursery.start_soon)
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ async def gathered(query: Query, *calls: Any) -> list[Any]:
 
 
 async def test_callers_share_the_query_in_flight(flights: SingleFlight[int], query: Query) -> None:
-    """A call during a query shares it; a later call, or one for another key, runs its own."""
-    assert await gathered(query, *[lambda: flights.fetch("key", query.one)] * 3) == [1, 1, 1]
-    assert [await flights.fetch(key, query.one) for key in ("key", "other")] == [2, 3]
+    """A call during a query shares it; a later call runs its own."""
+    assert await gathered(query, *[lambda: flights.fetch(lambda _: True)] * 3) == [1, 1, 1]
+    assert await flights.fetch() == 2
 
 
 async def test_result_that_is_not_accepted_is_fetched_anew(flights: SingleFlight[int], query: Query) -> None:
     """Callers that came while the first query was in flight share one that began after their call."""
-    assert await gathered(query, *[lambda: flights.fetch("key", query.one, lambda _: False)] * 3) == [1, 2, 2]
+    assert await gathered(query, *[flights.fetch] * 3) == [1, 2, 2]
 
 
 async def test_keys_gather_while_a_query_is_in_flight(loader: BatchLoader[int, int], query: Query) -> None:
@@ -94,10 +94,10 @@ async def test_error_is_raised_in_every_caller(
 ) -> None:
     """Every caller gets the query's error; the nursery and later calls go on."""
     query.fault = RuntimeError("no")
-    calls = [lambda: flights.fetch("key", query.one), lambda: loader.load(2)] * 2
+    calls = [lambda: flights.fetch(lambda _: True), lambda: loader.load(2)] * 2
     assert await gathered(query, *calls) == [query.fault] * 4
     query.fault = None
-    assert await flights.fetch("key", query.one) == len(query.calls)
+    assert await flights.fetch(lambda _: True) == len(query.calls)
     assert await loader.load(4) == 16
 
 
@@ -106,8 +106,8 @@ async def test_cancelled_caller_takes_the_result_from_no_other(
 ) -> None:
     """A cancelled caller does not cancel the query, not even the one that began it."""
     with trio.move_on_after(0):
-        await flights.fetch("key", query.one)
+        await flights.fetch(lambda _: True)
     with trio.move_on_after(0):
         await loader.load(2)
-    results = await gathered(query, lambda: flights.fetch("key", query.one), lambda: loader.load(4))
+    results = await gathered(query, lambda: flights.fetch(lambda _: True), lambda: loader.load(4))
     assert results == [1, 16]
