@@ -15,8 +15,7 @@ from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.coalesce import SingleFlight
 from seatsync.core.channels.documents import Documents, Snapshot, Update, age_s, mark_resumed, mark_stale
 from seatsync.core.channels.history import History
-from seatsync.core.channels.joining import BURST, Spawn
-from seatsync.core.channels.reads import Reads
+from seatsync.core.channels.joining import BURST, Reads, Spawn
 from seatsync.core.channels.revisions import Resync, Revisions, State
 from seatsync.core.channels.topic import Topic
 from seatsync.core.timing import Timing

@@ -11,8 +11,7 @@ from attrs import define, field
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast
 from seatsync.core.channels.channel import MAX_UPDATES, Channel, Source
-from seatsync.core.channels.joining import Spawn
-from seatsync.core.channels.reads import Reads
+from seatsync.core.channels.joining import Reads, Spawn
 from seatsync.core.channels.revisions import State
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing

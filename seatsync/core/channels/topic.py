@@ -15,8 +15,7 @@ import trio
 
 from seatsync.core.channels.broadcast import Broadcast, Subscription
 from seatsync.core.channels.documents import stale_notice
-from seatsync.core.channels.joining import Joining, Spawn
-from seatsync.core.channels.reads import Reads
+from seatsync.core.channels.joining import Joining, Reads, Spawn
 from seatsync.core.timing import Timing
 
 

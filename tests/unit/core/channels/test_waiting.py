@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from seatsync import errors
 from seatsync.core.channels.channels import Channels
 from seatsync.core.channels.documents import Snapshot, Update
-from seatsync.core.channels.reads import MAX_READS
+from seatsync.core.channels.joining import MAX_READS
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.timing import Timing
 from tests.support.feeds import HALL, FakeHall, Watcher, joined
