@@ -14,7 +14,7 @@ from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.telemetry.sampling import Reminders
+from seatsync.core.telemetry.sampling import REFUSALS, Lines
 from seatsync.core.timing import Timing
 
 #: Seats of one statement, at most: so long do writers in their halls wait.
@@ -32,7 +32,7 @@ class Expiry:
     _db: Database
     _metrics: Metrics
     _timing: Timing = Timing()
-    _reminders: Reminders = field(factory=Reminders)
+    _lines: Lines = field(factory=lambda: Lines(*REFUSALS))
     _count_at: float = 0.0
 
     async def run(self) -> None:
@@ -45,8 +45,7 @@ class Expiry:
             except errors.ServiceUnavailable:
                 pass  # the pool reports it, and nothing is lost
             except DatabaseRejected as error:
-                if (left_out := self._reminders.next("rejected")) is not None:
-                    logger.warning("holds_not_expired", error=str(error), **left_out)
+                self._lines.write(logger.warning, "holds_not_expired", error=str(error))
             await trio.sleep(wait_s)
 
     async def _expire(self) -> float:

@@ -25,7 +25,7 @@ from seatsync.core.postgres.pool import Database, pools_transactions
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import Row, address_fault, is_readable_on_the_way
 from seatsync.core.telemetry.logs import configure_logs
-from seatsync.core.telemetry.sampling import Reminders
+from seatsync.core.telemetry.sampling import REFUSALS, Lines, Reminders
 from seatsync.core.timing import Timing
 from seatsync.serve.supervisor import Supervisor
 from seatsync.serve.welcome import Welcome
@@ -123,15 +123,14 @@ async def check_pooling(name: str, dsn: str, *, timing: Timing = Timing()) -> No
 
     Raises `DatabaseGone` if it refuses.
     """
-    reminders = Reminders()
+    lines = Lines(*REFUSALS)
     while True:
         try:
             if await pools_transactions(dsn, timing=timing):
                 break
         except DatabaseTooSlow as error:
-            if (left_out := reminders.next(name)) is not None:
-                message = f"{name} does not answer yet. Behind a pooler, there may be no connection free."
-                logger.warning("database_awaited", message=message, error=str(error), **left_out)
+            message = f"{name} does not answer yet. Behind a pooler, there may be no connection free."
+            lines.write(logger.warning, "database_awaited", message=message, error=str(error))
             await trio.sleep(timing.check_s)
         else:
             return
@@ -184,11 +183,10 @@ async def _keep_running(postgres: EmbeddedPostgres, *, timing: Timing = Timing()
     while True:
         await trio.sleep(timing.postgres_check_s)
         try:
-            if postgres.ensure_running() and (left_out := reminders.next(postgres.reason)) is not None:
-                logger.warning("postgres_restarted", reason=postgres.reason, **left_out)
+            if postgres.ensure_running():
+                reminders.write(postgres.reason, logger.warning, "postgres_restarted", reason=postgres.reason)
         except PostgresError as error:
-            if (left_out := reminders.next(str(error))) is not None:
-                logger.error("postgres_gone", error=str(error), **left_out)  # noqa: TRY400 - the sentence says it all
+            reminders.write(str(error), logger.error, "postgres_gone", error=str(error))
 
 
 async def _greet(welcome: Welcome, settings: Settings, listening: list[socket], site: Row) -> None:

@@ -18,7 +18,7 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.core.telemetry.sampling import Reminders
+from seatsync.core.telemetry.sampling import REFUSALS, Lines
 from seatsync.core.timing import Timing
 from seatsync.user.store import QUERIES, digest
 
@@ -80,7 +80,7 @@ class AuthLog:
     _db: Database
     _metrics: Metrics
     _timing: Timing = Timing()
-    _reminders: Reminders = field(factory=Reminders)
+    _lines: Lines = field(factory=lambda: Lines(*REFUSALS))
 
     async def run(self) -> None:
         """Look for events every `Timing.auth_log_s` until cancelled; a cancellation may lose the lines of a batch."""
@@ -92,8 +92,7 @@ class AuthLog:
             except errors.ServiceUnavailable:
                 pass  # the pool reports it, and nothing is lost
             except DatabaseRejected as error:
-                if (left_out := self._reminders.next("rejected")) is not None:
-                    logger.warning("auth_events_not_logged", error=str(error), **left_out)
+                self._lines.write(logger.warning, "auth_events_not_logged", error=str(error))
             await trio.sleep(self._timing.auth_log_s)
 
     def _write(self, rows: list[Row]) -> None:

@@ -45,8 +45,7 @@ class UserFeed:
         made, aliases, data = body.split(" ", 2)
         oldest = time.time() - ANNOUNCED_S
         if float(made) < oldest or body in self._taken:
-            if (left_out := self._ignored.next()) is not None:
-                logger.warning("announcement_ignored", made=made, **left_out)
+            self._ignored.write(logger.warning, "announcement_ignored", made=made)
             return
         self._taken = {one: when for one, when in self._taken.items() if when >= oldest} | {body: float(made)}
         visitor, _, successor = aliases.partition(",")

@@ -307,7 +307,7 @@ def test_every_time_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
 def test_every_event_of_an_operator_is_in_the_table(pages: Pages) -> None:
     """Those of level warning and above."""
     source = "\n".join(path.read_text() for path in (ROOT / "seatsync").rglob("*.py"))
-    logged = set(re.findall(r'logger\.(?:warning|error|exception)\(\s*"(\w+)"', source))
+    logged = set(re.findall(r'logger\.(?:warning|error|exception)[(,]\s*"(\w+)"', source))
     assert {event for cell, _ in pages.rows("Events") for event in names(cell)} == logged
 
 

@@ -117,8 +117,8 @@ class HttpServer:
         self._limits.request(source.address, is_local=source.is_local)
         self._limits.check_connections(source.address, is_local=source.is_local)
         offer = Offer.of(request)
-        if offer.is_unknown and (left_out := self._unknown_offers.next()) is not None:
-            logger.info("subprotocol_unknown", offered=str(offer), address=source.address, **left_out)
+        if offer.is_unknown:
+            self._unknown_offers.write(logger.info, "subprotocol_unknown", offered=str(offer), address=source.address)
         if not self._has_room():  # the WebSocket is closed with advice; nothing is looked up for it
             return Handshake(Client(source.address, ""), key, request.path, offer.selection())
         client = await self._api.client(request, source, offer.token)

@@ -47,8 +47,7 @@ async def accept_forever(
                 break
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    if (left_out := pauses.next()) is not None:
-                        logger.warning("accept_paused", reason=error.strerror, **left_out)
+                    pauses.write(logger.warning, "accept_paused", reason=error.strerror)
                     await trio.sleep(timing.exhausted_s)
                     break
                 continue

@@ -122,8 +122,7 @@ class SocketLimits:
         self._shares.close(peer)
 
     def _refuse(self, peer: str, reason: str) -> bool:
-        if (left_out := self._lines[reason].next()) is not None:
-            logger.warning("sockets_refused", reason=reason, address=peer, open=self.open, **left_out)
+        self._lines[reason].write(logger.warning, "sockets_refused", reason=reason, address=peer, open=self.open)
         return False
 
 

@@ -45,13 +45,9 @@ class Health:
         """Log why a query has failed, once a minute for each kind."""
         if fault.sqlstate == _DISK_FULL:
             self._disk_full, self.state = True, DISK_FULL
-        left_out = self._reminders.next(type(fault))
-        if left_out is None:
-            return
-        if isinstance(fault, DatabaseFull):
-            logger.error("database_full", error=str(fault), **left_out)
-        else:
-            logger.warning("query_failed", error=str(fault), **left_out)
+        full = isinstance(fault, DatabaseFull)
+        log, event = (logger.error, "database_full") if full else (logger.warning, "query_failed")
+        self._reminders.write(type(fault), log, event, error=str(fault))
 
     async def run(self) -> None:
         """Check the database until cancelled; a cancellation closes the connection."""
@@ -101,21 +97,17 @@ class Health:
 
     async def _warn_of_queue(self, session: Session, usage: float) -> None:
         """Log who probably holds the notification queue up: a listener that stays in a transaction."""
-        left_out = self._reminders.next(FILLING)
-        if left_out is None:
-            return
         holder = await session.fetchrow(_QUERIES["oldest_transaction"])
         if holder is None:
             advice = "grant pg_read_all_stats to the server's role, and this line names the oldest transaction"
         else:
             advice = f"end the oldest transaction if its session listens: select pg_terminate_backend({holder['pid']})"
-        logger.warning("notification_queue_filling", usage=round(usage, 2), advice=advice, **(holder or {}), **left_out)
+        fields = {"usage": round(usage, 2), "advice": advice, **(holder or {})}
+        self._reminders.write(FILLING, logger.warning, "notification_queue_filling", **fields)
 
     def _lose(self, error: errors.SeatSyncError) -> None:
         if isinstance(error, DatabaseTooSlow):
             self.state = SILENT
         else:
             self.state = READ_ONLY if isinstance(error, DatabaseGone) and error.sqlstate == _READ_ONLY else UNREACHABLE
-        left_out = self._reminders.next(self.state)
-        if left_out is not None:
-            logger.warning("database_lost", state=self.state, error=str(error), **left_out)
+        self._reminders.write(self.state, logger.warning, "database_lost", state=self.state, error=str(error))

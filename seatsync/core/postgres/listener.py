@@ -98,15 +98,13 @@ class Listener:
             session = await Session.connect(self.dsn, application_name="seatsync feed")
         except DatabaseUnavailable as error:
             self.fault = error
-            if (left_out := self._reminders.next("unreachable")) is not None:
-                logger.warning("feed_unreachable", error=str(error), **left_out)
+            self._reminders.write("unreachable", logger.warning, "feed_unreachable", error=str(error))
             return
         try:
             await self._serve(session)
         except* errors.SeatSyncError as group:
             self.fault = group.exceptions[0]
-            if (left_out := self._reminders.next("lost")) is not None:
-                logger.warning("feed_lost", error=str(self.fault), **left_out)
+            self._reminders.write("lost", logger.warning, "feed_lost", error=str(self.fault))
         except* Exception:
             logger.exception("feed_fault")
         finally:

@@ -1,5 +1,6 @@
 """Sampling of log lines: a flood of requests is not a flood of lines."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -19,6 +20,9 @@ FAULTS = (1.0, 10.0)
 
 _REFUSALS = {error.code for error in (errors.RateLimitExceeded, errors.TooManyRequests, errors.TooManyConnections)}
 
+#: A method of a logger, such as ``logger.warning``.
+Log = Callable[..., object]
+
 logger = structlog.get_logger(__name__)
 
 
@@ -29,13 +33,13 @@ class Lines:
         self._bucket = Bucket(rate, burst)
         self._left_out = 0
 
-    def next(self) -> dict[str, int] | None:
-        """Return ``None`` if the line is to be left out, else its field with the number left out before it, if any."""
+    def write(self, log: Log, event: str, /, **fields: Any) -> None:
+        """Write a line, with the number left out before it if there are such, or leave it out."""
         if self._bucket.take():
             self._left_out += 1
-            return None
+            return
         left_out, self._left_out = self._left_out, 0
-        return {"left_out": left_out} if left_out else {}
+        log(event, **fields, **({"left_out": left_out} if left_out else {}))
 
 
 @define
@@ -44,9 +48,9 @@ class Reminders:
 
     _lines: dict[object, Lines] = field(factory=dict)
 
-    def next(self, fault: object) -> dict[str, int] | None:
-        """Return what `Lines.next` does, for that fault."""
-        return self._lines.setdefault(fault, Lines(*REFUSALS)).next()
+    def write(self, fault: object, log: Log, event: str, /, **fields: Any) -> None:
+        """Write a line about that fault, or leave it out."""
+        self._lines.setdefault(fault, Lines(*REFUSALS)).write(log, event, **fields)
 
     def over(self) -> bool:
         """All faults are over: the next of each begins anew. True if there was one."""
@@ -66,12 +70,9 @@ class FailureLog:
         """Log a request that failed with that code, unless the code has used up its share."""
         if error not in self._lines:
             self._lines[error] = Lines(*(REFUSALS if error in _REFUSALS else FAILURES))
-        left_out = self._lines[error].next()
-        if left_out is not None:
-            logger.info("request_failed", error=error, **fields, **left_out)
+        self._lines[error].write(logger.info, "request_failed", error=error, **fields)
 
     def write_fault(self, error: Exception, method: str, **fields: Any) -> None:
         """Log a bug with its traceback, unless those of the method have used up their share."""
-        left_out = self._faults.setdefault(method, Lines(*FAULTS)).next()
-        if left_out is not None:
-            logger.error("method_fault", type=method, **fields, **left_out, exc_info=error)
+        lines = self._faults.setdefault(method, Lines(*FAULTS))
+        lines.write(logger.error, "method_fault", type=method, **fields, exc_info=error)

@@ -1,5 +1,8 @@
 """Floods of similar log lines are sampled, and the lines say how many were left out."""
 
+from collections.abc import Callable
+from functools import partial
+
 import structlog
 import trio
 import trio.testing
@@ -7,25 +10,32 @@ import trio.testing
 from seatsync.core.telemetry.sampling import FailureLog, Lines, Reminders
 
 
+def written(write: Callable[..., None]) -> dict[str, object] | None:
+    """The fields of the next line; ``None`` if it is left out."""
+    logged: list[dict[str, object]] = []
+    write(lambda _, **fields: logged.append(fields), "an event")
+    return logged[0] if logged else None
+
+
 async def test_lines_left_out_are_counted(autojump_clock: trio.testing.MockClock) -> None:
     """The next written line has the number of lines left out."""
     lines = Lines(1, 2)
-    assert [lines.next() for _ in range(5)] == [{}, {}, None, None, None]
+    assert [written(lines.write) for _ in range(5)] == [{}, {}, None, None, None]
     await trio.sleep(1)
-    assert lines.next() == {"left_out": 3}
+    assert written(lines.write) == {"left_out": 3}
     await trio.sleep(1)
-    assert lines.next() == {}
+    assert written(lines.write) == {}
 
 
 async def test_lasting_faults_are_one_line_a_minute(autojump_clock: trio.testing.MockClock) -> None:
     """Each fault has its lines; when all are over, the next begins with one."""
     reminders = Reminders()
-    assert [reminders.next("full") for _ in range(3)] == [{}, None, None]
-    assert reminders.next("slow") == {}
+    assert [written(partial(reminders.write, "full")) for _ in range(3)] == [{}, None, None]
+    assert written(partial(reminders.write, "slow")) == {}
     await trio.sleep(60)
-    assert reminders.next("full") == {"left_out": 2}
+    assert written(partial(reminders.write, "full")) == {"left_out": 2}
     reminders.over()
-    assert reminders.next("full") == {}
+    assert written(partial(reminders.write, "full")) == {}
 
 
 async def test_refusals_are_one_line() -> None:
