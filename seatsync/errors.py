@@ -250,13 +250,14 @@ class SeatTypeNotFound(Missing):
     """There is no such seat type."""
 
 
-def _leaves(error: type[SeatSyncError]) -> list[type[SeatSyncError]]:
+def leaves(error: type[SeatSyncError]) -> list[type[SeatSyncError]]:
+    """The classes at the ends of the tree below a class."""
     children = error.__subclasses__()
-    return [leaf for child in children for leaf in _leaves(child)] if children else [error]
+    return [leaf for child in children for leaf in leaves(child)] if children else [error]
 
 
 #: Wire code → class, for the codes that SQL functions return.
-BY_CODE = {error.code: error for error in _leaves(SeatSyncError) if error.code == error.__name__}
+BY_CODE = {error.code: error for error in leaves(SeatSyncError) if error.code == error.__name__}
 
 
 def is_for_clients(error: Exception) -> TypeGuard[SeatSyncError]:

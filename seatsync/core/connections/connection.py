@@ -180,14 +180,10 @@ class Connection:
     async def _handle(self, text: str) -> None:
         started = perf_counter()
         wait_s = self.socket.over_budget_s
-        refusal = errors.RateLimitExceeded(retry_after=round(wait_s + 1.0, 1)) if wait_s else None
-        try:
-            request = protocol.decode(text)
-        except protocol.Undecodable as fault:
-            self._refuse(fault.type, fault.eid, refusal or fault.error, started)
-            return
-        if refusal is not None:
-            self._refuse(request.type, request.eid, refusal, started)
+        request = protocol.decode(text)
+        fault = errors.RateLimitExceeded(retry_after=round(wait_s + 1.0, 1)) if wait_s else request.fault
+        if fault is not None:
+            self._refuse(request.type, request.eid, fault, started)
             return
         name = ""
         try:

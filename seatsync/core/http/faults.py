@@ -3,9 +3,7 @@
 `MessageTooLarge` (413) and `MethodNotAllowed` (405) are in `seatsync.errors`.
 """
 
-from collections.abc import Iterator
-
-from seatsync.errors import BadInput, SeatSyncError
+from seatsync.errors import BadInput, SeatSyncError, leaves
 
 
 class MalformedRequest(BadInput, code="BadRequest"):
@@ -30,10 +28,4 @@ class HeadTooLarge(BadInput, status=431, code="BadRequest"):
 
 def statuses(code: str) -> list[int]:
     """The HTTP statuses of a wire code."""
-    return sorted({error.http_status for error in _below(SeatSyncError) if error.code == code})
-
-
-def _below(error: type[SeatSyncError]) -> Iterator[type[SeatSyncError]]:
-    for child in error.__subclasses__():
-        yield child
-        yield from _below(child)
+    return sorted({error.http_status for error in leaves(SeatSyncError) if error.code == code})

@@ -9,7 +9,7 @@ import time
 from secrets import token_hex
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define
 
 from seatsync import errors, jsontext
 
@@ -21,11 +21,8 @@ MAX_EID_BYTES = 128
 _BEFORE_EID, _AFTER_EID = b'{"type":%b,"status":"%b","data":%b,"error":null,"eid":', b',"ts":%d}'
 _ENVELOPE = _BEFORE_EID + b"%b" + _AFTER_EID
 
-#: The payload of a close frame is at most 125 bytes, two of them the code (RFC 6455, section 5.5).
-_MAX_REASON_BYTES = 123
 
-
-@frozen
+@define
 class Request:
     """One message of a client."""
 
@@ -34,33 +31,26 @@ class Request:
     """``None`` where the message has none."""
     eid: str
     """The client's id for it, as text, or one from `make_eid`."""
-
-
-@define(eq=False)
-class Undecodable(Exception):
-    """The text is no request: carries what its error reply needs."""
-
-    error: errors.SeatSyncError
-    type: str
-    eid: str
+    fault: errors.SeatSyncError | None = None
+    """The text is no request: the error to reply with, under as much of the above as could be read."""
 
 
 def decode(text: str) -> Request:
-    """Parse one text message; raises `Undecodable`."""
+    """Parse one text message."""
     try:
         message = jsontext.loads(text)
     except jsontext.JSONDecodeError as error:
-        raise Undecodable(errors.BadRequest(f"The message is not JSON: {error.msg}."), "", make_eid()) from None
+        return Request("", None, make_eid(), errors.BadRequest(f"The message is not JSON: {error.msg}."))
     if type(message) is not dict:
-        raise Undecodable(errors.BadRequest("The message is not a JSON object."), "", make_eid())
+        return Request("", None, make_eid(), errors.BadRequest("The message is not a JSON object."))
     type_ = message.get("type")
     known_type = type_ if isinstance(type_, str) else ""
     eid = _read_eid(message, text) if "eid" in message else make_eid()
     if eid is None:
         fault = errors.ValidationError(f"eid: a string of at most {MAX_EID_BYTES} bytes or an integer is needed.")
-        raise Undecodable(fault, known_type, make_eid())
+        return Request(known_type, None, make_eid(), fault)
     if not known_type:
-        raise Undecodable(errors.MessageTypeRequired(), "", eid)
+        return Request("", None, eid, errors.MessageTypeRequired())
     return Request(known_type, message.get("data"), eid)
 
 
@@ -120,9 +110,11 @@ def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
 
 
 def close_reason(reason: str, retry_ms: tuple[int, int] | None = None) -> str:
-    """The JSON text of a close frame; ``retry_ms`` is the range from which a client draws its reconnect delay."""
+    """The JSON text of a close frame, of 123 bytes at most (RFC 6455, section 5.5), so ``reason`` is a few words.
+
+    ``retry_ms`` is the range from which a client draws its reconnect delay.
+    """
     advice: dict[str, Any] = {"reason": reason}
     if retry_ms is not None:
         advice["retry_ms"] = retry_ms
-    text = jsontext.dumps(advice).decode()
-    return text if len(text) <= _MAX_REASON_BYTES else jsontext.dumps({"reason": "error"}).decode()
+    return jsontext.dumps(advice).decode()
