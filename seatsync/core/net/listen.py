@@ -1,6 +1,7 @@
 """Listening sockets, and the file descriptors for what they accept."""
 
 import errno
+import os
 import resource
 import socket
 from collections.abc import Iterable
@@ -55,11 +56,11 @@ def _uncovered(hosts: Iterable[str]) -> tuple[str, ...]:
 
 def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
-    v6_only = hosts != ("::",)
+    dual_stack = hosts == ("::",) and socket.has_dualstack_ipv6()
     with ExitStack() as opened:
         for host in hosts:
             try:
-                bound.append(opened.enter_context(_bind_one(host, port, v6_only=v6_only)))
+                bound.append(opened.enter_context(_bind_one(host, port, dual_stack=dual_stack)))
                 port = bound[-1].getsockname()[1]
             except OSError as error:
                 if error.errno not in _NO_SUCH_ADDRESS:
@@ -70,20 +71,13 @@ def _bind_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     return bound
 
 
-def _bind_one(host: str, port: int, *, v6_only: bool) -> socket.socket:
+def _bind_one(host: str, port: int, *, dual_stack: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with ExitStack() as opened:
-        listening = opened.enter_context(socket.socket(family))
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6_only)
-        # Accepted sockets inherit both.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-        opened.pop_all()
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack)
+    # Accepted sockets inherit both.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    listening.setblocking(False)
     return listening
 
 
@@ -92,7 +86,7 @@ def _sentence(host: str, port: int, error: OSError) -> str:
         return f"Port {port} on {host} is taken: stop what uses it, or set PORT and WS_PORT to others."
     if error.errno == errno.EACCES:
         return f"This user may not listen on port {port}: set PORT and WS_PORT to ones above 1023."
-    return f"Cannot listen on {host}, port {port}: {error.strerror}."
+    return f"Cannot listen on {host}, port {port}: {os.strerror(error.errno or 0)}."
 
 
 def make_room(connections: int) -> int:

@@ -122,10 +122,6 @@ def frame_bytes(data: bytes | bytearray) -> int:
     return head + (4 if data[1] & _MASKED else 0) + length
 
 
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
 @frozen
 class Closed:
     """The peer has closed, or broke a rule: the code, and the close frame to send."""
@@ -197,7 +193,7 @@ class FrameReader:
         if not self._is_within_message and (plain := read_plain_text(buffer)) is not None:
             text, end = plain
             self._buffer = bytes(buffer[end:])
-            if end > self._max_message_bytes and _utf8_bytes(text) > self._max_message_bytes:
+            if end > self._max_message_bytes and len(text.encode()) > self._max_message_bytes:
                 return TOO_BIG
             return text
         end = frame_bytes(buffer)

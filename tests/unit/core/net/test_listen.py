@@ -76,10 +76,10 @@ def test_free_port_is_free_on_every_address(monkeypatch: pytest.MonkeyPatch) -> 
     """A free port is free on every address, not only on the first."""
     bind_one, failures = module._bind_one, [OSError(98, "Address already in use")]
 
-    def unlucky(host: str, port: int, *, v6_only: bool) -> socket.socket:
+    def unlucky(host: str, port: int, *, dual_stack: bool) -> socket.socket:
         if host == "::1" and failures:
             raise failures.pop()
-        return bind_one(host, port, v6_only=v6_only)
+        return bind_one(host, port, dual_stack=dual_stack)
 
     monkeypatch.setattr(module, "_bind_one", unlucky)
     with ExitStack() as stack:
