@@ -48,7 +48,6 @@ from seatsync.core.websocket.socket import WebSocket
 from seatsync.hall.history import HistoryMethods
 from seatsync.hall.holds import Expiry
 from seatsync.hall.methods import SUBSCRIBE, HallMethods
-from seatsync.hall.notifications import hall_notified
 from seatsync.hall.report import ROLL_UP_EVENTS
 from seatsync.hall.store import HallStore
 from seatsync.hall.writes import group_commit
@@ -201,7 +200,7 @@ class _Server:
         return Listener(
             self._settings.listen_url or self._reads.dsn,
             {
-                "hall": [partial(hall_notified, self._channels), cinemas.hall_changed],
+                "hall": [self._channels.notified, cinemas.hall_changed],
                 "cinema": [cinemas.cinema_changed],
                 "cinemas": [cinemas.list_changed],
                 "visitor": [users.visitor_changed],

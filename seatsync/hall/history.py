@@ -16,7 +16,7 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import Id
 from seatsync.core.protocol.registry import Access, Json, Method
-from seatsync.hall.messages import HallAt, HallEvents, HallHistory, HallId, HallThen
+from seatsync.hall.messages import HallAt, HallEvents, HallHistory, HallThen, required
 from seatsync.hall.report import HallReport, OccupancyBucket, Reports
 
 #: Halls of then and reports that are made at once, each for another user, and for how long one may wait and take, in
@@ -49,7 +49,7 @@ class HistoryMethods:
 
     async def history(self, _: Call, params: HallHistory) -> dict[str, Any]:
         """A page of events, the newest first; raises `HallNotFound`."""
-        hall_id, (rev, seat_id), limit = _hall(params), params.before, params.limit
+        hall_id, (rev, seat_id), limit = required(params.id), params.before, params.limit
         if params.seat_id is None:
             rows = await self._database.fetch(_QUERIES["hall_events"], hall_id, rev, seat_id, limit + 1)
         else:
@@ -63,7 +63,7 @@ class HistoryMethods:
 
     async def at(self, call: Call, params: HallAt) -> Json:
         """The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back."""
-        hall_id, (time, rev) = _hall(params), params.moment
+        hall_id, (time, rev) = required(params.id), params.moment
         async with self._look_back(call):
             try:
                 data = await self._database.fetchval(_QUERIES["hall_then"], hall_id, time, rev)
@@ -95,9 +95,3 @@ class HistoryMethods:
                 yield
                 return
         raise errors.TooManyRequests(retry_after=1.0)
-
-
-def _hall(params: HallId) -> Id:
-    if params.id is None:
-        raise errors.RequiredHallId
-    return params.id

@@ -192,6 +192,13 @@ class HallAt(HallId):
         return None if self.at is None else instant("at", self.at), self.rev
 
 
+def required(hall_id: Id | None) -> Id:
+    """The id of a hall; raises `RequiredHallId` where none was given."""
+    if hall_id is None:
+        raise errors.RequiredHallId
+    return hall_id
+
+
 # What is sent: PostgreSQL makes it, and `seatsync.core.channels.documents` adds to it.
 
 SeatStatus = Annotated[str, Keywords(**_STATUS)]

@@ -2,13 +2,11 @@
 
 from attrs import frozen
 
-from seatsync import errors
 from seatsync.core.channels.channels import Channels
 from seatsync.core.connections.connection import subscribing, unsubscribing
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Ticket
 from seatsync.core.protocol.call import Call
-from seatsync.core.protocol.params import Id
 from seatsync.core.protocol.registry import Access, Json, Kind, Method
 from seatsync.hall.messages import (
     Hall,
@@ -19,6 +17,7 @@ from seatsync.hall.messages import (
     SubscribeHall,
     UpdateSeats,
     UpdateSeatStatus,
+    required,
 )
 from seatsync.hall.store import Write
 
@@ -54,21 +53,15 @@ class HallMethods:
 
     async def get(self, _: Call, params: HallId) -> Json:
         """The hall; raises `HallNotFound`."""
-        with self._channels.use(_required(params.id)) as channel:
+        with self._channels.use(required(params.id)) as channel:
             snapshot = await channel.snapshot()
             return Json(channel.marked(snapshot.data))
 
     def subscribe(self, call: Call, params: SubscribeHall) -> None:
         """A snapshot, or the changes after ``since``, then every change; `HallNotFound` ends it."""
-        with self._channels.use(_required(params.id)) as channel, subscribing(call, channel) as subscriber:
+        with self._channels.use(required(params.id)) as channel, subscribing(call, channel) as subscriber:
             channel.subscribe(subscriber, params.since, params.epoch)
 
     def update(self, call: Call, params: UpdateSeatStatus | UpdateSeats) -> Ticket[Write, Json]:
         """Queue the change of one or several seats: all of them, or none."""
-        return self._writer.submit(Write(_required(params.hall_id), params.seats, call.identity, params.key))
-
-
-def _required(hall_id: Id | None) -> Id:
-    if hall_id is None:
-        raise errors.RequiredHallId
-    return hall_id
+        return self._writer.submit(Write(required(params.hall_id), params.seats, call.identity, params.key))

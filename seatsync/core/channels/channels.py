@@ -78,6 +78,17 @@ class Channels:
         """The channel of that key, if it is open."""
         return self._channels.get(key)
 
+    def notified(self, body: str) -> None:
+        """``<key> <epoch> <rev> [<JSON> | layout]`` or ``<key> deleted``: hand it to the channel, if that is open."""
+        key, epoch, rev, data = [*body.split(" ", 3), "", ""][:4]
+        channel = self._channels.get(int(key))
+        if channel is None:
+            return
+        if epoch == "deleted":
+            channel.doubt()
+        else:
+            channel.notified(int(rev), epoch, data.encode() if data.startswith("{") else None, layout=data == "layout")
+
     def lost(self) -> None:
         """The feed is lost."""
         self._live = False

@@ -1,7 +1,6 @@
 """Notifications of halls, and the revisions of this node's own writes, handed to the channels."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -15,7 +14,6 @@ from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.call import Identity
 from seatsync.core.protocol.registry import Json
 from seatsync.core.telemetry.metrics import Metrics
-from seatsync.hall.notifications import hall_notified
 from seatsync.hall.store import Write
 from seatsync.hall.writes import commit
 from tests.support.feeds import HALL, METHOD, FakeHall, Notice, Watcher
@@ -54,7 +52,7 @@ async def node(nursery: trio.Nursery) -> Node:
     hall, store = FakeHall(), FakeStore()
     channels = Channels(METHOD, hall, nursery.start_soon, Metrics())
     await channels.resync()
-    return Node(hall, channels, store, partial(hall_notified, channels))
+    return Node(hall, channels, store, channels.notified)
 
 
 def payload(notice: Notice) -> str:
