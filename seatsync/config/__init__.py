@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
 
-from seatsync.config.sources import find, find_secret, read_sources
+from seatsync.config.sources import find, read_sources
 from seatsync.config.values import (
     MIN_TOKEN_BYTES,
     Network,
@@ -273,7 +273,7 @@ def load_settings(
     for declared in fields(Settings):
         setting: Setting = declared.metadata["setting"]
         try:
-            text = (find_secret if setting.secret else find)(setting.name, sources)
+            text = find(setting.name, sources, secret=setting.secret)
             values[declared.name] = setting.parse((setting.default if text is None else text).strip())
         except ValueError as error:
             problems.append(f"{setting.name} {error}.")

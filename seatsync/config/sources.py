@@ -13,19 +13,14 @@ def read_sources(environ: Mapping[str, str], dotenv: Path | None) -> tuple[Sourc
     return _set_values(environ), _set_values(_read_dotenv(dotenv))
 
 
-def find(name: str, sources: Iterable[Source]) -> str | None:
-    """The setting's text in the first source that has it, ``None`` without."""
-    return next((source[name] for source in sources if name in source), None)
+def find(name: str, sources: Iterable[Source], *, secret: bool) -> str | None:
+    """The setting's text in the first source that has it, ``None`` without.
 
-
-def find_secret(name: str, sources: Iterable[Source]) -> str | None:
-    """The same of a secret, which may be in a file instead, whose path is ``NAME_FILE``.
-
-    So do Docker's secrets and systemd's credentials come. Raises ValueError with the rest of the sentence that begins
-    with the name.
+    A secret may be in a file instead, whose path is ``NAME_FILE``: so do Docker's secrets and systemd's credentials
+    come. Raises ValueError with the rest of the sentence that begins with the name.
     """
     for source in sources:
-        path = source.get(f"{name}_FILE")
+        path = source.get(f"{name}_FILE") if secret else None
         if path is not None and name in source:
             raise ValueError(f"and {name}_FILE are both set: one has to go")
         if path is not None:
