@@ -21,7 +21,7 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.logs import default_logs
-from tests.support.places import scratch_directory
+from tests.support.places import VOLATILE, scratch_directory
 from tests.support.server import RunningServer, running_server
 
 
@@ -53,7 +53,7 @@ def database_server() -> Iterator[DatabaseServer]:
         return
     with (
         scratch_directory() as directory,
-        EmbeddedPostgres(directory, durable=False) as postgres,
+        EmbeddedPostgres(directory, VOLATILE) as postgres,
         open_database_server(postgres.dsn) as server,
     ):
         yield server

@@ -21,6 +21,7 @@ from tests.bench.account import family
 from tests.bench.machine import Cores, move
 from tests.bench.processes import BenchError
 from tests.bench.site import Hall
+from tests.support.places import VOLATILE
 from tests.support.sql import Session
 
 DAYS = 30
@@ -182,7 +183,7 @@ def open_databases(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seatsync-bench-", dir="/var/tmp")))
         directory.chmod(0o711)
-        postgres = stack.enter_context(EmbeddedPostgres(directory / "data", durable=False))
+        postgres = stack.enter_context(EmbeddedPostgres(directory / "data", VOLATILE))
         assert postgres.pid is not None
         move(family(postgres.pid), cores.all)
         trio.run(_prepare, postgres.dsn, list(sizes))

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from attrs import define
 
-from seatsync.core.embedded.cluster import DATABASE, USER, create_cluster, parameters
+from seatsync.core.embedded.cluster import DATABASE, USER, arguments, create_cluster
 from seatsync.core.embedded.files import PORT
 from seatsync.core.embedded.programs import Programs, find_programs
 from tests.faults.processes import children, send_signal, wait_until
@@ -50,9 +50,9 @@ class Postgres:
         """Start it, making the database first if there is none; the time at which it accepts connections."""
         if self._programs is None:
             self._programs = find_programs(self.directory, self._cluster)
-            create_cluster(self._programs, self._cluster, durable=True)
+            create_cluster(self._programs, self._cluster, {})
             self._programs.identity.own(self.directory)
-        named = parameters(durable=True, sockets=self.directory)
+        named = arguments({"unix_socket_directories": str(self.directory)})
         with (self.directory / "postgres.log").open("ab") as log:
             self._process = self._programs.spawn(self._cluster, log, "-D", str(self._cluster), *named, *self.arguments)
         return wait_until(self.accepts, _START_S, "PostgreSQL accepts connections")

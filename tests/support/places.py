@@ -13,6 +13,15 @@ import pytest
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1_000_000_000
 
+VOLATILE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+"""Parameters of PostgreSQL that trade the safety of its data for speed: a crash of the machine may lose all of them."""
+
 
 @contextmanager
 def scratch_directory() -> Iterator[Path]:

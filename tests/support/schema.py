@@ -13,7 +13,7 @@ from seatsync.core.embedded.programs import find_program
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
-from tests.support.places import scratch_directory
+from tests.support.places import VOLATILE, scratch_directory
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
 
@@ -50,7 +50,7 @@ async def _migrate(dsn: str) -> None:
 
 def main() -> None:
     """Write the file."""
-    with scratch_directory() as directory, EmbeddedPostgres(directory, durable=False) as postgres:
+    with scratch_directory() as directory, EmbeddedPostgres(directory, VOLATILE) as postgres:
         trio.run(_migrate, postgres.dsn)
         SCHEMA.write_text(dump(postgres.dsn))
 

@@ -1,6 +1,7 @@
 """Create a database cluster; the parameters of its server."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from seatsync.core.embedded.files import PORT
@@ -29,25 +30,15 @@ PARAMETERS = {
     "log_min_error_statement": "panic",  # statements may contain secrets
     "log_checkpoints": "off",
 }
-VOLATILE = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-}
-"""For tests: a crash of the machine may lose all data."""
 
 
-def parameters(*, durable: bool, sockets: Path | None = None) -> list[str]:
-    """Return the arguments of `postgres`; they override the cluster's configuration files."""
-    named = PARAMETERS | ({} if durable else VOLATILE)
-    if sockets is not None:
-        named |= {"unix_socket_directories": str(sockets)}
+def arguments(parameters: Mapping[str, str]) -> list[str]:
+    """Return the arguments of `postgres` for these parameters and ours; they override the cluster's own files."""
+    named = {**PARAMETERS, **parameters}
     return [argument for name, value in named.items() for argument in ("-c", f"{name}={value}")]
 
 
-def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
+def create_cluster(programs: Programs, cluster: Path, parameters: Mapping[str, str]) -> None:
     """Create a cluster with its database beside `cluster`, then rename it: an interrupted attempt leaves none.
 
     Raises PostgresError and OSError.
@@ -56,9 +47,9 @@ def create_cluster(programs: Programs, cluster: Path, *, durable: bool) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     programs.identity.own(fresh)
-    sync = () if durable else ("--no-sync",)
+    sync = ("--no-sync",) if parameters.get("fsync") == "off" else ()
     programs.run(fresh, "initdb", "--pgdata", str(fresh), *INITDB, *sync)
-    single = ("--single", "-D", str(fresh), *parameters(durable=durable), "template1")
+    single = ("--single", "-D", str(fresh), *arguments(parameters), "template1")
     programs.run(fresh, "postgres", *single, statements=f"create database {DATABASE}\n")
     fresh.rename(cluster)
 

@@ -13,16 +13,17 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import disk_usage
+from types import MappingProxyType
 from typing import Self
 
 from attrs import evolve
 
 from seatsync.config import Settings
-from seatsync.core.embedded.cluster import DATABASE, USER, check_major, create_cluster, parameters
+from seatsync.core.embedded.cluster import DATABASE, USER, arguments, check_major, create_cluster
 from seatsync.core.embedded.files import disown_postmaster, read_postmaster, socket_directory
 from seatsync.core.embedded.programs import (
     PostgresError,
@@ -39,6 +40,8 @@ STOP_STEPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0
 POLL_S = 0.005
 LEAST_FREE_BYTES = 16 << 20
 """A segment of the write-ahead log: PostgreSQL ends when there is no room for the next."""
+MAX_LOG_BYTES = 10_000_000
+"""A longer log is rotated at a start."""
 LAST_LINES = 20
 """The end of a server's log, in which the reason of its end is looked for."""
 
@@ -46,21 +49,19 @@ LAST_LINES = 20
 class EmbeddedPostgres:
     """The server of one data directory.
 
-    `durable=False` trades the safety of the data for speed, for tests. The log is rotated at a start when it is longer
-    than `max_log_bytes`. `dsn` is valid after `start` and does not change.
+    `parameters` are PostgreSQL's, besides ours. `dsn` is valid after `start` and does not change.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True, max_log_bytes: int = 10_000_000) -> None:
+    def __init__(self, data_dir: Path, parameters: Mapping[str, str] = MappingProxyType({})) -> None:
         self.data_dir = data_dir.absolute()
         self.dsn = ""
         self.reason = ""
         """Why the server that `ensure_running` has replaced had ended, as far as that is known."""
-        self._durable = durable
-        self._max_log_bytes = max_log_bytes
         self._cluster = self.data_dir / "postgres"
         self._log_path = self.data_dir / "postgres.log"
         self._log_start = 0
         self._sockets = socket_directory(self.data_dir)
+        self._parameters = {**parameters, "unix_socket_directories": str(self._sockets)}
         self._programs: Programs
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -88,7 +89,7 @@ class EmbeddedPostgres:
             with self._locked(fcntl.LOCK_EX):
                 self._programs = find_programs(self.data_dir, self._cluster)
                 if not (self._cluster / "PG_VERSION").exists():
-                    create_cluster(self._programs, self._cluster, durable=self._durable)
+                    create_cluster(self._programs, self._cluster, self._parameters)
                 check_major(self._programs, self._cluster)
                 self.dsn = self._attach()
         except BaseException as error:
@@ -168,12 +169,12 @@ class EmbeddedPostgres:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._cluster.stat().st_uid or found.st_mode & 0o077:
             raise PostgresError(f"{self._sockets} is not a directory of ours alone: remove it.")
         disown_postmaster(self._cluster)
-        if self._log_path.exists() and self._log_path.stat().st_size > self._max_log_bytes:
+        if self._log_path.exists() and self._log_path.stat().st_size > MAX_LOG_BYTES:
             self._log_path.replace(self._log_path.with_suffix(".log.1"))
         with self._log_path.open("ab") as log:
             self._log_start = log.tell()
-            arguments = parameters(durable=self._durable, sockets=self._sockets)
-            self._process = self._programs.spawn(self._cluster, log, "-D", str(self._cluster), *arguments)
+            own = arguments(self._parameters)
+            self._process = self._programs.spawn(self._cluster, log, "-D", str(self._cluster), *own)
 
     def _check_exit(self) -> None:
         """Return if the last backends of a killed server are still ending, for a retry; else raise PostgresError."""

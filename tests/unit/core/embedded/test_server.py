@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from seatsync.core.embedded import launch, programs
+from seatsync.core.embedded import launch, programs, server
 from seatsync.core.embedded.files import Postmaster, read_postmaster, socket_directory
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres
 from tests.support.database import execute, fetchval
-from tests.support.places import filled, scratch_directory, small_disk
+from tests.support.places import VOLATILE, filled, scratch_directory, small_disk
 
 PATIENCE_S = 20.0
 
@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from seatsync.core.embedded.server import EmbeddedPostgres
 
-with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as postgres:
+with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as postgres:
     print(postgres.pid, postgres.dsn, flush=True)
     sys.stdin.read()
 """
@@ -51,7 +51,7 @@ def data_dir() -> Iterator[Path]:
 def stopped_data_dir() -> Iterator[Path]:
     """A data directory whose server has run and stopped; only to be copied."""
     with scratch_directory() as directory:
-        with EmbeddedPostgres(directory / "data", durable=False):
+        with EmbeddedPostgres(directory / "data", VOLATILE):
             pass
         yield directory / "data"
 
@@ -108,7 +108,7 @@ def test_first_start_makes_a_database_and_the_next_finds_it(data_dir: Path) -> N
 
 def test_only_its_owner_can_reach_it(made_data_dir: Path) -> None:
     """No port is open, and other users can read neither the data nor the socket."""
-    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(made_data_dir, VOLATILE) as postgres:
         assert "host=/" in postgres.dsn
         for private in (made_data_dir, made_data_dir / "postgres", made_data_dir / "run"):
             assert private.stat().st_mode & 0o077 == 0
@@ -116,7 +116,7 @@ def test_only_its_owner_can_reach_it(made_data_dir: Path) -> None:
 
 def test_stop_leaves_no_process_and_may_be_repeated(made_data_dir: Path) -> None:
     """A stop is complete when it returns."""
-    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    postgres = EmbeddedPostgres(made_data_dir, VOLATILE)
     postgres.start()
     assert postgres.pid is not None
     pid = postgres.pid
@@ -139,7 +139,7 @@ def test_a_second_process_joins_and_leaves_it_running(made_data_dir: Path) -> No
 
 def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
     """A joined process has a database after the owner's end."""
-    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    postgres = EmbeddedPostgres(made_data_dir, VOLATILE)
     with another_process(made_data_dir) as (_, line):
         postgres.start()
     with postgres:
@@ -150,7 +150,7 @@ def test_a_joiner_takes_over_when_the_owner_goes(made_data_dir: Path) -> None:
 
 def test_ensure_running_revives_what_was_joined(made_data_dir: Path) -> None:
     """A joined server that has ended is started again, under the same address."""
-    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    postgres = EmbeddedPostgres(made_data_dir, VOLATILE)
     with another_process(made_data_dir):
         postgres.start()
     try:
@@ -194,7 +194,7 @@ def test_nothing_is_left_when_the_owner_is_killed(made_data_dir: Path) -> None:
     with another_process(made_data_dir) as (owner, line):
         owner.kill()
         wait_until_gone(int(line.split()[0]))
-    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(made_data_dir, VOLATILE) as postgres:
         assert postgres.pid is not None
 
 
@@ -219,7 +219,7 @@ def test_as_an_ordinary_user(data_dir: Path) -> None:
 def test_as_root_in_a_directory_of_roots_alone(data_dir: Path) -> None:
     """Root needs no other account and changes no permission: a clone under /root works."""
     data_dir.parent.chmod(0o700)
-    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(data_dir, VOLATILE) as postgres:
         assert fetchval(postgres.dsn, "select 1") == 1
     assert data_dir.parent.stat().st_mode & 0o777 == 0o700
     assert (data_dir / "postgres").stat().st_uid == 0
@@ -245,11 +245,11 @@ def test_as_root_without_namespaces_an_account_runs_it(data_dir: Path) -> None:
         subprocess.run([program, "--version"], user="nobody", check=True, capture_output=True)
     except PermissionError:
         pytest.skip(f"nobody may not reach {program}")
-    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(data_dir, VOLATILE) as postgres:
         assert fetchval(postgres.dsn, "select 1") == 1
         assert (data_dir / "postgres").stat().st_uid != 0
         assert (data_dir / "postgres").stat().st_mode & 0o077 == 0
-    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(data_dir, VOLATILE) as postgres:
         assert fetchval(postgres.dsn, "select 1") == 1
 
 
@@ -291,7 +291,7 @@ def test_another_major_version_is_refused(data_dir: Path) -> None:
 @pytest.mark.parametrize("pid", [os.getpid, lambda: 2**22 - 1], ids=["in use again", "free"])
 def test_a_stale_pid_file_does_not_stop_a_start(made_data_dir: Path, pid: Callable[[], int]) -> None:
     """A `postmaster.pid` left by a power cut, whose number may be another process's, does not stop a start."""
-    with EmbeddedPostgres(made_data_dir, durable=False):
+    with EmbeddedPostgres(made_data_dir, VOLATILE):
         lines = (made_data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
     (made_data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(pid()), *lines[1:]]) + "\n")
     with another_process(made_data_dir) as (_, line):
@@ -303,7 +303,7 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
     half = data_dir / "postgres.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    with EmbeddedPostgres(data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(data_dir, VOLATILE) as postgres:
         assert fetchval(postgres.dsn, "select current_database()") == "seatsync"
     assert not half.exists()
 
@@ -339,7 +339,7 @@ def test_a_full_disk_is_named_at_a_later_start() -> None:
 
 def test_a_failed_start_reports_the_reason(made_data_dir: Path) -> None:
     """A failed start raises at once, with PostgreSQL's own message."""
-    with EmbeddedPostgres(made_data_dir, durable=False):
+    with EmbeddedPostgres(made_data_dir, VOLATILE):
         pass
     (made_data_dir / "postgres" / "postgresql.conf").write_text("shared_buffers = 'plenty'\n")
     with pytest.raises(PostgresError, match=r"ended at once: .*FATAL.*"):
@@ -353,7 +353,7 @@ def test_socket_of_a_long_or_odd_path_is_elsewhere(data_dir: Path, name: str) ->
     sockets = socket_directory(deep)
     assert sockets.parent == Path("/tmp")
     for _ in range(2):
-        with EmbeddedPostgres(deep, durable=False) as postgres:
+        with EmbeddedPostgres(deep, VOLATILE) as postgres:
             assert str(sockets) in postgres.dsn
             assert fetchval(postgres.dsn, "select 1") == 1
             assert sockets.stat().st_mode & 0o077 == 0
@@ -367,7 +367,7 @@ def test_a_foreign_socket_directory_is_refused(data_dir: Path) -> None:
     sockets.symlink_to(data_dir.parent)
     try:
         with pytest.raises(PostgresError, match="not a directory of ours alone"):
-            EmbeddedPostgres(deep, durable=False).start()
+            EmbeddedPostgres(deep, VOLATILE).start()
     finally:
         sockets.unlink()
 
@@ -414,7 +414,7 @@ def test_only_the_main_thread_may_start_it(data_dir: Path) -> None:
 
 def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C during the wait for readiness ends the launched server."""
-    postgres = EmbeddedPostgres(made_data_dir, durable=False)
+    postgres = EmbeddedPostgres(made_data_dir, VOLATILE)
     launched: list[int] = []
 
     def interrupt(cluster: Path) -> Postmaster | None:
@@ -430,16 +430,17 @@ def test_an_interrupted_start_leaves_nothing_running(made_data_dir: Path, monkey
         os.kill(launched[0], 0)
 
 
-def test_a_long_log_is_rotated(made_data_dir: Path) -> None:
+def test_a_long_log_is_rotated(made_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long log is rotated at a start; one old log is kept."""
+    monkeypatch.setattr(server, "MAX_LOG_BYTES", 10)
     for _ in range(2):
-        with EmbeddedPostgres(made_data_dir, durable=False, max_log_bytes=10):
+        with EmbeddedPostgres(made_data_dir, VOLATILE):
             pass
     assert (made_data_dir / "postgres.log.1").stat().st_size > 10
 
 
 def test_ctrl_c_in_the_terminal_is_not_the_servers(made_data_dir: Path) -> None:
     """The server is in a session of its own, so that it ends after us."""
-    with EmbeddedPostgres(made_data_dir, durable=False) as postgres:
+    with EmbeddedPostgres(made_data_dir, VOLATILE) as postgres:
         assert postgres.pid is not None
         assert os.getsid(postgres.pid) == postgres.pid
