@@ -8,10 +8,11 @@ import gzip
 import hashlib
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import LOADS_NOTHING, TEXT, HeaderList, Response
@@ -52,23 +53,12 @@ _NAME = re.compile(r"(?:[a-z0-9_-][a-z0-9._-]*/)*[a-z0-9_-][a-z0-9._-]*")
 class File:
     """One file as it was read."""
 
-    version: tuple[int, int]
-    """Time of the last change, in ns, and size."""
     ending: str
     body: bytes
     gzipped: bytes | None
     """Where it is worth it."""
     etag: str
     """Without quotes; that of the gzipped body has a suffix, for it is another representation."""
-
-    @classmethod
-    def read(cls, path: Path, version: tuple[int, int]) -> "File":
-        """Read a file; raises `OSError`."""
-        body = path.read_bytes()
-        gzipped = None
-        if len(body) >= _LEAST_COMPRESSED_BYTES and path.suffix not in _COMPRESSED:
-            gzipped = gzip.compress(body, mtime=0)
-        return cls(version, path.suffix, body, gzipped, hashlib.sha256(body).hexdigest()[:32])
 
     def answer(self, request: Request, *vary: bytes) -> Response:
         """Return the file, gzipped where the client accepts that, or 304 where it has it."""
@@ -92,18 +82,26 @@ def _is_known(etag: str, known: str | None) -> bool:
     return known is not None and (known.strip() == "*" or etag in re.findall(r'"[^"]*"', known))
 
 
-@define(eq=False)
+@lru_cache(maxsize=128)
+def _read(path: Path, _changed_ns: int, _size: int) -> File:
+    """Read a file, once for each time of its last change and size; raises `OSError`."""
+    body = path.read_bytes()
+    gzipped = None
+    if len(body) >= _LEAST_COMPRESSED_BYTES and path.suffix not in _COMPRESSED:
+        gzipped = gzip.compress(body, mtime=0)
+    return File(path.suffix, body, gzipped, hashlib.sha256(body).hexdigest()[:32])
+
+
+@frozen
 class Files:
-    """The files of ``directory``, below ``prefix``; those named ``at_root`` are at ``/`` as well."""
+    """The files of ``directory``, below ``/web/``; those named ``at_root`` are at ``/`` as well."""
 
     _directory: Path
-    _prefix: str = "/web/"
     _at_root: Collection[str] = ()
-    _read: dict[str, File] = field(factory=dict, init=False)
 
     def at(self, path: str) -> File | None:
         """The file at a request's path, as it is now."""
-        name = path.removeprefix(self._prefix)
+        name = path.removeprefix("/web/")
         if name == path and (name := path[1:]) not in self._at_root:
             return None
         return self.find(name) if _NAME.fullmatch(name) else None
@@ -115,11 +113,6 @@ class Files:
             return None
         try:
             status = path.stat()
-            version = (status.st_mtime_ns, status.st_size)
-            file = self._read.get(name)
-            if file is None or file.version != version:
-                file = self._read[name] = File.read(path, version)
+            return _read(path, status.st_mtime_ns, status.st_size)
         except OSError:
-            self._read.pop(name, None)
             return None
-        return file
