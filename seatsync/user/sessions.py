@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
@@ -25,28 +25,23 @@ from seatsync.user.tokens import Claims, Tokens
 WRITERS: Final[frozenset[Role]] = frozenset({"operator", "admin"})
 
 
+@define(eq=False)
 class Authenticator:
     """Finds clients: one query for a valid token, none for a guest; queries of one moment are batched.
 
     Sessions are noted in ``seen``; those out of use for ``idle_hours`` have ended, unless that is 0.
     """
 
-    def __init__(
-        self,
-        db: Database,
-        tokens: Tokens,
-        cookies: Cookies,
-        spawn: Callable[..., object],
-        *,
-        seen: LastSeen,
-        idle_hours: int,
-    ) -> None:
-        self._db = db
-        self._sessions = BatchLoader(self._live_sessions, spawn)
-        self._tokens = tokens
-        self._cookies = cookies
-        self._seen = seen
-        self._idle_hours = idle_hours
+    _db: Database
+    _tokens: Tokens
+    _cookies: Cookies
+    _spawn: Callable[..., object]
+    _seen: LastSeen = field(kw_only=True)
+    _idle_hours: int = field(kw_only=True)
+    _sessions: BatchLoader[UUID, Row] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sessions = BatchLoader(self._live_sessions, self._spawn)
 
     async def client(self, source: Source, token: str | None, cookies: Mapping[str, str]) -> Client:
         """The client behind that source, with a bearer token, which may be a service key, or the session cookie.
