@@ -9,7 +9,7 @@ from attrs import Attribute, field, frozen
 
 from seatsync import errors
 from seatsync.core.protocol.params import Id
-from seatsync.core.protocol.wire import OPTIONAL, REQUIRED, Count, Keywords, Timestamp, rule, sent
+from seatsync.core.protocol.wire import OPTIONAL, REQUIRED, Count, Keywords, Timestamp, needs, rule, sent
 
 #: Seats of one bulk change, at most.
 MAX_SEATS = 1000
@@ -36,16 +36,14 @@ def _upper(value: str | None) -> str | None:
     return None if value is None else value.upper()
 
 
-@rule(**_STATUS)
-def _check_status(_: Any, attribute: "Attribute[Any]", value: str | None) -> None:
-    if value is not None and value not in STATUSES:
-        raise errors.ValidationError(f"{attribute.name}: one of {', '.join(STATUSES)} is needed.")
+_check_status = needs(STATUSES.__contains__, f"one of {', '.join(STATUSES)} is needed.", **_STATUS)
 
-
-@rule(maxLength=MAX_NOTE_CHARACTERS, pattern=r"^[^\0]*$")
-def _check_note(_: Any, __: "Attribute[Any]", value: str | None) -> None:
-    if value is not None and (len(value) > MAX_NOTE_CHARACTERS or "\0" in value):
-        raise errors.ValidationError(f"note: at most {MAX_NOTE_CHARACTERS} characters, and no NUL, are allowed.")
+_check_note = needs(
+    lambda note: len(note) <= MAX_NOTE_CHARACTERS and "\0" not in note,
+    f"at most {MAX_NOTE_CHARACTERS} characters, and no NUL, are allowed.",
+    maxLength=MAX_NOTE_CHARACTERS,
+    pattern=r"^[^\0]*$",
+)
 
 
 @rule(minimum=1, maximum=MAX_HOLD_S)
@@ -58,25 +56,14 @@ def _check_hold(change: Any, _: "Attribute[Any]", value: int | None) -> None:
         raise errors.ValidationError("hold_s: only a RESERVED seat can be held.")
 
 
-@rule(minimum=0, maximum=_MAX_REV)
-def _check_since(_: Any, attribute: "Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 0 <= value <= _MAX_REV:
-        raise errors.ValidationError(f"{attribute.name}: a revision is needed.")
+_check_since = needs(lambda rev: 0 <= rev <= _MAX_REV, "a revision is needed.", minimum=0, maximum=_MAX_REV)
 
-
-@rule(minimum=1, maximum=MAX_EVENTS)
-def _check_limit(_: Any, __: "Attribute[Any]", value: int) -> None:
-    if not 1 <= value <= MAX_EVENTS:
-        raise errors.ValidationError(f"limit: 1 to {MAX_EVENTS} events are needed.")
-
+_check_limit = needs(
+    lambda limit: 1 <= limit <= MAX_EVENTS, f"1 to {MAX_EVENTS} events are needed.", minimum=1, maximum=MAX_EVENTS
+)
 
 _CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
-
-
-@rule(pattern=f"^{_CURSOR.pattern}$")
-def _check_cursor(_: Any, __: "Attribute[Any]", value: str | None) -> None:
-    if value is not None and _CURSOR.fullmatch(value) is None:
-        raise errors.ValidationError("cursor: that of the page before is needed.")
+_check_cursor = needs(_CURSOR.fullmatch, "that of the page before is needed.", pattern=f"^{_CURSOR.pattern}$")
 
 
 @frozen
@@ -157,15 +144,9 @@ class HallHistory(HallId):
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
-@rule(pattern=f"^{_TIME.pattern}$")
-def check_time(_: Any, attribute: "Attribute[Any]", value: str | None) -> None:
-    """A time in ISO 8601, with its zone."""
-    if value is not None and _TIME.fullmatch(value) is None:
-        raise _no_time(attribute.name)
+_TIME_NEEDED = "a time in ISO 8601, with its zone, is needed."
 
-
-def _no_time(name: str) -> errors.ValidationError:
-    return errors.ValidationError(f"{name.rstrip('_')}: a time in ISO 8601, with its zone, is needed.")
+check_time = needs(_TIME.fullmatch, _TIME_NEEDED, pattern=f"^{_TIME.pattern}$")
 
 
 def instant(name: str, value: str) -> datetime:
@@ -173,7 +154,7 @@ def instant(name: str, value: str) -> datetime:
     try:
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _no_time(name) from None
+        raise errors.ValidationError(f"{name}: {_TIME_NEEDED}") from None
 
 
 @frozen

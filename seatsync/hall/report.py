@@ -2,16 +2,15 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from seatsync import errors
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.params import Id
-from seatsync.core.protocol.wire import Count, Timestamp, rule, sent
+from seatsync.core.protocol.wire import Count, Timestamp, needs, sent
 from seatsync.hall.messages import check_time, instant
 
 #: The parts of a report: which there are, and how many at most.
@@ -29,20 +28,10 @@ _ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
 _QUERIES = load("history")
 
 
-@rule(pattern=f"^{_ZONE.pattern}$")
-def _check_zone(_: Any, __: "Attribute[Any]", value: str) -> None:
-    if _ZONE.fullmatch(value) is None:
-        raise _no_zone()
+_ZONE_NEEDED = "the name of an IANA time zone is needed, such as Europe/Berlin."
+_check_zone = needs(_ZONE.fullmatch, _ZONE_NEEDED, pattern=f"^{_ZONE.pattern}$")
 
-
-def _no_zone() -> errors.ValidationError:
-    return errors.ValidationError("tz: the name of an IANA time zone is needed, such as Europe/Berlin.")
-
-
-@rule(enum=BUCKETS)
-def _check_bucket(_: Any, __: "Attribute[Any]", value: str) -> None:
-    if value not in BUCKETS:
-        raise errors.ValidationError(f"bucket: one of {', '.join(BUCKETS)} is needed.")
+_check_bucket = needs(BUCKETS.__contains__, f"one of {', '.join(BUCKETS)} is needed.", enum=BUCKETS)
 
 
 @frozen(kw_only=True)
@@ -67,7 +56,7 @@ class HallReport:
     @property
     def span(self) -> tuple[datetime, datetime]:
         """From when to when; raises `ValidationError` where that is nothing or much too long."""
-        begins, ends = instant("from_", self.from_), instant("to", self.to)
+        begins, ends = instant("from", self.from_), instant("to", self.to)
         if ends <= begins:
             raise errors.ValidationError("to: a time after from is needed.")
         if self.buckets(begins, ends) > 1.1 * MAX_BUCKETS:
@@ -129,5 +118,5 @@ class Reports:
         """Raises `ValidationError` for what is no IANA time zone."""
         if name not in self._zones:
             if not await self._database.fetchval(_QUERIES["is_time_zone"], name):
-                raise _no_zone()
+                raise errors.ValidationError(f"tz: {_ZONE_NEEDED}")
             self._zones.add(name)

@@ -7,15 +7,14 @@ from uuid import UUID
 
 import structlog
 import trio
-from attrs import Attribute, define, field, frozen
+from attrs import define, field, frozen
 
-from seatsync import errors
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.session import Row
 from seatsync.core.protocol.call import Call
 from seatsync.core.protocol.params import NoParams
 from seatsync.core.protocol.registry import Access, Method
-from seatsync.core.protocol.wire import rule
+from seatsync.core.protocol.wire import needs
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.messages import SessionsEnded, UserSession
 from seatsync.user.store import QUERIES, digest
@@ -38,10 +37,7 @@ async def sessions_of(db: Database, user_id: int, idle_hours: int) -> list[Row]:
     return await db.fetch(QUERIES["sessions_of"], user_id, idle_hours)
 
 
-@rule(maxItems=MAX_IDS)
-def _few(_: Any, attribute: "Attribute[Any]", ids: list[str] | None) -> None:
-    if ids is not None and len(ids) > MAX_IDS:
-        raise errors.ValidationError(f"{attribute.name}: at most {MAX_IDS} at once.")
+_few = needs(lambda ids: len(ids) <= MAX_IDS, f"at most {MAX_IDS} at once.", maxItems=MAX_IDS)
 
 
 @frozen

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import attrs
 
+from seatsync import errors
+
 #: Declares an object that is sent. It has no `__init__`: PostgreSQL makes most of that JSON, and nothing an instance.
 sent = partial(attrs.define, init=False, repr=False, eq=False, slots=False, kw_only=True)
 
@@ -59,6 +61,17 @@ class Rule:
 def rule(**keywords: Any) -> Callable[[Validator], Rule]:
     """Make a function a `Rule` with these keywords."""
     return lambda check: Rule(check, keywords)
+
+
+def needs(holds: Callable[[Any], object], sentence: str, **keywords: Any) -> Rule:
+    """A `Rule` for a value that is given; where it does not hold, the sentence follows the field's name."""
+
+    @rule(**keywords)
+    def check(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value is not None and not holds(value):
+            raise errors.ValidationError(f"{attribute.name.rstrip('_')}: {sentence}")
+
+    return check
 
 
 @sent
