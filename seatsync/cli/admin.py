@@ -87,12 +87,13 @@ async def user_create(context: Context) -> None:
     """
     name = context.options.name
     role = context.options.role or context.settings.default_role
-    user = accounts.NewUser.of(name, context.settings.totp_issuer)
-    head = f"User {name} ({role}). Scan this with an authenticator app:"
-    lines = [head, "", *_qr_code(user.uri), "", user.uri, "", "Recovery phrase, shown only now:", user.phrase]
+
+    def show(uri: str, phrase: str) -> None:
+        head = f"User {name} ({role}). Scan this with an authenticator app:"
+        write_lines(head, "", *_qr_code(uri), "", uri, "", "Recovery phrase, shown only now:", phrase)
+
     async with context.db.transaction(timeout=PRINT_S) as session:
-        await accounts.add_user(session, context.settings, name, role, user)
-        write_lines(*lines)
+        await accounts.add_user(session, context.settings, name, role, show)
 
 
 def _qr_code(uri: str) -> list[str]:

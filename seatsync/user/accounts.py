@@ -1,6 +1,6 @@
 """Administration of users, for the command line."""
 
-from attrs import field, frozen
+from collections.abc import Callable
 
 from seatsync import errors
 from seatsync.config import Role, Settings
@@ -14,42 +14,30 @@ from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
 
 
-@frozen
-class NewUser:
-    """The credentials of a new user, shown once."""
-
-    secret: str = field(repr=False)
-    """The authenticator's, in base32."""
-    uri: str = field(repr=False)
-    """The ``otpauth://`` URI for the authenticator."""
-    phrase: str = field(repr=False)
-    """The recovery phrase, in force once the user is added."""
-
-    @classmethod
-    def of(cls, name: str, issuer: str) -> "NewUser":
-        """New credentials for that name. Raises `InvalidUsername`, `RequiredUsername`."""
-        check_username(name)
-        secret = totp.new_secret()
-        return cls(secret, totp.enrolment_uri(issuer, name, secret), phrases.new_phrase())
-
-
 async def add_user(
     db: Database | Session,
     settings: Settings,
     name: str,
     role: Role,
-    user: NewUser,
+    show: Callable[[str, str], None],
     *,
     cost: phrases.Cost = phrases.Cost(),
 ) -> None:
-    """Add a user with these credentials. Raises `UserAlreadyExists`, `SecretsError`."""
-    phrase_hash = await phrases.hash_phrase(user.phrase, cost)
-    if not await _insert(db, settings, name, role, user.secret, phrase_hash=phrase_hash):
+    """Add a user with new credentials.
+
+    ``show`` is then called with the URI for the authenticator and the recovery phrase: in a transaction, a user whose
+    credentials cannot be shown is not added. Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`,
+    `SecretsError`.
+    """
+    check_username(name)
+    secret, phrase = totp.new_secret(), phrases.new_phrase()
+    if not await _insert(db, settings, name, role, secret, phrase_hash=await phrases.hash_phrase(phrase, cost)):
         state = await db.fetchrow(QUERIES["user_state"], name)
         deleted = state is not None and state["deleted_at"] is not None
         raise errors.UserAlreadyExists(
             "A user of that name has been deleted: the history keeps it." if deleted else None
         )
+    show(totp.enrolment_uri(settings.totp_issuer, name, secret), phrase)
 
 
 async def present_code(db: Database, settings: Settings, name: str) -> str:

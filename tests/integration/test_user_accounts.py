@@ -87,10 +87,3 @@ async def test_create_leaves_an_existing_user_as_it_is(users: Users) -> None:
     identity = (await users.browser().client(f"Bearer {token}")).identity
     assert identity is not None
     assert identity.role == "admin"
-
-
-async def test_secrets_stay_out_of_reprs(users: Users) -> None:
-    """A logged result shows neither secret nor phrase."""
-    created = await create_user(users.db, users.settings, "ada", "admin")
-    assert created.phrase not in repr(created)
-    assert "otpauth" not in repr(created)

@@ -26,7 +26,6 @@ from seatsync.core.protocol.call import Call, Client, Reply, new_id
 from seatsync.core.protocol.registry import Registry, encode
 from seatsync.errors import SeatSyncError
 from seatsync.user import accounts
-from seatsync.user.accounts import NewUser
 from seatsync.user.last_seen import LastSeen
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.methods import UserMethods
@@ -43,11 +42,24 @@ CHEAP = Cost(log_n=4)
 LOCAL, REMOTE = "127.0.0.1", "192.0.2.1"
 
 
+@frozen
+class NewUser:
+    """The credentials of a user that a command has added."""
+
+    uri: str
+    phrase: str
+
+    @property
+    def secret(self) -> str:
+        """The authenticator's."""
+        return self.uri.partition("secret=")[2]
+
+
 async def create_user(db: Database, settings: Settings, name: str, role: Role, *, cost: Cost = CHEAP) -> NewUser:
     """Add a user with new credentials, as `seatsync user create` does."""
-    user = NewUser.of(name, settings.totp_issuer)
-    await accounts.add_user(db, settings, name, role, user, cost=cost)
-    return user
+    shown: list[NewUser] = []
+    await accounts.add_user(db, settings, name, role, lambda *parts: shown.append(NewUser(*parts)), cost=cost)
+    return shown[0]
 
 
 def _settings() -> Settings:
@@ -110,7 +122,7 @@ class Users:
         """The first column of the first row."""
         return await self.db.fetchval(Query("test", statement), *args)
 
-    async def create(self, username: str, role: Role = "viewer") -> accounts.NewUser:
+    async def create(self, username: str, role: Role = "viewer") -> NewUser:
         """A user whom the command line has added."""
         return await create_user(self.db, self.settings, username, role, cost=self.cost)
 
