@@ -49,13 +49,11 @@ class Write:
         """SHA-256 of the parameters, to which an idempotency key is bound; ``None`` without a key."""
         if self.key is None:
             return None
-        seats = [[s.seat_id, s.status, s.expected, s.note, *_given(s.hold_s)] for s in self.seats]
+        # No item without a hold: the digests of servers that know none are the same.
+        seats = [
+            [s.seat_id, s.status, s.expected, s.note, *([] if s.hold_s is None else [s.hold_s])] for s in self.seats
+        ]
         return hashlib.sha256(jsontext.dumps([self.hall_id, seats])).digest()
-
-
-def _given(hold_s: int | None) -> list[int]:
-    """No item without a hold: the digests of servers that know none are the same."""
-    return [] if hold_s is None else [hold_s]
 
 
 class HallStore:

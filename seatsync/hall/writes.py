@@ -8,7 +8,7 @@ from seatsync.core.channels.documents import rev_of
 from seatsync.core.postgres.group_commit import GroupCommit
 from seatsync.core.postgres.write_queue import Outcome
 from seatsync.core.protocol.registry import Json
-from seatsync.core.telemetry.metrics import Histogram, Metrics
+from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.hall.store import HallStore, Write
 
@@ -20,7 +20,7 @@ SEATS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 def group_commit(store: HallStore, channels: Channels, metrics: Metrics, timing: Timing) -> GroupCommit[Write, Json]:
     """Build the queue of seat changes; its `run` has to be started."""
-    seats = batch_seats(metrics)
+    seats = metrics.add_histogram("write_batch_seats", "Seats that one group commit wrote.", SEATS)
     return GroupCommit(partial(commit, store, channels), store.unlocked, seats.observe, BLOCKED, timing=timing)
 
 
@@ -32,8 +32,3 @@ async def commit(store: HallStore, channels: Channels, writes: Sequence[Write], 
         if channel is not None and isinstance(outcome, bytes):
             channel.revisions.note_committed(rev_of(outcome))
     return outcomes
-
-
-def batch_seats(metrics: Metrics) -> Histogram:
-    """Register the histogram of seats in a batch."""
-    return metrics.add_histogram("write_batch_seats", "Seats that one group commit wrote.", SEATS)

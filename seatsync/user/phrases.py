@@ -69,9 +69,6 @@ def _scrypt(phrase: str, salt: bytes, cost: Cost) -> bytes:
     return hashlib.scrypt(plain.encode(), salt=salt, n=n, r=r, p=p, maxmem=128 * (n + p + 8) * r)
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
 def _format(cost: Cost, salt: bytes, digest: bytes) -> str:
-    return "$".join(("scrypt", str(cost.log_n), str(cost.r), str(cost.p), _base64(salt), _base64(digest)))
+    salt64, digest64 = (base64.b64encode(data).decode() for data in (salt, digest))
+    return f"scrypt${cost.log_n}${cost.r}${cost.p}${salt64}${digest64}"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import close_label
 from seatsync.errors import BY_CODE
-from seatsync.hall.writes import batch_seats
+from seatsync.hall.writes import group_commit
 from tests.support.readme import ROOT
 from tests.support.site import DEPLOY, settings_beside
 
@@ -87,7 +88,7 @@ def expressions() -> Iterator[str]:
 def series() -> set[str]:
     """The names of all series that a server has, and the one that Prometheus makes of each scrape."""
     metrics = Metrics()
-    batch_seats(metrics)
+    group_commit(SimpleNamespace(unlocked=None), SimpleNamespace(), metrics, Timing())  # type: ignore[arg-type]
     found = {"up"}
     for family in [*metrics.collect(), *ProcessCollector(registry=None).collect()]:
         ends = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}.get(family.type, ("",))

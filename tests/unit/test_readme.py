@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from configparser import ConfigParser
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -29,7 +30,7 @@ from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
-from seatsync.hall.writes import batch_seats
+from seatsync.hall.writes import group_commit
 from seatsync.load.stats import Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
@@ -237,7 +238,7 @@ def test_every_metric_is_in_the_table(pages: Pages) -> None:
     """By the name that Prometheus shows."""
     rows = [(names(name)[0], kind, meaning) for name, kind, meaning in pages.rows("Metrics")]
     metrics = Metrics()
-    batch_seats(metrics)
+    group_commit(SimpleNamespace(unlocked=None), SimpleNamespace(), metrics, Timing())  # type: ignore[arg-type]
     assert rows == [
         (family.name + "_total" * isinstance(family, CounterMetricFamily), family.type, family.documentation)
         for family in metrics.collect()
