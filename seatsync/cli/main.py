@@ -96,11 +96,10 @@ def _parser() -> Parser:
     _add_plans(commands)
     _add_report(commands)
 
-    code = _add(commands, "code", "cli.admin:code", "print a user's present code, for development")
-    code.add_argument("name", metavar="NAME")
+    _add(commands, "code", "cli.admin:code", "print a user's present code, for development", "name")
 
-    token = _add(commands, "token", "cli.admin:token", "create sessions of a user and print their tokens, one a line")
-    token.add_argument("name", metavar="NAME")
+    meaning = "create sessions of a user and print their tokens, one a line"
+    token = _add(commands, "token", "cli.admin:token", meaning, "name")
     token.add_argument(
         "--create", action="store_true", help="add a missing user, as an operator without an authenticator"
     )
@@ -143,30 +142,24 @@ def _add_users(commands: Commands) -> None:
     user = _add_group(commands, "user", "manage users")
     users = _add(user, "list", "cli.users:show_all", "list the users")
     users.add_argument("--json", action="store_true", help="print JSON")
-    show = _add_user(user, "show", "cli.users:show", "print what is known of a user, with the sessions counted")
+    show = _add(user, "show", "cli.users:show", "print what is known of a user, with the sessions counted", "name")
     show.add_argument("--json", action="store_true", help="print JSON")
 
     meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
-    create = _add_user(user, "create", "cli.admin:user_create", meaning)
+    create = _add(user, "create", "cli.admin:user_create", meaning, "name")
     create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
-    role = _add_user(user, "role", "cli.users:role", "change a user's role; ends the user's sessions")
+    role = _add(user, "role", "cli.users:role", "change a user's role; ends the user's sessions", "name")
     role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))
-    disable = _add_user(user, "disable", "cli.users:disable", "end a user's sessions and let none begin")
+    disable = _add(user, "disable", "cli.users:disable", "end a user's sessions and let none begin", "name")
     for one in (role, disable):
         one.add_argument("--yes", action="store_true", help="even if no admin is left")
-    _add_user(user, "enable", "cli.users:enable", "let a disabled user sign in again")
-    delete = _add_user(user, "delete", "cli.users:delete", "delete a user for good; the history keeps the name")
+    _add(user, "enable", "cli.users:enable", "let a disabled user sign in again", "name")
+    delete = _add(user, "delete", "cli.users:delete", "delete a user for good; the history keeps the name", "name")
     delete.add_argument("--yes", action="store_true", help="do not ask, even if no admin is left")
     meaning = "print a one-time phrase for a new authenticator; ends the old one and the user's sessions"
-    _add_user(user, "reset", "cli.users:reset", meaning)
-    sessions = _add_user(user, "sessions", "cli.users:sessions", "list a user's sessions, or end them")
+    _add(user, "reset", "cli.users:reset", meaning, "name")
+    sessions = _add(user, "sessions", "cli.users:sessions", "list a user's sessions, or end them", "name")
     sessions.add_argument("--end", action="store_true", help="end them all")
-
-
-def _add_user(user: Commands, name: str, command: str, meaning: str) -> Parser:
-    parser = _add(user, name, command, meaning)
-    parser.add_argument("name", metavar="NAME")
-    return parser
 
 
 def _add_keys(commands: Commands) -> None:
@@ -176,8 +169,7 @@ def _add_keys(commands: Commands) -> None:
     create.add_argument("--role", choices=ROLES, required=True, help="what the key allows")
     _add_number(create, "--days", 3650, "days until it expires (default: never)")
     _add(key, "list", "cli.keys:show", "list the service keys that are valid, and when they were used last")
-    revoke = _add(key, "revoke", "cli.keys:revoke", "revoke a service key and close its connections")
-    revoke.add_argument("name", metavar="NAME")
+    _add(key, "revoke", "cli.keys:revoke", "revoke a service key and close its connections", "name")
 
 
 def _add_plans(commands: Commands) -> None:
@@ -203,9 +195,12 @@ def _add_plans(commands: Commands) -> None:
     )
 
 
-def _add(commands: Commands, name: str, command: str, meaning: str, **options: Any) -> Parser:
+def _add(commands: Commands, name: str, command: str, meaning: str, *arguments: str, **options: Any) -> Parser:
+    """Add a command that takes these arguments, whatever they are."""
     parser = commands.add_parser(name, help=meaning, description=meaning, **options)
     parser.set_defaults(command=f"seatsync.{command}")
+    for argument in arguments:
+        parser.add_argument(argument, metavar=argument.upper())
     return parser
 
 
