@@ -94,21 +94,19 @@ class Listener:
 
     async def _serve_once(self) -> None:
         """Use one connection until it is lost."""
+        is_connected = False
         try:
-            session = await Session.connect(self.dsn, application_name="seatsync feed")
-        except DatabaseUnavailable as error:
-            self.fault = error
-            self._reminders.write("unreachable", logger.warning, "feed_unreachable", error=str(error))
-            return
-        try:
-            await self._serve(session)
+            async with Session.open(self.dsn, application_name="seatsync feed") as session:
+                is_connected = True
+                await self._serve(session)
         except* errors.SeatSyncError as group:
             self.fault = group.exceptions[0]
-            self._reminders.write("lost", logger.warning, "feed_lost", error=str(self.fault))
+            if is_connected:
+                self._reminders.write("lost", logger.warning, "feed_lost", error=str(self.fault))
+            else:
+                self._reminders.write("unreachable", logger.warning, "feed_unreachable", error=str(self.fault))
         except* Exception:
             logger.exception("feed_fault")
-        finally:
-            session.close()
 
     async def _serve(self, session: Session) -> None:
         """Dispatch notifications until the session is gone or does not answer a beat in time."""
