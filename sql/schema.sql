@@ -1756,6 +1756,10 @@ begin
     loop
         part := to_char(day, '"seat_event_"YYYYMMDD');
         continue when to_regclass('public.' || part) is not null;
+        if day <= today + 1 then
+            -- Events of that day go to the default partition so far: one that waited for it would fail then.
+            lock table seat_event in share row exclusive mode;
+        end if;
         begins := to_char(day, 'YYYY-MM-DD"T00:00Z"');
         ends := to_char(day + 1, 'YYYY-MM-DD"T00:00Z"');
         execute format('create table %I (like seat_event including defaults including constraints)', part);

@@ -70,6 +70,18 @@ def test_history_without_a_partition_is_written(world: World, hall: int) -> None
     assert world.value("select count(*) from seat_event_default") == 0
 
 
+def test_a_writer_waits_for_the_partition_of_its_day(world: World, hall: int) -> None:
+    """The event of a change meanwhile goes there, and not to the default partition, which no longer takes it."""
+    writer = world.session()
+    world.do("begin")
+    world.value(KEEP, 30)
+    change = writer.start("update seat set status = 'OCCUPIED'")
+    world.wait_for_lock(writer)
+    world.do("commit")
+    change.result()
+    assert world.value("select count(*) from seat_event_default") == 0
+
+
 def test_reader_of_the_history_makes_it_wait_for_a_moment(world: World, hall: int) -> None:
     """A lock that is not to be had fails the call, and not the writers behind it."""
     world.value(KEEP, 30)
