@@ -24,7 +24,7 @@ class Moment:
     state: dict[str, Any]
     """The hall, as the protocol has it, with the time of the revision as ``at``; the first has the one asked for."""
     events: list[dict[str, Any]]
-    """What the revision changed, as ``hall.history`` has it; nothing in the first moment of a replay."""
+    """The changes of the revision, as ``hall.history`` has it; nothing in the first moment of a replay."""
 
     @property
     def rev(self) -> int:

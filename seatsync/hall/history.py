@@ -81,17 +81,15 @@ class HistoryMethods:
         return errors.HistoryNotFound(None if span is None else f"The history of the hall goes from {span}.")
 
     async def report(self, call: Call, params: HallReport) -> list[Row]:
-        """How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`."""
+        """The occupancy; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`."""
         async with self._look_back(call):
             return await self._reports.read(params)
 
     @asynccontextmanager
     async def _look_back(self, call: Call) -> AsyncIterator[None]:
         """One of few at once, and the only one of its user; raises `TooManyRequests` when it takes too long."""
-        if call.client.identity is None:
-            raise errors.Unauthorized
         with trio.move_on_after(WAIT_S):
-            async with self._turns.setdefault(call.client.identity.user_id, trio.Lock()), self._looking:
+            async with self._turns.setdefault(call.identity.user_id, trio.Lock()), self._looking:
                 yield
                 return
         raise errors.TooManyRequests(retry_after=1.0)

@@ -64,7 +64,7 @@ class HallReport:
         return begins, ends
 
     def buckets(self, begins: datetime, ends: datetime) -> float:
-        """How many there are in that time, give or take what a change of clocks does."""
+        """The number of buckets in that time, give or take what a change of clocks does."""
         return (ends - begins) / timedelta(**{f"{self.bucket}s": 1})
 
     def too_long(self, most: int) -> errors.ValidationError:

@@ -1,4 +1,4 @@
-"""What a file says, on its way to a plan: the same checks for every format."""
+"""A file on its way to a plan: the same checks for every format."""
 
 from collections.abc import Mapping
 from typing import Any

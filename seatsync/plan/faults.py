@@ -1,4 +1,4 @@
-"""What is wrong with a plan: all of it at once, up to a bound."""
+"""The faults of a plan: all of them at once, up to a bound."""
 
 from collections.abc import Callable
 from typing import TypeAlias

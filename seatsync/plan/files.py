@@ -13,7 +13,7 @@ from seatsync.plan.rules import shown
 MAX_BYTES = 2**25
 
 WRITERS = {"json": native.write, "csv": table.write}
-"""What makes a file's text of a plan, by the name of the format."""
+"""Functions that make a file's text of a plan, by the name of the format."""
 
 
 def read(data: bytes, name: str) -> Plan:

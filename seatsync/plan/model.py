@@ -58,12 +58,12 @@ class Seat:
 
     @property
     def position(self) -> tuple[str | None, int, int]:
-        """What no two seats of a hall have in common."""
+        """The position, which differs from seat to seat of a hall."""
         return self.section, self.row, self.place
 
     @property
     def name(self) -> tuple[str | None, str, str]:
-        """What people read, which no two seats have in common either."""
+        """The labels that people read, which differ from seat to seat, too."""
         return self.section, self.row_label or str(self.row), self.place_label or str(self.place)
 
 

@@ -18,7 +18,7 @@ _DEFAULTS = {one.name: one.default for one in attrs.fields(Seat) if one.name != 
 
 
 def read(document: dict[str, Any], faults: Faults) -> Draft:
-    """What a document of this format says."""
+    """Read a document of this format."""
     if document.get("version") != VERSION or type(document.get("version")) is not int:
         faults.add(("version",), f"the version {VERSION} is needed, not {shown(document.get('version'))}")
         faults.check()
@@ -69,7 +69,7 @@ def write(plan: Plan) -> str:
 
 
 def _members(seat: Seat) -> dict[str, Any]:
-    """What is not the default."""
+    """The members that are not the default."""
     values = {name: plain(getattr(seat, name)) for name in SEAT}
     return {name: value for name, value in values.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
 

@@ -16,7 +16,7 @@ _RADIUS = 10
 
 
 def read(document: dict[str, Any], faults: Faults) -> Draft:
-    """What the document says: zones are sections, categories are types. Areas and colours are left out."""
+    """Read the document: zones are sections, categories are types. Areas and colours are left out."""
     reader = _Reader(faults)
     entries = list(reader.entries(document))
     number(entries, "row", lambda entry: entry.values.get("section"))

@@ -1,4 +1,4 @@
-"""What the values of a plan have to be: the keywords of `seatsync.plan.model`, checked."""
+"""Check the values of a plan by the keywords of `seatsync.plan.model`."""
 
 import json
 import re
@@ -17,13 +17,13 @@ _SHOWN = 40
 
 @frozen
 class Rule:
-    """What a number or a text has to be."""
+    """The rule for a number or a text."""
 
     kind: type
     keywords: Mapping[str, Any]
 
     def refusal(self, value: Any) -> str | None:
-        """What is wrong with the value, or ``None``."""
+        """The fault of the value, or ``None``."""
         return None if self._admits(value) else f"{self._needed()} is needed, not {shown(value)}"
 
     def _admits(self, value: Any) -> bool:

@@ -21,7 +21,7 @@ _NO_SUCH_HALL = "P0002"
 
 @frozen
 class Replaced:
-    """What has become of the seats of a hall."""
+    """The seats of a hall, counted by their fate when its plan was replaced."""
 
     kept: int
     """As they were."""

@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}([.,]\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCI
 
 
 def read(text: str, faults: Faults) -> Draft:
-    """What the lines say. Raises `PlanError` at once if they have no columns of seats."""
+    """Read the lines. Raises `PlanError` at once if they have no columns of seats."""
     delimiter = _delimiter(text)
     entries = list(_entries(_records(text, delimiter, faults), delimiter, faults))
     number(entries, "row", lambda entry: entry.values.get("section"))

@@ -488,7 +488,7 @@ export interface Methods {
   "hall.history": { params: HallHistory; result: HallEvents };
   /** The hall as it was; raises `HistoryNotFound`, `HallNotFound`, and `TooManyRequests` while many look back. */
   "hall.at": { params: HallAt; result: HallThen };
-  /** How full it was; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`. */
+  /** The occupancy; raises as `Reports.read` does, `RequiredHallId`, and `TooManyRequests` like `at`. */
   "hall.report": { params: HallReport; result: OccupancyBucket[] };
   /** The login state of the caller. */
   "user.status": { params: NoParams; result: Guest | SignedIn };
