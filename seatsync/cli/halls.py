@@ -98,28 +98,25 @@ def import_plan(options: argparse.Namespace) -> None:
     if plan.name is None and options.replace is None:
         raise Failure(f"{path.name} does not name the hall: --name NAME does.")
     options.plan = plan
-    (_add_hall if options.replace is None else _replace_plan)(options)
+    _take_plan(options)
 
 
 @on_database
-async def _add_hall(context: Context) -> None:
-    options, plan = context.options, context.options.plan
+async def _take_plan(context: Context) -> None:
+    options = context.options
     async with context.db.transaction(timeout=Timing().seed_s) as session:
-        hall_id = await store.add_hall(session, options.cinema, plan)
-    write_lines(hall_id)
-
-
-@on_database
-async def _replace_plan(context: Context) -> None:
-    options, plan = context.options, context.options.plan
-    async with context.db.transaction(timeout=Timing().seed_s) as session:
-        done = await store.replace(session, options.replace, plan, keep_status=options.keep_status)
-        if done.lost and not options.yes:
-            raise Failure(f"{counted(done.lost, 'seat')} would lose a status other than VACANT: with --yes it is done.")
-    write_lines(
-        f"Hall {options.replace}: {counted(done.kept, 'seat')} kept, {done.moved} moved, {done.added} added,"
-        f" {done.removed} removed; {done.lost} lost a status other than VACANT."
-    )
+        if options.replace is None:
+            line = str(await store.add_hall(session, options.cinema, options.plan))
+        else:
+            done = await store.replace(session, options.replace, options.plan, keep_status=options.keep_status)
+            if done.lost and not options.yes:
+                lost = counted(done.lost, "seat")
+                raise Failure(f"{lost} would lose a status other than VACANT: with --yes it is done.")
+            line = (
+                f"Hall {options.replace}: {counted(done.kept, 'seat')} kept, {done.moved} moved, {done.added} added,"
+                f" {done.removed} removed; {done.lost} lost a status other than VACANT."
+            )
+    write_lines(line)
 
 
 async def _cinemas(context: Context) -> list[dict[str, Any]]:
