@@ -7,22 +7,19 @@ the name of a day long ago.
 """
 
 import json
-import os
-from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg import errors
 
 from seatsync.core.postgres.queries import load
 from tests.support.database import DatabaseServer
+from tests.support.examples import examples
 from tests.support.sql import User, World, open_world
+from tests.support.steps import run_step, some_seats
 from tests.support.writes import write_seat
-
-#: EXAMPLES_FACTOR=20 tries that many times more, other ones every time.
-FACTOR = int(os.environ.get("EXAMPLES_FACTOR", "1"))
 
 KEEP = load("hall")["keep_history"].sql
 
@@ -118,14 +115,11 @@ class Witness:
             self.world.value("select keep_checkpoints(10)")
         else:
             hall, other = self.halls[number], self.halls[1 - number]
-            known = self.world.values("select id from seat order by id")
-            seats = [known[place % len(known)] for place in places] if known else [0]
+            seats = some_seats(self.world, places)
             if name == "write":
                 write_seat(self.world, self.user, hall, seats[0], status, note=f"note {self.step}")
                 return
-            names = {"seats": ",".join(map(str, seats)), "seat": seats[0], "hall": hall, "other": other, "n": self.step}
-            with suppress(errors.UniqueViolation):
-                self.world.do(STATEMENTS[name].format_map(names))
+            run_step(self.world, STATEMENTS[name], seats=seats, hall=hall, other=other, n=self.step)
 
     def begin_day(self) -> None:
         """Move all events so far to a partition of their own."""
@@ -182,13 +176,7 @@ def begin(world: World) -> Witness:
     return Witness(world, halls, world.user("alice"))
 
 
-@settings(
-    max_examples=30 * FACTOR,
-    derandomize=FACTOR == 1,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@examples(30)
 @given(steps=STEPS)
 @example(steps=[(name, 1, {6}, "VACANT") for name in ("all of one type", "rename a type", "occupy")])
 @example(steps=[(name, 0, {0}, "VACANT") for name in ("occupy", "checkpoint", "vacate", "new day", "prune", "occupy")])

@@ -5,22 +5,18 @@ before those of the revision before. Meanwhile the history is rolled up a few ev
 and some of that is rolled back.
 """
 
-import os
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import define, field
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from psycopg import errors
 
 from tests.support.database import DatabaseServer
+from tests.support.examples import examples
 from tests.support.sql import World, at_once, open_world
-
-#: EXAMPLES_FACTOR=20 tries that many times more, other ones every time.
-FACTOR = int(os.environ.get("EXAMPLES_FACTOR", "1"))
+from tests.support.steps import run_step, some_seats
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -82,11 +78,8 @@ class Ledger:
         if name in STATEMENTS:
             self.now += timedelta(minutes=minutes)
             hall, other = self.halls[number], self.halls[1 - number]
-            known = self.world.values("select id from seat order by id")
-            seats = [known[place % len(known)] for place in places] if known else [0]
-            names = {"seats": ",".join(map(str, seats)), "seat": seats[0], "hall": hall, "other": other, "n": self.step}
-            with suppress(errors.UniqueViolation):
-                self.world.do(STATEMENTS[name].format_map(names))
+            seats = some_seats(self.world, places)
+            run_step(self.world, STATEMENTS[name], seats=seats, hall=hall, other=other, n=self.step)
             self.look()
         elif name == "roll back":
             self.world.do("begin")
@@ -197,13 +190,7 @@ def hour_of(states: list[tuple[datetime, Counter[str], int]], hour: datetime) ->
     }
 
 
-@settings(
-    max_examples=30 * FACTOR,
-    derandomize=FACTOR == 1,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@examples(30)
 @given(steps=STEPS)
 @example(steps=[(name, 0, {0}, 9) for name in ("occupy", "roll up", "occupy", "replace the plan", "checkpoint")])
 @example(steps=[(name, 0, {0}, 61) for name in ("occupy", "roll up", "unseen", "roll up", "unseen", "vacate")])

@@ -1,4 +1,4 @@
-"""Hypothesis against a running server: examples are generated in a thread and run in the server's event loop.
+"""Hypothesis against PostgreSQL and running servers.
 
 Each run tries the same examples, so that it ends as the last one did. EXAMPLES_FACTOR=20 tries that many times more,
 other ones every time.
@@ -17,16 +17,24 @@ T = TypeVar("T")
 _FACTOR = int(os.environ.get("EXAMPLES_FACTOR", "1"))
 
 
-async def for_all(strategy: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], examples: int) -> None:
-    """Await ``holds`` for that many examples; raises the error of the smallest failing one."""
-
-    @settings(
-        max_examples=examples * _FACTOR,
+def examples(count: int) -> settings:
+    """Settings for that many examples, which may be slow."""
+    return settings(
+        max_examples=count * _FACTOR,
         derandomize=_FACTOR == 1,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
+
+
+async def for_all(strategy: st.SearchStrategy[T], holds: Callable[[T], Awaitable[None]], count: int) -> None:
+    """Await ``holds`` for that many examples, generated in a thread and run in the event loop of the server.
+
+    Raises the error of the smallest failing one.
+    """
+
+    @examples(count)
     @given(strategy)
     def try_out(example: T) -> None:
         trio.from_thread.run(holds, example)
