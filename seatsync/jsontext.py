@@ -47,6 +47,6 @@ def _as_string(value: Any) -> str:
 try:
     from orjson import dumps, loads
 except ImportError:
-    dumps, loads = plain_dumps, plain_loads  # type: ignore[assignment]  # without orjson's options, which nobody uses
+    dumps, loads = plain_dumps, plain_loads  # type: ignore[assignment]  # without orjson's options, which are not used
 
 __all__ = ["JSONDecodeError", "dumps", "loads", "plain_dumps", "plain_loads"]

@@ -10,7 +10,7 @@ Colour = Annotated[str, Keywords(description="#RRGGBB", pattern="^#[0-9A-Fa-f]{6
 
 @sent
 class SeatCounts:
-    """How many seats are in each status."""
+    """The number of seats in each status."""
 
     VACANT: Count
     RESERVED: Count
@@ -54,7 +54,7 @@ class HallChange:
 
 @sent
 class CinemaUpdate:
-    """What has changed in a cinema: merge its halls by id."""
+    """The changes of a cinema: merge its halls by id."""
 
     id: Id
     name: str = OPTIONAL
@@ -65,6 +65,6 @@ class CinemaUpdate:
 
 @sent
 class CinemasStale:
-    """Whether the list may be older than what is committed."""
+    """The list may have become older than what is committed (`stale`), or be current again."""
 
     stale: bool

@@ -12,7 +12,7 @@ _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
 @frozen
 class Address:
-    """Where a server's WebSocket is."""
+    """The address of a server's WebSocket."""
 
     host: str
     port: int

@@ -82,7 +82,7 @@ class Seats:
     """`_link` or `_end` has changed."""
     _calls: dict[str, _Call] = field(factory=dict, init=False)
     _changes: "WeakValueDictionary[str, Changes]" = field(factory=WeakValueDictionary, init=False)
-    """The subscriptions by eid, as long as somebody iterates."""
+    """The subscriptions by eid, as long as they are iterated."""
     _last_eid: int = field(default=0, init=False)
     _nursery: trio.Nursery = field(init=False)
 
@@ -244,7 +244,7 @@ class Seats:
                 await trio.sleep(backoff.wait_s(closing))
 
     def _take(self, frame: dict[str, Any]) -> None:
-        """A frame; one that nobody waits for answers a call that was given up."""
+        """A frame; one that no call waits for is the answer to a call that was cancelled."""
         eid, error = frame["eid"], None
         if frame["error"] is not None:
             error = errors.from_code(frame["error"], frame.get("message"))

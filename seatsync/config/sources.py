@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, the file `.env`, and files of secrets."""
+"""Sources of settings: the environment, the file `.env`, and files of secrets."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

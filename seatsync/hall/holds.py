@@ -1,6 +1,6 @@
 """Holds that are due: their seats are freed, each once, by whichever server comes first.
 
-The clock is the database's. Servers need not know each other, nor be told of a new hold: each asks every
+The clock is the database's. Servers need not know each other, nor be notified of a new hold: each asks every
 `Timing.hold_check_s`, which is sooner than the shortest hold ends, and when the next one is due. What one leaves undone
 because it ends or has lost the database, another does, or the same when it is back.
 """

@@ -188,7 +188,7 @@ Rev = Annotated[int, Keywords(minimum=0, maximum=_MAX_REV)]
 
 @sent
 class SeatCounts:
-    """How many seats are in each status."""
+    """The number of seats in each status."""
 
     VACANT: Count
     RESERVED: Count
@@ -223,7 +223,7 @@ class SeatType(SeatTypeCounts):
 
 @sent
 class SeatState:
-    """What changes of a seat without its layout."""
+    """The state of a seat: all that changes without its layout."""
 
     id: Id
     status: SeatStatus
@@ -289,7 +289,7 @@ class HallThen(Hall):
 
 @sent
 class HallUpdate:
-    """What has changed in a hall: merge both lists by id."""
+    """The changes of a hall: merge both lists by id."""
 
     id: Id
     from_: Rev = OPTIONAL
@@ -307,7 +307,7 @@ class HallUpdate:
 
 @sent
 class HallStale:
-    """Whether the hall may be older than what is committed."""
+    """The hall may have become older than what is committed (`stale`), or be current again."""
 
     id: Id
     stale: bool

@@ -74,7 +74,7 @@ class HallReport:
 
 @sent
 class OccupancyBucket:
-    """How full it was in one part of a report; `null` where nothing is known."""
+    """The occupancy in one bucket of a report; `null` where nothing is known."""
 
     from_: Timestamp
     """Its first hour, in UTC."""

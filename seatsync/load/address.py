@@ -95,7 +95,7 @@ class Sources:
 
 
 def sources_needed(connections: int) -> int:
-    """How many source addresses that many connections to one server need."""
+    """The number of source addresses that so many connections to one server need."""
     return -(-connections // PER_SOURCE)
 
 

@@ -103,7 +103,7 @@ class Share:
 
     @property
     def connections(self) -> int:
-        """How many it may have open at a time, with the final check's."""
+        """The most connections open at a time, those of the final check included."""
         return sum(clients.count for clients in (self.readers, self.writers) if clients is not None) + 1
 
 
@@ -111,7 +111,7 @@ Part = TypeVar("Part", Readers, Writers)
 
 
 def tokens_needed(plan: Plan) -> int:
-    """How many sessions the test needs."""
+    """The number of sessions that the test needs."""
     return _signed_in(plan) + _writers(plan)
 
 

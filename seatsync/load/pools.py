@@ -76,7 +76,7 @@ class ReaderPool:
 
     @property
     def live(self) -> int:
-        """How many are connected and, where they subscribe, subscribed."""
+        """The number of clients that are connected and, where they subscribe, subscribed."""
         return sum(client.is_live for client in self.clients)
 
     @property

@@ -28,7 +28,7 @@ _MICROSECONDS = 1_000_000
 
 @define
 class Histogram:
-    """How often which latency occurred: recorded and read in seconds, kept in whole microseconds.
+    """A histogram of latencies: recorded and read in seconds, kept in whole microseconds.
 
     Each bucket ends 0.54 % above the one before, so a value is read back at most that much too high. Histograms of
     several processes add up exactly.

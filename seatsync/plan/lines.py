@@ -19,7 +19,7 @@ class Lines:
         self._members: dict[int, dict[str | int, int]] = {}
 
     def locate(self, path: Path) -> str:
-        """Where a value is, for a person: ``line 43, seats[14].row``. Of one that is missing, where it should be."""
+        """The place of a value, for a person: ``line 43, seats[14].row``; of a missing one, where it belongs."""
         if not path:
             return ""
         steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

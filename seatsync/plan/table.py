@@ -33,7 +33,7 @@ def read(text: str, faults: Faults) -> Draft:
 
 
 def locate(path: Path) -> str:
-    """Where that is, for a person: ``line 7, row``."""
+    """The place of a fault, for a person: ``line 7, row``."""
     return ", ".join(f"line {step}" if isinstance(step, int) else step for step in path)
 
 

@@ -1,4 +1,4 @@
 """The protocol as data: its declarations as JSON Schema, AsyncAPI, OpenAPI and TypeScript.
 
-A server imports it when somebody asks for such a document.
+A server imports it when such a document is requested.
 """

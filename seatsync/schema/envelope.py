@@ -97,7 +97,7 @@ class Health:
 
 @sent
 class Readiness:
-    """Whether the server can serve, and the part that fails."""
+    """The readiness of the server, and the part that fails."""
 
     ready: bool
     database: str

@@ -17,12 +17,12 @@ QUERIES = load("admin")
 
 
 async def users(db: Database) -> list[Row]:
-    """What is known of each user, by name."""
+    """All users, sorted by name."""
     return await db.fetch(QUERIES["users"], None)
 
 
 async def find(db: Database | Session, name: str) -> Row:
-    """What is known of the user of that name. Raises `UserNotFound`."""
+    """The user of that name. Raises `UserNotFound`."""
     user = await db.fetchrow(QUERIES["users"], name)
     if user is None:
         raise errors.UserNotFound
@@ -105,5 +105,5 @@ async def end_sessions(db: Database, user: Row) -> int:
 
 
 async def _lost_secret(db: Database | Session, settings: Settings, user: Row) -> str:
-    """The secret of an authenticator that nobody has, as it is stored. Raises `SecretsError`."""
+    """A random secret that no authenticator has, as it is stored. Raises `SecretsError`."""
     return await encrypt_new(db, settings, user["name"], totp.new_secret())

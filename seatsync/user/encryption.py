@@ -1,9 +1,9 @@
 """Encryption of the secrets that are in the database already, at a start and when keys change.
 
 Several servers may do so at once, and sign people in meanwhile: a secret is replaced only if it is still what was read,
-and a row that another transaction has locked is left for later, so nobody waits for anybody. Who enters a code in the
-milliseconds between the two enters it again. An interruption leaves some secrets under the old key, which a repetition
-encrypts.
+and a row that another transaction has locked is left for later, so no transaction waits for another. A code entered in
+the milliseconds between the two has to be entered again. An interruption leaves some secrets under the old key, which a
+repetition encrypts.
 """
 
 import structlog

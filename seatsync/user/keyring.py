@@ -26,7 +26,7 @@ class UnreadableSecretError(Exception):
 
 
 def key_id(key: str) -> str:
-    """Eight hexadecimal digits that name a key, and tell nobody anything else of it."""
+    """Eight hexadecimal digits that name a key and reveal nothing else of it."""
     return hmac.digest(key.encode(), b"seatsync key id", hashlib.sha256).hex()[:8]
 
 

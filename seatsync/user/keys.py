@@ -39,7 +39,7 @@ class Key:
     """SHA-256 of its text."""
 
     expires_at = math.inf
-    """The key itself does not tell when it ends; its session does."""
+    """The key itself has no expiry; its session has."""
 
     @classmethod
     def of(cls, text: str) -> "Key":

@@ -13,7 +13,7 @@ SUBSCRIBE = "user.subscribe"
 
 
 class LoginTopic(Joining):
-    """It keeps nobody who has had the state: `Connections` sends the one update and closes the connection."""
+    """Subscriptions get the state and are forgotten: `Connections` sends the one update, and closes the connection."""
 
     def __init__(self, spawn: Spawn, timing: Timing = Timing()) -> None:
         super().__init__(SUBSCRIBE, None, spawn, timing)

@@ -165,6 +165,6 @@ class UserSession:
 
 @sent
 class SessionsEnded:
-    """How many sessions have ended."""
+    """The number of sessions that have ended."""
 
     ended: Count

@@ -116,7 +116,7 @@ class UserMethods:
 
         What is begun over HTTP belongs to a new id, which only this response has: a cookie known before does not do.
         Raises `RegistrationClosed`, `RegistrationInProgress`, `TooManyRequests`; `UserAlreadyExists` for the name of a
-        service, which nobody signs in as.
+        service, which cannot sign in.
         """
         await self._count_lookup(call, params.username)
         client, secret, owner = call.client, self._secrets.new(params.username), self._owner(call)

@@ -35,7 +35,7 @@ export interface CinemaHall {
   seats_count: SeatCounts;
 }
 
-/** What has changed in a cinema: merge its halls by id. */
+/** The changes of a cinema: merge its halls by id. */
 export interface CinemaUpdate {
   id: number;
   name?: string;
@@ -45,7 +45,7 @@ export interface CinemaUpdate {
   halls: HallChange[];
 }
 
-/** Whether the list may be older than what is committed. */
+/** The list may have become older than what is committed (`stale`), or be current again. */
 export interface CinemasStale {
   stale: boolean;
 }
@@ -161,7 +161,7 @@ export interface HallReport {
   tz?: string;
 }
 
-/** Whether the hall may be older than what is committed. */
+/** The hall may have become older than what is committed (`stale`), or be current again. */
 export interface HallStale {
   id: number;
   stale: boolean;
@@ -189,7 +189,7 @@ export interface HallThen {
   at: Timestamp;
 }
 
-/** What has changed in a hall: merge both lists by id. */
+/** The changes of a hall: merge both lists by id. */
 export interface HallUpdate {
   id: number;
   /** The first of several revisions that are merged, or of those missed. */
@@ -261,7 +261,7 @@ export interface NewSession {
 /** The parameters of a method that takes none. */
 export type NoParams = Record<string, never>;
 
-/** How full it was in one part of a report; `null` where nothing is known. */
+/** The occupancy in one bucket of a report; `null` where nothing is known. */
 export interface OccupancyBucket {
   /** Its first hour, in UTC. */
   from: Timestamp;
@@ -287,7 +287,7 @@ export interface Phrased {
   phrase: string;
 }
 
-/** Whether the server can serve, and the part that fails. */
+/** The readiness of the server, and the part that fails. */
 export interface Readiness {
   ready: boolean;
   /** `ok`, or what is wrong with it. */
@@ -336,7 +336,7 @@ export interface SeatChange {
   hold_s?: number | null;
 }
 
-/** How many seats are in each status. */
+/** The number of seats in each status. */
 export interface SeatCounts {
   VACANT: number;
   RESERVED: number;
@@ -364,7 +364,7 @@ export interface SeatEvent {
 
 export type SeatEventKind = "status" | "note" | "hold" | "expired" | "layout";
 
-/** What changes of a seat without its layout. */
+/** The state of a seat: all that changes without its layout. */
 export interface SeatState {
   id: number;
   status: SeatStatus;
@@ -400,7 +400,7 @@ export interface SeatTypeName {
   name: string;
 }
 
-/** How many sessions have ended. */
+/** The number of sessions that have ended. */
 export interface SessionsEnded {
   ended: number;
 }

@@ -62,7 +62,7 @@ class Channel(Topic):
         super().__init__(key, broadcast, spawn, timing, reads)
         self.revisions = Revisions(max_updates)
         self.idle_since = trio.current_time()
-        self._unused = unused  # called when nobody is left of whom, and of which subject, anything is known
+        self._unused = unused  # called when the channel has no subscriber and no state left
         self._source = source
         self._history = History(source.documents, max_updates)
         self._snapshots = SingleFlight(partial(source.snapshot, key), spawn)

@@ -121,8 +121,8 @@ class Channels:
     async def compare(self, part: int) -> None:
         """Compare the revision and epoch of the channels of a part with the database; doubt those that differ.
 
-        Replication, disabled triggers and changes by hand notify nobody. What is in flight is no difference, so a
-        channel is doubted only if it stays where it was. Raises what the source raises.
+        Replication, disabled triggers and changes by hand send no notification. A notification may still be in flight,
+        so a channel is doubted only if it stays where it was. Raises what the source raises.
         """
         known = {
             key: channel.revisions.position

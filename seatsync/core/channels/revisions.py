@@ -186,7 +186,7 @@ class Revisions:
         self._drop_held()
 
     def doubt(self) -> None:
-        """What is known may not be all that is committed, whatever was notified."""
+        """Note that changes may have been committed of which no notification came."""
         self._doubted |= self.state is UNREAD
         if self.state is CURRENT:
             self.state = BEHIND

@@ -43,7 +43,7 @@ class Response:
     outcome: str = "success"
     """For logs and metrics: ``success``, or the code of the error."""
     reason: str | None = None
-    """For logs: what the code alone does not tell."""
+    """For logs: the cause, where the code alone does not name it."""
     announcement: tuple[str, str | None, dict[str, Any]] | None = None
     """A visitor, the id that replaces it if one does, and the data for its open sockets once this has been sent."""
 

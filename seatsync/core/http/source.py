@@ -1,8 +1,8 @@
-"""Where a request comes from: the client's address and name, whether it is local, and whether it came over TLS.
+"""The source of a request: the client's address and name, whether it is local, and whether it came over TLS.
 
 **Local** is a request of a program on this machine: its TCP peer is a loopback address, it was not forwarded, and it is
 not HTTP/1.0, which proxies speak without saying so. No header can make a request local. A proxy that forwards
-connections, not requests, cannot be told from such a program.
+connections, not requests, cannot be distinguished from such a program.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 
 @frozen
 class Source:
-    """Where one request comes from."""
+    """The source of one request."""
 
     address: str
     """The client's IP address, as text; the trusted proxies are skipped."""

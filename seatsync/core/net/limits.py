@@ -1,7 +1,7 @@
 """Admission: limits on sockets, requests, connections and messages, in total and per client network.
 
 Sockets are counted by the peer's address when they are accepted: a silent one holds a descriptor, too. Loopback peers
-are exempt from that, for nothing tells a proxy's sockets from others yet. Everything else is counted by the client's
+are exempt from that, for a proxy's sockets look like any others yet. Everything else is counted by the client's
 address, as trusted proxies report it; local requests are exempt, since load tests send those.
 """
 

@@ -236,7 +236,7 @@ async def _run_in_transaction(session: Session, migration: Migration, lock_timeo
 async def _run_online(session: Session, migration: Migration, lock_timeout: str) -> None:
     """Run each statement in a transaction of its own.
 
-    What has ``concurrently`` in it holds nobody up while it waits for a lock: it waits for as long as it takes.
+    A statement with ``concurrently`` blocks no other while it waits for a lock, so it waits for as long as it takes.
     """
     await _make_table(session)
     repairs = [row["statement"] for row in await session.fetch(_QUERIES["invalid_indexes"], migration.sql)]

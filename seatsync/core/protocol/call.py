@@ -44,7 +44,7 @@ class Session:
     ended: bool = False
     """It was revoked, or its token expired, while the connection was open."""
     is_service: bool = False
-    """Its token is a service key: a program has it, and nobody has signed in."""
+    """Its token is a service key: a program has it, and no person has signed in."""
 
     @property
     def identified(self) -> bool:

@@ -31,7 +31,7 @@ class Access(Enum):
 
 
 class Kind(Enum):
-    """How a connection runs a method."""
+    """The way in which a connection runs a method."""
 
     CALL = auto()
     """Awaited before the connection's next message is started."""
