@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
 from itertools import count
-from operator import itemgetter
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 
 import psycopg
 import structlog
@@ -26,8 +25,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from seatsync.core.postgres.faults import DatabaseFull, DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.values import ADAPTERS, array
-
-T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -194,7 +191,11 @@ class Session:
         """
         result = await self._execute(query.sql, args)
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
-        return self._load(result, lambda values: dict(zip(names, values, strict=True)))
+        try:
+            self._types.set_pgresult(result)
+            return self._types.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))
+        except (psycopg.Error, UnicodeError) as error:
+            raise DatabaseRejected(_DATA_EXCEPTION, f"The result cannot be read: {error}") from None
 
     async def fetchrow(self, query: Query, *args: Any) -> Row | None:
         """Return the first row, or ``None``."""
@@ -203,19 +204,12 @@ class Session:
 
     async def fetchval(self, query: Query, *args: Any) -> Any:
         """Return the first column of the first row, or ``None``."""
-        result = await self._execute(query.sql, args)
-        return self._load(result, itemgetter(0))[0] if result.ntuples and result.nfields else None
+        row = await self.fetchrow(query, *args)
+        return None if row is None else next(iter(row.values()), None)
 
     async def execute(self, query: Query, *args: Any) -> None:
         """Run the query and discard its rows."""
         await self._execute(query.sql, args)
-
-    def _load(self, result: pq.abc.PGresult, make_row: Callable[[Sequence[Any]], T]) -> list[T]:
-        try:
-            self._types.set_pgresult(result)
-            return self._types.load_rows(0, result.ntuples, make_row)
-        except (psycopg.Error, UnicodeError) as error:
-            raise DatabaseRejected(_DATA_EXCEPTION, f"The result cannot be read: {error}") from None
 
     async def script(self, sql: str) -> None:
         """Run several statements without parameters (the simple query protocol)."""
