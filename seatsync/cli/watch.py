@@ -29,24 +29,20 @@ async def follow(url: str, hall_id: int) -> None:
                 write_lines(notice, stream=sys.stderr)
             _show(change)
             if stale != change.stale:
-                _print("the server has lost its database" if change.stale else "the server has its database again")
+                write_lines("the server has lost its database" if change.stale else "the server has its database again")
             lost, stale = change.lost, change.stale
 
 
 def _show(change: Change) -> None:
     if change.is_snapshot:
         hall = change.state
-        _print(f"hall {hall['id']}, {hall['name']}: {len(hall['seats'])} seats at revision {change.rev}")
+        write_lines(f"hall {hall['id']}, {hall['name']}: {len(hall['seats'])} seats at revision {change.rev}")
         return
     for seat in change.changed:
         note = f"  ({seat['note']})" if seat["note"] else ""
-        _print(f"{change.rev}  seat {seat['id']}, {_place(seat)}: {seat['status']}{note}")
+        write_lines(f"{change.rev}  seat {seat['id']}, {_place(seat)}: {seat['status']}{note}")
 
 
 def _place(seat: dict[str, Any]) -> str:
     section = f"{seat['section']}, " if seat.get("section") else ""
     return f"{section}row {seat.get('row_label', seat['row'])} place {seat.get('place_label', seat['place'])}"
-
-
-def _print(line: str) -> None:
-    write_lines(line)  # names and notes come from others

@@ -22,7 +22,7 @@ async def test_changes_are_printed(server: RunningServer, monkeypatch: pytest.Mo
     """The snapshot is one line, and so is each seat that changes."""
     hall = await make_hall(server)
     lines: list[str] = []
-    monkeypatch.setattr(watch, "_print", lines.append)
+    monkeypatch.setattr(watch, "write_lines", lines.append)
 
     async def printed(count: int) -> None:
         async def enough() -> bool:
