@@ -327,7 +327,7 @@ class _Server:
         if not self._connections.has_room:
             code = errors.TooManyConnections.code
             self._metrics.answered(handshake.path, code, 0.0)
-            self._metrics.closes[close_label(CloseCode.TRY_LATER)] += 1
+            self._metrics.closes[(close_label(CloseCode.TRY_LATER),)] += 1
             self._failures.write(code, type=handshake.path, address=handshake.client.address)
             # A browser shows its page neither the status of a refused handshake nor its advice on when to reconnect.
             await socket.close(CloseCode.TRY_LATER, close_reason("full", NO_ROOM_RETRY_MS))

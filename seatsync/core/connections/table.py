@@ -68,7 +68,7 @@ class Connections:
             await connection.run()
         finally:
             self._remove(connection)
-            self._metrics.closes[close_label(connection.socket.close_code or ABNORMAL)] += 1
+            self._metrics.closes[(close_label(connection.socket.close_code or ABNORMAL),)] += 1
             logger.debug(
                 "connection_closed",
                 connection=connection.id,

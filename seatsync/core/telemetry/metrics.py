@@ -1,17 +1,17 @@
 """The server's metrics, in Prometheus' text format.
 
 The values are plain attributes, because some change for every frame: adding to an integer costs an eighth of a
-prometheus-client counter, and a thirtieth of one with labels. A field's metadata is its kind and help text. All of it
-belongs to the event loop's thread.
+prometheus-client counter, and a thirtieth of one with labels. All of it belongs to the event loop's thread.
 """
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from itertools import accumulate
 from platform import python_version
+from typing import Any
 
 from attrs import define, field, fields
 from prometheus_client import ProcessCollector, generate_latest
@@ -47,45 +47,49 @@ class Histogram:
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
+def _gauge(meaning: str, default: Any = 0) -> Any:
+    """Declare a gauge."""
+    return field(default=default, metadata={"family": GaugeMetricFamily, "meaning": meaning, "labels": ()})
+
+
+def _counter(meaning: str, *labels: str) -> Any:
+    """Declare a counter; with labels, a `Counter` by their values."""
+    metadata = {"family": CounterMetricFamily, "meaning": meaning, "labels": labels}
+    return field(factory=Counter, metadata=metadata) if labels else field(default=0, metadata=metadata)
+
+
 @define(eq=False)
 class Metrics(Collector):
     """One server's values; the parts of the server change the attributes. Gauges go up and down, counters only up."""
 
-    connections: int = field(default=0, metadata={"gauge": "WebSocket connections that are open."})
-    subscriptions: int = field(default=0, metadata={"gauge": "Subscriptions of all connections."})
-    clients_behind: int = field(default=0, metadata={"gauge": "Connections with a full send buffer."})
-    feed_live: int = field(default=0, metadata={"gauge": "1 while notifications of the database arrive, else 0."})
-    notification_queue_usage: float = field(
-        default=0.0, metadata={"gauge": "Fraction of PostgreSQL's notification queue in use."}
-    )
-    holds: int = field(default=0, metadata={"gauge": "Holds that have not ended; every server reports the same."})
-    pool_in_use: Callable[[], int] = field(default=lambda: 0, metadata={"gauge": "Database connections in use."})
+    connections: int = _gauge("WebSocket connections that are open.")
+    subscriptions: int = _gauge("Subscriptions of all connections.")
+    clients_behind: int = _gauge("Connections with a full send buffer.")
+    feed_live: int = _gauge("1 while notifications of the database arrive, else 0.")
+    notification_queue_usage: float = _gauge("Fraction of PostgreSQL's notification queue in use.", default=0.0)
+    holds: int = _gauge("Holds that have not ended; every server reports the same.")
+    pool_in_use: Callable[[], int] = _gauge("Database connections in use.", default=lambda: 0)
     """Called at each scrape; it must not raise."""
-    pool_size: int = field(default=0, metadata={"gauge": "Database connections that the pools may open, at most."})
+    pool_size: int = _gauge("Database connections that the pools may open, at most.")
 
-    frames_pushed: int = field(default=0, metadata={"counter": "Frames pushed to subscribers."})
-    bytes_pushed: int = field(default=0, metadata={"counter": "Bytes of those frames."})
-    slow_clients: int = field(
-        default=0, metadata={"counter": "Times a connection fell behind and was left out of broadcasts."}
-    )
-    slow_closes: int = field(
-        default=0, metadata={"counter": "Connections closed with 4008, too slow even for merged updates."}
-    )
-    notifications_refused: int = field(
-        default=0, metadata={"counter": "Notifications that were not tagged with the key of the feed."}
-    )
-    holds_expired: int = field(default=0, metadata={"counter": "Holds that have ended by themselves, by this server."})
-    feed_losses: int = field(default=0, metadata={"counter": "Times the notifications of the database were lost."})
+    frames_pushed: int = _counter("Frames pushed to subscribers.")
+    bytes_pushed: int = _counter("Bytes of those frames.")
+    slow_clients: int = _counter("Times a connection fell behind and was left out of broadcasts.")
+    slow_closes: int = _counter("Connections closed with 4008, too slow even for merged updates.")
+    notifications_refused: int = _counter("Notifications that were not tagged with the key of the feed.")
+    holds_expired: int = _counter("Holds that have ended by themselves, by this server.")
+    feed_losses: int = _counter("Times the notifications of the database were lost.")
 
     build_info: dict[str, str] = field(factory=lambda: {**_BUILD, "postgres": ""})
     """Versions; that of PostgreSQL is empty until the database has been reached."""
-    closes: Counter[str] = field(factory=Counter)
-    """WebSocket connections that have ended, by close code."""
+    closes: Counter[tuple[str]] = _counter("WebSocket connections ended, by close code.", "code")
     commit_to_push_seconds: Histogram = field(init=False)
-    messages: Counter[tuple[str, str]] = field(factory=Counter)
-    """Requests by (method, outcome); the outcome is ``success`` or an error code."""
-    auth_events: Counter[tuple[str, str]] = field(factory=Counter)
-    """Events of accounts by (event, reason), both from a fixed set."""
+    messages: Counter[tuple[str, str]] = _counter("Requests answered, by method and outcome.", "method", "outcome")
+    """The outcome is ``success`` or an error code."""
+    auth_events: Counter[tuple[str, str]] = _counter(
+        "Failed sign-ins and changes of accounts, by event and reason.", "event", "reason"
+    )
+    """Both from a fixed set."""
     request_seconds: dict[str, Histogram] = field(factory=partial(defaultdict, partial(Histogram, SECONDS)))
     """From a request's arrival to its answer, by method."""
     histograms: dict[str, tuple[str, Histogram]] = field(factory=dict)
@@ -114,35 +118,20 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their present values."""
         for row in fields(Metrics):
-            for kind, meaning in row.metadata.items():
-                family = GaugeMetricFamily if kind == "gauge" else CounterMetricFamily
-                value = getattr(self, row.name)
-                yield family(f"{PREFIX}_{row.name}", meaning, value=value() if callable(value) else value)
+            if row.metadata:
+                labels, value = row.metadata["labels"], getattr(self, row.name)
+                family = row.metadata["family"](f"{PREFIX}_{row.name}", row.metadata["meaning"], labels=labels)
+                for values, number in value.items() if labels else [((), value() if callable(value) else value)]:
+                    family.add_metric(values, number)
+                yield family
         build = GaugeMetricFamily(f"{PREFIX}_build_info", "1, with the versions as labels.", labels=[*self.build_info])
         build.add_metric([*self.build_info.values()], 1)
         yield build
-        closes = [((code,), count) for code, count in self.closes.items()]
-        yield _counted("closes", "WebSocket connections ended, by close code.", closes, "code")
         for name, (meaning, histogram) in self.histograms.items():
             yield HistogramMetricFamily(f"{PREFIX}_{name}", meaning, histogram.cumulative(), histogram.total)
-        yield _counted(
-            "messages", "Requests answered, by method and outcome.", self.messages.items(), "method", "outcome"
-        )
-        meaning = "Failed sign-ins and changes of accounts, by event and reason."
-        yield _counted("auth_events", meaning, self.auth_events.items(), "event", "reason")
         seconds = HistogramMetricFamily(
             f"{PREFIX}_request_seconds", "From a request's arrival to its answer, by method.", labels=["method"]
         )
         for method, histogram in self.request_seconds.items():
             seconds.add_metric([method], histogram.cumulative(), histogram.total)
         yield seconds
-
-
-def _counted(
-    name: str, meaning: str, counts: Iterable[tuple[tuple[str, ...], int]], *labels: str
-) -> CounterMetricFamily:
-    """A counter by labels, from the counts by their values."""
-    family = CounterMetricFamily(f"{PREFIX}_{name}", meaning, labels=labels)
-    for values, count in counts:
-        family.add_metric(values, count)
-    return family
