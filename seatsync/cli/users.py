@@ -9,14 +9,14 @@ from seatsync.cli.admin import Context, on_database
 from seatsync.core.postgres.session import Row
 from seatsync.errors import Failure
 from seatsync.terminal import ask, cell, counted, iso_time, write_lines, write_table
-from seatsync.user import administration
+from seatsync.user import accounts
 from seatsync.user.session_list import sessions_of
 
 
 @on_database
 async def show_all(context: Context) -> None:
     """List the users."""
-    users = await administration.users(context.db)
+    users = await accounts.users(context.db)
     if context.options.json:
         _write_json([_facts(user) for user in users])
         return
@@ -31,7 +31,7 @@ async def show_all(context: Context) -> None:
 @on_database
 async def show(context: Context) -> None:
     """Print what is known of a user, a line each."""
-    facts = _facts(await administration.find(context.db, context.options.name))
+    facts = _facts(await accounts.find(context.db, context.options.name))
     if context.options.json:
         _write_json(facts)
         return
@@ -43,7 +43,7 @@ async def show(context: Context) -> None:
 async def role(context: Context) -> None:
     """Change a role."""
     options = context.options
-    user = await administration.set_role(context.db, options.name, options.role, force=options.yes)
+    user = await accounts.set_role(context.db, options.name, options.role, force=options.yes)
     if user["role"] == options.role:
         write_lines(f"User {user['name']} has the role {user['role']} already.")
     else:
@@ -53,7 +53,7 @@ async def role(context: Context) -> None:
 @on_database
 async def disable(context: Context) -> None:
     """Disable a user."""
-    user = await administration.disable(context.db, context.options.name, force=context.options.yes)
+    user = await accounts.disable(context.db, context.options.name, force=context.options.yes)
     if user["disabled_at"] is not None:
         write_lines(f"User {user['name']} is disabled already, since {iso_time(user['disabled_at'])}.")
     else:
@@ -63,7 +63,7 @@ async def disable(context: Context) -> None:
 @on_database
 async def enable(context: Context) -> None:
     """Take the disabling of a user back."""
-    user = await administration.enable(context.db, context.options.name)
+    user = await accounts.enable(context.db, context.options.name)
     if user["disabled_at"] is None:
         write_lines(f"User {user['name']} is not disabled.")
     else:
@@ -74,11 +74,11 @@ async def enable(context: Context) -> None:
 async def delete(context: Context) -> None:
     """Delete a user, once that is confirmed."""
     db, options = context.db, context.options
-    user = await administration.find(db, options.name)
+    user = await accounts.find(db, options.name)
     if not options.yes:
-        await administration.check_not_last(db, user)
+        await accounts.check_not_last(db, user)
         _confirm(f"Delete {user['name']} ({user['role']}) for good? The history keeps the name.")
-    user = await administration.delete(db, context.settings, user["name"], force=options.yes)
+    user = await accounts.delete(db, context.settings, user["name"], force=options.yes)
     write_lines(
         f"User {user['name']} deleted; {_ended(user['sessions'])}.",
         "The history keeps the name, which nobody else can take.",
@@ -88,7 +88,7 @@ async def delete(context: Context) -> None:
 @on_database
 async def reset(context: Context) -> None:
     """Print a phrase with which a user enrols an authenticator, and end what there was before."""
-    user = await administration.reset(context.db, context.settings, context.options.name, _show_phrase)
+    user = await accounts.reset(context.db, context.settings, context.options.name, _show_phrase)
     write_lines(
         f"User {user['name']} reset: the authenticator and any phrase before are void; {_ended(user['sessions'])}, "
         f"{counted(user['known_devices'], 'known device')} forgotten."
@@ -100,9 +100,9 @@ async def reset(context: Context) -> None:
 @on_database
 async def sessions(context: Context) -> None:
     """List the sessions of a user, or end them."""
-    user = await administration.find(context.db, context.options.name)
+    user = await accounts.find(context.db, context.options.name)
     if context.options.end:
-        count = await administration.end_sessions(context.db, user)
+        count = await accounts.end_sessions(context.db, user)
         write_lines(f"User {user['name']}: {_ended(count)}.")
         return
     columns = ("SESSION", "CREATED (UTC)", "LAST SEEN (UTC)", "EXPIRES (UTC)", "ADDRESS", "CLIENT")

@@ -19,7 +19,7 @@ from structlog.typing import EventDict
 
 from seatsync.core.telemetry.logs import redact
 from seatsync.core.timing import Timing
-from seatsync.user import administration, keys
+from seatsync.user import accounts, keys
 from seatsync.user.auth_events import BATCH
 from tests.support.client import Client, http, open_client
 from tests.support.server import RunningServer, running_server
@@ -222,7 +222,7 @@ async def test_sessions_that_are_ended_from_another(server: RunningServer, way: 
         assert await ada.call("end_sessions") == {"ended": 1}
         assert (await recorded(server))[1:] == [("auth.session_ended", "ended")]
         assert await server.value("select address from auth_event where reason = 'ended'") == HOME
-    assert await administration.end_sessions(server.db, {"id": 1}) == 1
+    assert await accounts.end_sessions(server.db, {"id": 1}) == 1
     assert (await recorded(server))[2:] == [("auth.session_ended", "command")]
 
 
@@ -254,7 +254,7 @@ async def test_a_service_key(server: RunningServer, logs: list[EventDict]) -> No
 async def test_what_sql_and_commands_do(server: RunningServer, logs: list[EventDict]) -> None:
     """The server logs and counts them as its own, with the role that was logged in and without a client."""
     await server.token("ada")
-    await administration.set_role(server.db, "ada", "admin", force=True)
+    await accounts.set_role(server.db, "ada", "admin", force=True)
     await server.sql("update app_user set role = 'viewer'; insert into session (user_id) values (1), (1)")
     await server.sql("delete from session; insert into session (user_id) values (1); delete from app_user")
     rows = await recorded(server)

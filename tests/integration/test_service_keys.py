@@ -13,8 +13,7 @@ from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.timing import Timing
 from seatsync.user import keys
-from seatsync.user.accounts import session_tokens
-from seatsync.user.administration import set_role
+from seatsync.user.accounts import session_tokens, set_role
 from seatsync.user.encryption import encrypt_plain, rotate
 from seatsync.user.keyring import Keyring
 from tests.fuzz.strategies import METHODS

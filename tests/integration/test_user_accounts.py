@@ -4,8 +4,7 @@ import pyotp
 import pytest
 
 from seatsync import errors
-from seatsync.user.accounts import session_tokens
-from seatsync.user.administration import set_role
+from seatsync.user.accounts import session_tokens, set_role
 from tests.support.people import Users, create_user
 
 STATUS = {"status": "user", "username": "ada", "role": "admin"}

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from seatsync import errors
 from seatsync.core.timing import Timing
-from seatsync.user import accounts, administration, encryption
+from seatsync.user import accounts, encryption
 from seatsync.user.encryption import SecretsError, check_keys, encrypt_plain, rotate
 from seatsync.user.keyring import Keyring, key_id
 from tests.support.client import http
@@ -178,8 +178,8 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
         await users.register(name)
     wrong = evolve(users.settings, secrets_keys=(NEW_KEY,))
     for attempt in (
-        partial(administration.delete, users.db, wrong, "bob", force=True),
-        partial(administration.reset, users.db, wrong, "bob", lambda *_: pytest.fail("shown")),
+        partial(accounts.delete, users.db, wrong, "bob", force=True),
+        partial(accounts.reset, users.db, wrong, "bob", lambda *_: pytest.fail("shown")),
         partial(create_user, users.db, wrong, "eve", "viewer"),
         partial(accounts.session_tokens, users.db, wrong, "eve", create=True),
     ):
@@ -197,7 +197,7 @@ async def test_who_was_deleted_meanwhile_is_not_reset(users: Users) -> None:
         execute(users.db.dsn, "select delete_user(id, 'JBSWY3DPEHPK3PXP') from app_user")
 
     with pytest.raises(errors.UserNotFound):
-        await administration.reset(users.db, users.settings, "ada", show)
+        await accounts.reset(users.db, users.settings, "ada", show)
     assert await users.value("select count(*) from recovery") == 0
 
 

@@ -17,7 +17,7 @@ from seatsync.core.postgres.queries import Query
 from seatsync.core.postgres.session import Row
 from seatsync.core.timing import Timing
 from seatsync.serve.process import open_sockets
-from seatsync.user import accounts, administration
+from seatsync.user import accounts
 from tests.support.client import Client, open_client
 
 SECRET = "tests only: " + 32 * "s"
@@ -55,7 +55,7 @@ class RunningServer:
         """A session token of that user, which is added if missing."""
         (token,) = await accounts.session_tokens(self.db, self.settings, name, create=True, count=1)
         if role != "operator":
-            await administration.set_role(self.db, name, role, force=True)  # type: ignore[arg-type]  # tests name real roles
+            await accounts.set_role(self.db, name, role, force=True)  # type: ignore[arg-type]  # tests name real roles
             (token,) = await accounts.session_tokens(self.db, self.settings, name, create=False, count=1)
         return token
 
