@@ -26,12 +26,8 @@ TYPES: Final = {
     ".css": b"text/css; charset=utf-8",
     ".js": b"text/javascript; charset=utf-8",
     ".ts": TEXT,
-    ".json": b"application/json",
     ".svg": b"image/svg+xml",
     ".png": b"image/png",
-    ".ico": b"image/x-icon",
-    ".woff2": b"font/woff2",
-    ".txt": TEXT,
 }
 
 #: A page loads its own files and pictures in its source alone; 'self' includes WebSockets of its own origin. And no
@@ -43,7 +39,7 @@ _POLICY: Final = (
 
 #: Smaller ones are not compressed, nor is what is compressed already.
 _LEAST_COMPRESSED_BYTES: Final = 1024
-_COMPRESSED: Final = frozenset({".png", ".woff2"})
+_COMPRESSED: Final = frozenset({".png"})
 
 #: Names below the directory, in lower case; none is hidden, and none leads out of it.
 _NAME = re.compile(r"(?:[a-z0-9_-][a-z0-9._-]*/)*[a-z0-9_-][a-z0-9._-]*")

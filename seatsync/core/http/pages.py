@@ -59,15 +59,11 @@ class Pages:
                 response = await self._exposition(request, source)
             case path if path in DOCUMENTS:
                 response = Response(200, await self._document(DOCUMENTS[path]))
-            case _:
-                response = self._file(request)
+            case path:
+                if (file := self._files.at(path)) is None:
+                    raise errors.NotFound
+                response = file.answer(request)
         return response
-
-    def _file(self, request: Request) -> Response:
-        file = self._files.at(request.path)
-        if file is None:
-            raise errors.NotFound
-        return file.answer(request)
 
     def _front(self, request: Request) -> Response:
         page = self._files.find(PAGE) if request.accepts(b"accept", "text/html") else None

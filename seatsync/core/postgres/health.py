@@ -75,7 +75,11 @@ class Health:
             if await session.fetchval(_QUERIES["read_only"]):
                 raise DatabaseGone("PostgreSQL is read-only.", _READ_ONLY)
             if self._disk_full:
-                await self._look_for_room(session)
+                try:
+                    await session.fetchval(_QUERIES["room"])
+                    self._disk_full = False
+                except DatabaseFull as fault:
+                    self.report(fault)
             usage = self.metrics.notification_queue_usage
             if usage >= FILLING:
                 await self._warn_of_queue(session, usage)
@@ -86,14 +90,6 @@ class Health:
             logger.info("database_back")
         queue = f"notification queue {usage:.0%} full" if usage >= FILLING else OK
         self.state = DISK_FULL if self._disk_full else queue
-
-    async def _look_for_room(self, session: Session) -> None:
-        try:
-            await session.fetchval(_QUERIES["room"])
-        except DatabaseFull as fault:
-            self.report(fault)
-        else:
-            self._disk_full = False
 
     async def _warn_of_queue(self, session: Session, usage: float) -> None:
         """Log who probably holds the notification queue up: a listener that stays in a transaction."""
