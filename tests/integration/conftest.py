@@ -1,12 +1,10 @@
 """Fixtures for the integration tests."""
 
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 
 import pytest
 
-from seatsync import app
-from seatsync.core.channels.channels import Channels
+from seatsync.core.channels import channel
 from seatsync.core.postgres.pool import Database
 from seatsync.user.phrases import Cost
 from tests.support.people import CHEAP, Users, open_users
@@ -17,7 +15,7 @@ from tests.support.sql import User, World, open_world
 @pytest.fixture
 def short_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels of servers that start after this remember three updates."""
-    monkeypatch.setattr(app, "Channels", partial(Channels, max_updates=3))
+    monkeypatch.setattr(channel, "MAX_UPDATES", 3)
 
 
 @pytest.fixture

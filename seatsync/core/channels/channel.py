@@ -55,16 +55,15 @@ class Channel(Topic):
         spawn: Spawn,
         *,
         timing: Timing = Timing(),
-        max_updates: int = MAX_UPDATES,
         reads: Reads | None = None,
         unused: Callable[["Channel"], None] = lambda _: None,
     ) -> None:
         super().__init__(key, broadcast, spawn, timing, reads)
-        self.revisions = Revisions(max_updates)
+        self.revisions = Revisions(MAX_UPDATES)
         self.idle_since = trio.current_time()
         self._unused = unused  # called when the channel has no subscriber and no state left
         self._source = source
-        self._history = History(source.documents, max_updates)
+        self._history = History(source.documents, MAX_UPDATES)
         self._snapshots = SingleFlight(partial(source.snapshot, key), spawn)
         self._cached: Snapshot | None = None
         self._resyncing = False

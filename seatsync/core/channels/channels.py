@@ -6,11 +6,11 @@ from itertools import cycle
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import Factory, define, field
 
 from seatsync import errors
 from seatsync.core.channels.broadcast import Broadcast
-from seatsync.core.channels.channel import MAX_UPDATES, Channel, Source
+from seatsync.core.channels.channel import Channel, Source
 from seatsync.core.channels.joining import Reads, Spawn
 from seatsync.core.channels.revisions import State
 from seatsync.core.telemetry.metrics import Metrics
@@ -31,14 +31,10 @@ class Channels:
     _spawn: Spawn
     _metrics: Metrics
     _timing: Timing = field(default=Timing(), kw_only=True)
-    _max_updates: int = field(default=MAX_UPDATES, kw_only=True)
-    _reads: Reads = field(init=False)
+    _reads: Reads = field(init=False, default=Factory(lambda self: Reads(self._spawn, self._timing), takes_self=True))
     _channels: dict[int, Channel] = field(init=False, factory=dict)
     _live: bool = field(init=False, default=False)
     _stale: bool = field(init=False, default=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._reads = Reads(self._spawn, self._timing)
 
     def open(self, key: int) -> Channel:
         """The channel of that key."""
@@ -51,7 +47,6 @@ class Channels:
                 self._source,
                 self._spawn,
                 timing=self._timing,
-                max_updates=self._max_updates,
                 reads=self._reads,
                 unused=self._drop,
             )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import Factory, define, field
 
 from seatsync.core.connections.connection import Connection
 from seatsync.core.connections.visitors import Visitors
@@ -46,14 +46,11 @@ class Connections:
     """The connections of each visitor and of each session, by alias."""
     _revoked: dict[str, float] = field(factory=dict, init=False)
     """When sessions were revoked, for handshakes in flight."""
-    _visitors: Visitors = field(init=False)
+    _visitors: Visitors = field(default=Factory(lambda self: Visitors(self._timing), takes_self=True), init=False)
     _leaving: set[Connection] = field(factory=set, init=False)
     _farewell: tuple[CloseCode, str, tuple[int, int]] | None = field(default=None, init=False)
     _due: list[tuple[float, int]] = field(factory=list, init=False)
     """A heap of the connections' deadlines."""
-
-    def __attrs_post_init__(self) -> None:
-        self._visitors = Visitors(self._timing)
 
     @property
     def has_room(self) -> bool:

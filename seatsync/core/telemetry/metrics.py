@@ -13,7 +13,7 @@ from itertools import accumulate
 from platform import python_version
 from typing import Any
 
-from attrs import define, field, fields
+from attrs import Factory, define, field, fields
 from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -30,11 +30,8 @@ class Histogram:
     """The number of values up to each bound, and in one more place of those above the last."""
 
     bounds: tuple[float, ...]
-    counts: list[int] = field(init=False)
+    counts: list[int] = Factory(lambda self: [0] * (len(self.bounds) + 1), takes_self=True)
     total: float = 0.0
-
-    def __attrs_post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Count one value."""
