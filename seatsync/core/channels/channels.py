@@ -60,10 +60,9 @@ class Channels:
         channel = self.open(key)
         try:
             yield channel
-        except errors.SeatSyncError:
+        finally:
             if channel.revisions.state is State.UNREAD and not channel.in_use:
                 self._drop(channel)
-            raise
 
     def _drop(self, channel: Channel) -> None:
         if self._channels.get(channel.key) is channel:
