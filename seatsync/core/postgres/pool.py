@@ -5,14 +5,12 @@ closed. Connections are made in the background too: a query that cannot wait for
 second of two hosts is reached although the first takes longer than a query may.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import trio
-from attrs import define, field
 
 from seatsync import errors
 from seatsync.core.postgres.faults import DatabaseGone, DatabaseRejected, DatabaseTooSlow, DatabaseUnavailable
@@ -45,19 +43,6 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     raise DatabaseTooSlow("PostgreSQL accepts connections and does not answer.")
 
 
-@define(eq=False)
-class _Waiter:
-    """A task that waits for a session."""
-
-    done: trio.Event = field(factory=trio.Event)
-    outcome: Session | DatabaseUnavailable | None = None
-
-    def settle(self, outcome: Session | DatabaseUnavailable) -> None:
-        """Wake the task."""
-        self.outcome = outcome
-        self.done.set()
-
-
 class Database:
     """A pool of at most ``size`` sessions; the newest idle one is used first.
 
@@ -78,7 +63,7 @@ class Database:
         self._report = report
         self._open = 0  # idle, in use, connecting or being reset
         self._idle: list[Session] = []
-        self._waiting: deque[_Waiter] = deque()
+        self._offered, self._wanted = trio.open_memory_channel[Session | DatabaseUnavailable](0)
 
     @classmethod
     @asynccontextmanager
@@ -131,25 +116,15 @@ class Database:
             if session.silent:
                 return session
             self._drop(session)
-        waiter = _Waiter()
-        self._waiting.append(waiter)
-        self._connect_more()
-        try:
-            await waiter.done.wait()
-        except trio.Cancelled:
-            if isinstance(waiter.outcome, Session):
-                self._offer(waiter.outcome)
-            elif waiter in self._waiting:
-                self._waiting.remove(waiter)
-            raise
-        if isinstance(waiter.outcome, Session):
-            return waiter.outcome
-        assert waiter.outcome is not None  # noqa: S101 - it is settled
-        raise waiter.outcome
+        self._connect_more(arriving=1)
+        outcome = await self._wanted.receive()
+        if isinstance(outcome, Session):
+            return outcome
+        raise outcome
 
-    def _connect_more(self) -> None:
-        """Connect for a task that waits, unless the pool is full."""
-        if self._waiting and self._open < self.size:
+    def _connect_more(self, *, arriving: int = 0) -> None:
+        """Connect for a task that waits, or is about to, unless the pool is full."""
+        if self._open < self.size and arriving + self._wanted.statistics().tasks_waiting_receive:
             self._open += 1
             self._nursery.start_soon(self._connect)
 
@@ -158,17 +133,17 @@ class Database:
             session = await Session.connect(self.dsn, application_name="seatsync")
         except DatabaseUnavailable as error:
             self._open -= 1
-            if self._waiting:
-                self._waiting.popleft().settle(error)
+            with suppress(trio.WouldBlock):
+                self._offered.send_nowait(error)
             self._connect_more()
         else:
             self._offer(session)
 
     def _offer(self, session: Session) -> None:
         """Give the session to the task that has waited longest, or keep it."""
-        if self._waiting:
-            self._waiting.popleft().settle(session)
-        else:
+        try:
+            self._offered.send_nowait(session)
+        except trio.WouldBlock:
             self._idle.append(session)
 
     def _drop(self, session: Session) -> None:
