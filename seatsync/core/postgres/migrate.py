@@ -24,7 +24,6 @@ from seatsync.core.postgres.faults import DatabaseRejected
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import Row, Session
-from seatsync.core.postgres.statements import split
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure
 
@@ -35,6 +34,8 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 #: A lock was not to be had in time, or was part of a deadlock.
 _NO_LOCK = frozenset({"55P03", "40P01"})
 
+_COMMENT = re.compile(r"^--.*$", re.MULTILINE)
+_END = re.compile(r";$", re.MULTILINE)
 _CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
 
 _QUERIES = load("system")
@@ -62,6 +63,11 @@ class Migration:
     def online(self) -> bool:
         """Runs outside a transaction."""
         return self.sql.partition("\n")[0].rstrip() == "-- online"
+
+    @property
+    def statements(self) -> list[str]:
+        """Those of an online one, each to the end of a line; a test holds the files to that."""
+        return [statement for statement in _END.split(_COMMENT.sub("", self.sql)) if statement.strip()]
 
 
 def migrations() -> list[Migration]:
@@ -242,7 +248,7 @@ async def _run_online(session: Session, migration: Migration, lock_timeout: str)
     repairs = [row["statement"] for row in await session.fetch(_QUERIES["invalid_indexes"], migration.sql)]
     for statement in repairs:
         logger.info("invalid_index_dropped", migration=migration.name, statement=statement)
-    for statement in (*repairs, *split(migration.sql)):
+    for statement in (*repairs, *migration.statements):
         await session.execute(_QUERIES["lock_timeout"], "0" if _CONCURRENTLY.search(statement) else lock_timeout)
         await session.script(statement)
     await session.execute(_QUERIES["migration_done"], migration.name, migration.checksum)

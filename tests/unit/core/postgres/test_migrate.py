@@ -47,6 +47,21 @@ def test_the_migrations_of_the_package() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
+def test_statements_end_with_a_line() -> None:
+    """A semicolon within a line ends nothing; lines of comments, and what is empty, are no statements."""
+    sql = "-- online\n-- Why;\nselect 1\nas a;b;\n\n;\nselect 2;\n-- The end;\n"
+    assert Migration("0001_one", sql).statements == ["\n\nselect 1\nas a;b", "\nselect 2"]
+
+
+def test_online_migrations_are_split_at_their_statements() -> None:
+    """They have no semicolon that ends no statement, and none behind a comment."""
+    online = [migration for migration in migrations() if migration.online]
+    assert online
+    for statement in (one for migration in online for one in migration.statements):
+        assert re.search(r"[;$]|--|/\*", statement) is None
+        assert statement.count("'") % 2 == 0
+
+
 def test_a_checksum_is_of_the_text() -> None:
     """SHA-256 in hex: one changed character is another migration."""
     assert ONE.checksum != Migration(ONE.name, ONE.sql + " ").checksum
