@@ -55,7 +55,7 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
 
     SIGHUP replaces the workers where there are several, and else ends the server too, unless nohup(1) has it ignored.
     ``settings`` name the database; ``postgres`` is the embedded one, if that is it.
-    Raises `StartError`, `MigrationError`, `BindError` and `ServiceUnavailable`.
+    Raises `Failure` and `ServiceUnavailable`.
     """
     configure_logs(settings.log_level, settings.log_format)
     tune_garbage_collection()
@@ -101,7 +101,8 @@ async def _prepare(settings: Settings, *, demo: bool) -> Row:
     """Check the addresses and keys, migrate the database, and add the demo cinemas if they are wanted and missing.
 
     Returns the numbers of cinemas and halls that there are then.
-    Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements, `SecretsError`.
+    Raises `StartError` for an address that libpq rejects, or that cannot LISTEN or prepare statements, and as
+    `migrate` and `encrypt_plain` do.
     """
     for name, dsn in (("DATABASE_URL", settings.database_url), ("LISTEN_URL", settings.listen_url)):
         if dsn is None:

@@ -33,7 +33,7 @@ async def add_user(
 
     ``show`` is then called with the URI for the authenticator and the recovery phrase: in a transaction, a user whose
     credentials cannot be shown is not added. Raises `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists`,
-    `SecretsError`.
+    and `Failure` as `encrypt_new` does.
     """
     check_username(name)
     secret, phrase = totp.new_secret(), phrases.new_phrase()
@@ -60,8 +60,8 @@ async def session_tokens(
     """Tokens of new sessions, for scripts and load tests.
 
     With ``create`` a missing user is added as an operator; its authenticator's secret is discarded, so such tokens
-    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, `SecretsError`, and
-    `Failure` for a user who is disabled or deleted.
+    alone can act for it. Raises `UserNotFound` without, and `InvalidUsername`, `RequiredUsername`, and `Failure`
+    as `encrypt_new` does and for a user who is disabled or deleted.
     """
     check_username(name)
     if create:
@@ -135,7 +135,7 @@ async def enable(db: Database, name: str) -> Row:
 async def delete(db: Database, settings: Settings, name: str, *, force: bool) -> Row:
     """Delete a user but for the name; returns the user as before.
 
-    Raises `UserNotFound`, `SecretsError` and, unless forced, as `check_not_last` does.
+    Raises `UserNotFound`, and `Failure` as `encrypt_new` and, unless forced, `check_not_last` do.
     """
     async with db.transaction() as session:
         user = await find(session, name)
@@ -150,7 +150,8 @@ async def reset(db: Database, settings: Settings, name: str, show: Callable[[Row
     """Replace all that a user signs in with by a phrase, to enrol an authenticator with; returns the user as before.
 
     ``show`` is called with the user and the phrase before that, since without the phrase nobody could sign in as the
-    user; no row is locked meanwhile. Raises `SecretsError`, and `UserNotFound`, also for who is deleted meanwhile.
+    user; no row is locked meanwhile. Raises `Failure` as `encrypt_new` does, and
+    `UserNotFound`, also for who is deleted meanwhile.
     """
     user, phrase = await find(db, name), phrases.new_phrase()
     secret, phrase_hash = await _lost_secret(db, settings, user), await phrases.hash_phrase(phrase)
@@ -166,13 +167,13 @@ async def end_sessions(db: Database, user: Row) -> int:
 
 
 async def _lost_secret(db: Database | Session, settings: Settings, user: Row) -> str:
-    """A random secret that no authenticator has, as it is stored. Raises `SecretsError`."""
+    """A random secret that no authenticator has, as it is stored. Raises as `encrypt_new` does."""
     return await encrypt_new(db, settings, user["name"], totp.new_secret())
 
 
 async def _insert(
     db: Database | Session, settings: Settings, name: str, role: Role, secret: str, *, phrase_hash: str | None = None
 ) -> bool:
-    """Store a user, the secret encrypted; false if there is one of that name. Raises `SecretsError`."""
+    """Store a user, the secret encrypted; false if there is one of that name. Raises as `encrypt_new` does."""
     stored = await encrypt_new(db, settings, name, secret)
     return await db.fetchrow(QUERIES["add_user"], name, role, stored, phrase_hash) is not None

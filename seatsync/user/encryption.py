@@ -28,31 +28,27 @@ _TABLES = (("registrations_to_encrypt", "encrypt_registrations"), ("users_to_enc
 logger = structlog.get_logger(__name__)
 
 
-class SecretsError(Failure):
-    """Secrets in the database cannot be decrypted; the message is a sentence for the operator."""
-
-
 async def check_keys(db: Database | Session, keyring: Keyring) -> None:
-    """Raises `SecretsError` if secrets are encrypted with a key that is not in the keyring."""
+    """Raises `Failure` if secrets are encrypted with a key that is not in the keyring."""
     counts = {row["key_id"]: row["secrets"] for row in await db.fetch(QUERIES["secrets_by_key"])}
     unknown = {key: count for key, count in counts.items() if key not in keyring.ids}
     if unknown:
         keys = ", ".join(f"{key} (secrets of authenticators: {count})" for key, count in sorted(unknown.items()))
-        raise SecretsError(
+        raise Failure(
             f"SECRETS_KEY, or without DATABASE_URL the file secrets_key in SEATSYNC_DATA, lacks the key {keys}:"
             " without it these users could not sign in."
         )
 
 
 async def encrypt_new(db: Database | Session, settings: Settings, username: str, secret: str) -> str:
-    """The secret of a user of that name as it is stored. Raises `SecretsError` as `check_keys` does."""
+    """The secret of a user of that name as it is stored. Raises `Failure` as `check_keys` does."""
     keyring = Keyring(settings.secrets_keys)
     await check_keys(db, keyring)
     return keyring.encrypt(username, secret)
 
 
 async def encrypt_plain(db: Database, keyring: Keyring) -> None:
-    """Encrypt the secrets that are plain; for the start of a server. Raises `SecretsError`.
+    """Encrypt the secrets that are plain; for the start of a server. Raises `Failure`.
 
     A row that is in use meanwhile is left to a later start.
     """
@@ -66,7 +62,7 @@ async def encrypt_plain(db: Database, keyring: Keyring) -> None:
 
 
 async def rotate(db: Database, keyring: Keyring, *, timing: Timing = Timing()) -> int:
-    """Encrypt with the first key all that is not; returns the number. Raises `SecretsError`, after what it could do."""
+    """Encrypt with the first key all that is not; returns the number. Raises `Failure`, after what it could do."""
     await check_keys(db, keyring)
     run = _Run(db, keyring, leave=keyring.ids[:1])
     for read, write in _TABLES:
@@ -75,10 +71,10 @@ async def rotate(db: Database, keyring: Keyring, *, timing: Timing = Timing()) -
                 break
             await trio.sleep(timing.check_s)
         else:
-            raise SecretsError("Some secrets are in use by other transactions: end these, and run it again.")
+            raise Failure("Some secrets are in use by other transactions: end these, and run it again.")
     if run.unreadable:
         names = ", ".join(sorted(run.unreadable))
-        raise SecretsError(f"The secrets of these users cannot be decrypted, altered or of another name: {names}.")
+        raise Failure(f"The secrets of these users cannot be decrypted, altered or of another name: {names}.")
     return run.encrypted
 
 

@@ -27,10 +27,6 @@ PREFIX: Final = "ssk_"
 _KEY = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
-class KeyFault(errors.Failure):
-    """A key cannot be added or revoked."""
-
-
 @frozen
 class Key:
     """A key as the server knows it."""
@@ -63,7 +59,7 @@ async def add_key(session: Session, name: str, role: Role, days: int | None, key
     """Add a key of the service of that name, which is added if missing, for so many days or without an end.
 
     Within the caller's transaction, whose lock lets no other key of that service be added meanwhile. Raises
-    `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists` for the name of a person, and `KeyFault` for a service
+    `InvalidUsername`, `RequiredUsername`, `UserAlreadyExists` for the name of a person, and `Failure` for a service
     that has a key or is disabled.
     """
     check_username(name)
@@ -71,10 +67,10 @@ async def add_key(session: Session, name: str, role: Role, days: int | None, key
     if service is None:
         raise errors.UserAlreadyExists
     if await session.fetchval(QUERIES["set_service_role"], service, role) is None:
-        raise KeyFault(f"There is a key of the name {name} already; revoke it first.")
+        raise errors.Failure(f"There is a key of the name {name} already; revoke it first.")
     known = Key.of(key)
     if await session.fetchval(QUERIES["add_key"], service, known.session_id, known.hash, days) is None:
-        raise KeyFault(f"The service {name} is disabled, and gets no key.")
+        raise errors.Failure(f"The service {name} is disabled, and gets no key.")
 
 
 async def live_keys(db: Database) -> list[Row]:
@@ -83,8 +79,8 @@ async def live_keys(db: Database) -> list[Row]:
 
 
 async def revoke_key(db: Database, name: str) -> str:
-    """End the service's key, and with it its sockets on every server; the service's name. Raises `KeyFault`."""
+    """End the service's key, and with it its sockets on every server; the service's name. Raises `Failure`."""
     found: str | None = await db.fetchval(QUERIES["revoke_key"], name)
     if found is None:
-        raise KeyFault(f"There is no key of the name {name}.")
+        raise errors.Failure(f"There is no key of the name {name}.")
     return found

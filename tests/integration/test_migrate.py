@@ -3,8 +3,9 @@
 import pytest
 import trio
 
-from seatsync.core.postgres.migrate import Migration, MigrationError, migrate, migrations
+from seatsync.core.postgres.migrate import Migration, migrate, migrations
 from seatsync.core.postgres.pool import Database
+from seatsync.errors import Failure
 from tests.support.database import execute, fetchval
 
 APPLIED = "select string_agg(name, ' ' order by name) from schema_migration"
@@ -15,7 +16,7 @@ async def run(dsn: str, *known: Migration) -> list[str]:
     async with Database.open(dsn, size=2) as db:
         try:
             return await migrate(db, known or None)
-        except MigrationError as error:
+        except Failure as error:
             refusal = error
     raise refusal
 
@@ -43,7 +44,7 @@ async def test_a_failed_migration_leaves_nothing(empty_database_url: str) -> Non
     """Its statements are rolled back with its row; those before it stay, and it is tried again next time."""
     good = Migration("0001_good", "create table one (id int)")
     bad = Migration("0002_bad", "create table two (id int); select 1 / 0")
-    with pytest.raises(MigrationError, match=r"^The migration 0002_bad failed \(division by zero\)\.$"):
+    with pytest.raises(Failure, match=r"^The migration 0002_bad failed \(division by zero\)\.$"):
         await run(empty_database_url, good, bad)
     assert await trio.to_thread.run_sync(fetchval, empty_database_url, APPLIED) == "0001_good"
     assert await run(empty_database_url, good, Migration("0002_bad", "create table two (id int)")) == ["0002_bad"]
@@ -51,16 +52,14 @@ async def test_a_failed_migration_leaves_nothing(empty_database_url: str) -> Non
 
 async def test_a_newer_database_is_refused(database_url: str) -> None:
     """A server of an older version does not touch it."""
-    with pytest.raises(MigrationError, match="a newer version of seatsync is needed"):
+    with pytest.raises(Failure, match="a newer version of seatsync is needed"):
         await run(database_url, *migrations()[:1])
 
 
 async def test_a_role_without_rights_is_refused(empty_database_url: str) -> None:
     """Missing rights are reported with PostgreSQL's own message."""
     dsn = empty_database_url + ("&" if "?" in empty_database_url else "?") + "options=-c%20role%3Dpg_monitor"
-    with pytest.raises(
-        MigrationError, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"
-    ):
+    with pytest.raises(Failure, match=r"^The database role may not create the schema \(.*permission denied.*\)\.$"):
         await run(dsn)
 
 

@@ -7,10 +7,10 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from seatsync.core.postgres.migrate import Migration, MigrationError, migrate
+from seatsync.core.postgres.migrate import Migration, migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
-from seatsync.errors import ServiceUnavailable
+from seatsync.errors import Failure, ServiceUnavailable
 from tests.support.database import open_session
 from tests.support.sql import Session
 from tests.support.waiting import eventually
@@ -57,7 +57,7 @@ async def run(dsn: str, *known: Migration, timing: Timing = TIMING) -> list[str]
     async with Database.open(dsn, size=1) as db:
         try:
             return await migrate(db, known, timing=timing)
-        except MigrationError as error:
+        except Failure as error:
             refusal = error
     raise refusal
 
@@ -117,7 +117,7 @@ async def test_a_lock_that_is_kept_is_named(
     holder.do("begin; insert into one values (3)")
     pid = holder.connection.info.backend_pid
     with pytest.raises(
-        MigrationError,
+        Failure,
         match=rf"^The migration {migration.name} has waited for a lock for 1 s: process {pid} \(a report, role \w+\), "
         r"in a transaction since 2\S+ \S+, is in its way\.$",
     ):
@@ -139,7 +139,7 @@ async def test_a_migration_without_a_lock_is_run_again(empty_database_url: str, 
 
 async def test_a_migration_that_takes_too_long_is_ended(empty_database_url: str, observer: Session) -> None:
     """It fails with its time, and its statement is cancelled."""
-    with pytest.raises(MigrationError, match=r"^The migration 0001_slow has run for 1 s\.$"):
+    with pytest.raises(Failure, match=r"^The migration 0001_slow has run for 1 s\.$"):
         await run(empty_database_url, Migration("0001_slow", "select pg_sleep(60)"), timing=IMPATIENT)
     assert observer.value(f"select count(*) {BACKENDS}") == 0
 
@@ -169,7 +169,7 @@ async def test_one_server_migrates_at_a_time(empty_database_url: str, holder: Se
     pid = holder.connection.info.backend_pid
     with (
         capture_logs() as logs,
-        pytest.raises(MigrationError, match=rf"for 1 s another server has migrated it, process {pid} \(a report, "),
+        pytest.raises(Failure, match=rf"for 1 s another server has migrated it, process {pid} \(a report, "),
     ):
         await run(empty_database_url, TABLE, timing=IMPATIENT)
     assert [(line["event"], line["pid"]) for line in logs] == [("migration_waits", pid)]
@@ -197,7 +197,7 @@ async def test_an_online_migration_is_recorded_when_all_of_it_has_run(
 ) -> None:
     """After a failure its first statements stay, and all of it is run again."""
     broken, mended = (Migration(INDEX.name, f"{MAKE_INDEX}select 1 / {divisor};") for divisor in (0, 1))
-    with pytest.raises(MigrationError, match=r"^The migration 0002_index failed \(division by zero\)\.$"):
+    with pytest.raises(Failure, match=r"^The migration 0002_index failed \(division by zero\)\.$"):
         await run(empty_database_url, TABLE, broken)
     assert observer.value(INDEXES) == "one_id_idx"
     assert observer.value(APPLIED) == TABLE.name

@@ -266,13 +266,13 @@ async def test_names_of_keys(server: RunningServer) -> None:
         with pytest.raises(error):
             await service_key(server.db, name)
     first = await service_key(server.db, role="viewer")
-    with pytest.raises(keys.KeyFault, match="already"):
+    with pytest.raises(errors.Failure, match="already"):
         await service_key(server.db, "DOOR-3", "admin")
     assert (await post(server, first, "user.status"))["data"]["role"] == "viewer"
     await keys.revoke_key(server.db, "door-3")
-    with pytest.raises(keys.KeyFault, match="no key"):
+    with pytest.raises(errors.Failure, match="no key"):
         await keys.revoke_key(server.db, "door-3")
-    with pytest.raises(keys.KeyFault, match="no key"):
+    with pytest.raises(errors.Failure, match="no key"):
         await keys.revoke_key(server.db, "anna")
     second = await service_key(server.db)
     assert (await post(server, second, "user.status"))["data"] == SERVICE
@@ -287,7 +287,7 @@ async def test_one_of_two_at_once(server: RunningServer) -> None:
     async def add() -> None:
         try:
             outcomes.append(await service_key(server.db))
-        except keys.KeyFault:
+        except errors.Failure:
             outcomes.append("taken")
 
     async with trio.open_nursery() as nursery:

@@ -8,9 +8,10 @@ import pytest
 import trio
 from psycopg import errors
 
-from seatsync.core.postgres.migrate import Migration, MigrationError, grant, migrate, migrations
+from seatsync.core.postgres.migrate import Migration, grant, migrate, migrations
 from seatsync.core.postgres.pool import Database
 from seatsync.core.postgres.queries import Query, load
+from seatsync.errors import Failure
 from seatsync.user.encryption import rotate
 from seatsync.user.keyring import Keyring
 from tests.support.halls import make_hall
@@ -145,12 +146,12 @@ async def test_the_server_checks_the_schema(server_url: str, database_url: str) 
     async with Database.open(server_url, size=1) as db:
         assert await migrate(db) == []
         newer = [*migrations(), Migration("9999_newer", "create table newer (id int)")]
-        with pytest.raises(MigrationError, match=r"lacks the migration 9999_newer.* as its owner"):
+        with pytest.raises(Failure, match=r"lacks the migration 9999_newer.* as its owner"):
             await migrate(db, newer)
-        with pytest.raises(MigrationError, match="may not"):
+        with pytest.raises(Failure, match="may not"):
             await grant(db, "pg_monitor")
     async with Database.open(database_url, size=1) as db:
-        with pytest.raises(MigrationError, match='role "nobody_such" does not exist'):
+        with pytest.raises(Failure, match='role "nobody_such" does not exist'):
             await grant(db, "nobody_such")
 
 

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from seatsync import errors
 from seatsync.core.timing import Timing
+from seatsync.errors import Failure
 from seatsync.user import accounts, encryption
-from seatsync.user.encryption import SecretsError, check_keys, encrypt_plain, rotate
+from seatsync.user.encryption import check_keys, encrypt_plain, rotate
 from seatsync.user.keyring import Keyring, key_id
 from tests.support.client import http
 from tests.support.database import execute, fetchval, open_session
@@ -146,9 +147,7 @@ async def test_a_missing_key_is_named(users: Users) -> None:
     await add_plain(users, 1)
     await users.browser()("user.auth_start", username="bob")
     for attempt in (check_keys, encrypt_plain, rotate):
-        with pytest.raises(
-            SecretsError, match=rf"lacks the key {key_id(SECRETS_KEY)} \(secrets of authenticators: 2\)"
-        ):
+        with pytest.raises(Failure, match=rf"lacks the key {key_id(SECRETS_KEY)} \(secrets of authenticators: 2\)"):
             await attempt(users.db, NEW)
     assert PLAIN in await stored_keys(users)
     await check_keys(users.db, BOTH)
@@ -168,7 +167,7 @@ async def test_a_wrong_key_that_starts_at_the_same_time_is_noticed(
 
     monkeypatch.setattr(encryption, "check_keys", check_late)
     await users.sql("update app_user set totp_secret = $1 where username = 'user1'", OLD.encrypt("user1", PLAIN))
-    with pytest.raises(SecretsError, match=key_id(SECRETS_KEY)):
+    with pytest.raises(Failure, match=key_id(SECRETS_KEY)):
         await encrypt_plain(users.db, NEW)
 
 
@@ -183,7 +182,7 @@ async def test_no_command_encrypts_under_a_key_of_its_own(users: Users) -> None:
         partial(create_user, users.db, wrong, "eve", "viewer"),
         partial(accounts.session_tokens, users.db, wrong, "eve", create=True),
     ):
-        with pytest.raises(SecretsError, match="lacks the key"):
+        with pytest.raises(Failure, match="lacks the key"):
             await attempt()
     assert await stored_keys(users) == [key_id(SECRETS_KEY)]
     assert await users.value("select count(*) from app_user where deleted_at is null") == 2
@@ -229,7 +228,7 @@ async def test_an_interrupted_rotation_is_repeated(users: Users, database_url: s
     both = users.evolve_settings(secrets_keys=(NEW_KEY, SECRETS_KEY))
     with open_session(database_url) as other:
         other.do("begin; select from app_user where username = 'user3' for update")
-        with pytest.raises(SecretsError, match="in use by other transactions"):
+        with pytest.raises(Failure, match="in use by other transactions"):
             await rotate(users.db, BOTH, timing=Timing(check_s=0.001))
         assert await stored_keys(users) == sorted([key_id(NEW_KEY), key_id(SECRETS_KEY)])
         other.do("rollback")
@@ -262,7 +261,7 @@ async def test_a_rotation_names_what_it_cannot_decrypt(users: Users) -> None:
     await users.register("ada")
     await users.register("eve")
     await users.sql("update app_user set username = 'eva' where username = 'eve'")
-    with pytest.raises(SecretsError, match=r"cannot be decrypted.*: eva\.$"):
+    with pytest.raises(Failure, match=r"cannot be decrypted.*: eva\.$"):
         await rotate(users.db, BOTH)
     assert await stored_keys(users) == sorted([key_id(NEW_KEY), key_id(SECRETS_KEY)])
 

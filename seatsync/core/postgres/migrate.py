@@ -43,10 +43,6 @@ _QUERIES = load("system")
 logger = structlog.get_logger(__name__)
 
 
-class MigrationError(Failure):
-    """The schema cannot be migrated; the message is one sentence for the operator."""
-
-
 @frozen
 class Migration:
     """One file of ``sql/migrations``."""
@@ -83,7 +79,7 @@ def migrations() -> list[Migration]:
 async def migrate(db: Database, known: Sequence[Migration] | None = None, *, timing: Timing = Timing()) -> list[str]:
     """Apply the migrations that are missing, of `migrations` unless given, and return their names.
 
-    A role that does not own the schema may find it complete, and applies nothing. Raises `MigrationError` and
+    A role that does not own the schema may find it complete, and applies nothing. Raises `Failure` and
     `ServiceUnavailable`. A failed or cancelled migration leaves nothing behind, an online one the statements before;
     the migrations before it stay.
     """
@@ -97,7 +93,7 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
         log = logger.info if has_schema else logger.debug  # in a new database they are no news
         while (migration := await _next(session, known)) is not None:
             if not await session.fetchval(_QUERIES["may_migrate"]):
-                raise MigrationError(
+                raise Failure(
                     f"The schema lacks the migration {migration.name}, and the database role does not own it: "
                     "run `seatsync migrate` as its owner."
                 )
@@ -108,7 +104,7 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
 
 
 async def grant(db: Database, role: str) -> None:
-    """Grant a role what a server needs that does not own the schema. Raises `MigrationError`, `ServiceUnavailable`."""
+    """Grant a role what a server needs that does not own the schema. Raises `Failure`, `ServiceUnavailable`."""
     try:
         await db.execute(_QUERIES["grant_server"], role)
     except DatabaseRejected as error:
@@ -148,7 +144,7 @@ async def _take_lock(session: Session, timing: Timing) -> None:
             holder = row or holder
             await trio.sleep(timing.first_migrate_pause_s)
         return
-    raise MigrationError(
+    raise Failure(
         f"The schema cannot be brought up to date: for {timing.migrate_s:g} s another server has migrated it"
         f"{f', {_describe(holder)}' if holder else ''}."
     )
@@ -158,7 +154,7 @@ async def _next(session: Session, known: Sequence[Migration]) -> Migration | Non
     """Return the first missing migration, ``None`` when there is none."""
     version = await session.fetchval(_QUERIES["server_version"])
     if version < OLDEST_POSTGRESQL:
-        raise MigrationError(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is PostgreSQL {version}.")
+        raise Failure(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is PostgreSQL {version}.")
     try:
         made = await session.fetchval(_QUERIES["migration_table_exists"])
         rows = await session.fetch(_QUERIES["migrations_applied"]) if made else []
@@ -191,9 +187,7 @@ class _Run:
         if not self._done:
             what = "waited for a lock" if self._blocked else "run"
             cause = f": {_describe(self._blocker)}, is in its way" if self._blocked and self._blocker else ""
-            raise MigrationError(
-                f"The migration {self.migration.name} has {what} for {self.timing.migrate_s:g} s{cause}."
-            )
+            raise Failure(f"The migration {self.migration.name} has {what} for {self.timing.migrate_s:g} s{cause}.")
 
     async def _attempt(self) -> bool:
         """Run and record the migration; false without a lock that it needs."""
@@ -259,10 +253,10 @@ async def _make_table(session: Session) -> None:
         await session.execute(_QUERIES["migration_table"])
 
 
-def _refusal(failure: str, error: DatabaseRejected) -> MigrationError:
+def _refusal(failure: str, error: DatabaseRejected) -> Failure:
     if error.sqlstate == _INSUFFICIENT_PRIVILEGE:
         failure = "The database role may not create the schema"
-    return MigrationError(f"{failure} ({error.message}).")
+    return Failure(f"{failure} ({error.message}).")
 
 
 def _describe(blocker: Row) -> str:
@@ -276,15 +270,15 @@ def _describe(blocker: Row) -> str:
 def pending(known: Sequence[Migration], applied: Mapping[str, str]) -> Migration | None:
     """Return the first of ``known`` that is not in ``applied`` (name to checksum, in order), ``None`` when all are.
 
-    Raises `MigrationError` unless ``applied`` is a beginning of ``known``.
+    Raises `Failure` unless ``applied`` is a beginning of ``known``.
     """
     names = [migration.name for migration in known]
     for name in applied:
         if name not in names:
-            raise MigrationError(f"This database has the migration {name}: a newer version of seatsync is needed.")
+            raise Failure(f"This database has the migration {name}: a newer version of seatsync is needed.")
     for migration, name in zip(known, applied, strict=False):
         if migration.name != name:
-            raise MigrationError(f"The migration {migration.name} is missing, although {name} is applied already.")
+            raise Failure(f"The migration {migration.name} is missing, although {name} is applied already.")
         if migration.checksum != applied[name]:
-            raise MigrationError(f"The migration {name} has changed since it was applied to this database.")
+            raise Failure(f"The migration {name} has changed since it was applied to this database.")
     return known[len(applied)] if len(applied) < len(known) else None

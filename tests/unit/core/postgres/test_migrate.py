@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from seatsync.core.postgres.migrate import Migration, MigrationError, migrations, pending
+from seatsync.core.postgres.migrate import Migration, migrations, pending
+from seatsync.errors import Failure
 
 ONE, TWO, THREE = (Migration(name, f"select '{name}'") for name in ("0001_one", "0002_two", "0003_three"))
 
@@ -37,7 +38,7 @@ def test_the_first_that_is_not_applied_is_next(done: Sequence[Migration], follow
 )
 def test_a_database_of_another_history_is_refused(done: Sequence[Migration], sentence: str) -> None:
     """A database of another history is refused with one sentence for the operator."""
-    with pytest.raises(MigrationError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(Failure, match=f"^{re.escape(sentence)}$"):
         pending([ONE, TWO], applied(*done))
 
 
