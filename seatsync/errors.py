@@ -144,6 +144,29 @@ class ServiceUnavailable(SeatSyncError, status=503):
     """The database cannot be reached just now; try again in a moment."""
 
 
+# HTTP requests as such; `MessageTooLarge` (413) and `MethodNotAllowed` (405) are above
+
+
+class MalformedRequest(BadInput, code="BadRequest"):
+    """The request does not follow HTTP/1.1."""
+
+
+class RequestTimeout(BadInput, status=408, code="BadRequest"):
+    """The request took too long to arrive."""
+
+
+class TargetTooLong(BadInput, status=414, code="BadRequest"):
+    """The address of the request is too long."""
+
+
+class UpgradeRequired(BadInput, status=426, code="BadRequest"):
+    """This address speaks the WebSocket protocol, version 13, only."""
+
+
+class HeadTooLarge(BadInput, status=431, code="BadRequest"):
+    """The header fields of the request are too large."""
+
+
 # user
 
 
@@ -258,6 +281,11 @@ def leaves(error: type[SeatSyncError]) -> list[type[SeatSyncError]]:
 
 #: Wire code → class, for the codes that SQL functions return.
 BY_CODE = {error.code: error for error in leaves(SeatSyncError) if error.code == error.__name__}
+
+
+def statuses(code: str) -> list[int]:
+    """The HTTP statuses of a wire code."""
+    return sorted({error.http_status for error in leaves(SeatSyncError) if error.code == code})
 
 
 def is_for_clients(error: Exception) -> TypeGuard[SeatSyncError]:

@@ -3,11 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from seatsync import errors
-from seatsync.core.http.faults import statuses
 from seatsync.core.protocol.envelope import MAX_EID_BYTES
 from seatsync.core.protocol.wire import OPTIONAL, Count, Keywords, sent
 
-_ERRORS = {code: {"message": error.sentence(), "http": statuses(code)} for code, error in errors.BY_CODE.items()}
+_ERRORS = {code: {"message": error.sentence(), "http": errors.statuses(code)} for code, error in errors.BY_CODE.items()}
 
 ErrorCode = Annotated[str, Keywords(title="ErrorCode", enum=list(errors.BY_CODE), **{"x-errors": _ERRORS})]
 

@@ -4,8 +4,8 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatsync.core.http.faults import MalformedRequest
 from seatsync.core.http.request import Request, read_handshake, read_request
+from seatsync.errors import MalformedRequest
 
 NAMES = st.sampled_from(
     [b"Origin", b"Cookie", b"User-Agent", b"x-y", b"Sec-WebSocket-Key", b"Accept", b"bad name", b""]

@@ -19,7 +19,6 @@ from seatsync.core.bucket import BURST_S
 from seatsync.core.connections.connection import MAX_SUBSCRIPTIONS, MAX_WRITES
 from seatsync.core.http.cookies import SESSION_LIFETIME_S
 from seatsync.core.http.exchange import MAX_HEAD_BYTES
-from seatsync.core.http.faults import statuses
 from seatsync.core.http.pages import PATHS
 from seatsync.core.net.limits import BUSY_CONNECTIONS, SOCKETS_PER_REQUEST, SPARE_SOCKETS, SPARE_SOCKETS_PER_PEER
 from seatsync.core.net.listen import BACKLOG
@@ -29,6 +28,7 @@ from seatsync.core.protocol.registry import Access, Method
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.timing import Timing
 from seatsync.core.websocket.frames import CloseCode
+from seatsync.errors import statuses
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.writes import group_commit
 from seatsync.load.stats import Kind

@@ -8,8 +8,7 @@ import re
 
 from attrs import define, field
 
-from seatsync.core.http.faults import HeadTooLarge, MalformedRequest
-from seatsync.errors import MessageTooLarge
+from seatsync.errors import HeadTooLarge, MalformedRequest, MessageTooLarge
 
 #: The longest line, without its end.
 MAX_LINE_BYTES = 512

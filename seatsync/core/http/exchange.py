@@ -14,12 +14,11 @@ import trio
 from attrs import define, field
 
 from seatsync.core.http.chunks import ChunkedBody
-from seatsync.core.http.faults import HeadTooLarge, MalformedRequest, RequestTimeout, TargetTooLong
 from seatsync.core.http.request import Request, read_handshake, read_request
 from seatsync.core.http.response import Response
 from seatsync.core.net.stream import Stream
 from seatsync.core.timing import Timing
-from seatsync.errors import MessageTooLarge
+from seatsync.errors import HeadTooLarge, MalformedRequest, MessageTooLarge, RequestTimeout, TargetTooLong
 
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 16 * 1024

@@ -8,7 +8,6 @@ from attrs import define
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from seatsync import errors, jsontext
-from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.files import PAGE, Files
 from seatsync.core.http.request import Request
 from seatsync.core.http.response import TEXT, Response, failure
@@ -50,7 +49,7 @@ class Pages:
             case "/":
                 response = self._front(request)
             case "/ws":
-                response = failure(UpgradeRequired())
+                response = failure(errors.UpgradeRequired())
             case "/healthz":
                 response = Response(200, b'{"alive":true}')
             case "/readyz":

@@ -5,7 +5,7 @@ import re
 import h11
 from attrs import define
 
-from seatsync.core.http.faults import MalformedRequest
+from seatsync.errors import MalformedRequest
 
 Headers = dict[bytes, bytes]
 

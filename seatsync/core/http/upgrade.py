@@ -6,9 +6,9 @@ import re
 
 from attrs import frozen
 
-from seatsync.core.http.faults import MalformedRequest, UpgradeRequired
 from seatsync.core.http.request import Request
 from seatsync.core.protocol.call import Client
+from seatsync.errors import MalformedRequest, UpgradeRequired
 
 #: The paths of WebSockets, on both ports.
 PATHS = frozenset({"/ws", "/"})

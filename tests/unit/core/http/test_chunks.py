@@ -5,8 +5,7 @@ import time
 import pytest
 
 from seatsync.core.http.chunks import MAX_EXTRA_BYTES, MAX_LINE_BYTES, ChunkedBody
-from seatsync.core.http.faults import HeadTooLarge, MalformedRequest
-from seatsync.errors import MessageTooLarge, SeatSyncError
+from seatsync.errors import HeadTooLarge, MalformedRequest, MessageTooLarge, SeatSyncError
 
 MAX_BYTES = 1000
 

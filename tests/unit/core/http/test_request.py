@@ -3,8 +3,8 @@
 import h11
 import pytest
 
-from seatsync.core.http.faults import MalformedRequest
 from seatsync.core.http.request import Request, read_request
+from seatsync.errors import MalformedRequest
 
 
 def read(target: str = "/", *fields: tuple[str, str], host: str = "localhost:3000") -> Request:

@@ -5,9 +5,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from seatsync import errors, jsontext
-from seatsync.core.http.faults import UpgradeRequired
 from seatsync.core.http.response import Response, failure, success
 from seatsync.core.protocol.registry import Json
+from seatsync.errors import UpgradeRequired
 
 
 def fields(response: Response) -> dict[bytes, bytes]:
