@@ -14,7 +14,6 @@ from attrs import evolve, field, fields, frozen
 
 from seatsync.config.sources import find, read_sources
 from seatsync.config.values import (
-    MIN_TOKEN_BYTES,
     Network,
     address,
     choice,
@@ -27,8 +26,8 @@ from seatsync.config.values import (
     number,
     origin,
     postgres_url,
-    secret,
     signing_keys,
+    token,
 )
 from seatsync.errors import Failure
 
@@ -148,7 +147,7 @@ class Settings:
     metrics_token: str | None = _secret(
         "METRICS_TOKEN",
         "Bearer token for /metrics, at least 16 bytes; without one only programs on this machine may read it.",
-        secret(MIN_TOKEN_BYTES),
+        token,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "TRUSTED_PROXIES",

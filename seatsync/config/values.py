@@ -86,16 +86,12 @@ def postgres_url(text: str) -> str:
     return text
 
 
-def secret(least: int) -> Callable[[str], str]:
-    """A parser of secrets with at least so many bytes."""
-
-    def parse(text: str) -> str:
-        size = len(text.encode())
-        if size < least:
-            raise ValueError(f"is {size} bytes long, at least {least} are needed (openssl rand -hex 32)")
-        return text
-
-    return parse
+def token(text: str) -> str:
+    """A secret that is too long to be guessed."""
+    size = len(text.encode())
+    if size < MIN_TOKEN_BYTES:
+        raise ValueError(f"is {size} bytes long, at least {MIN_TOKEN_BYTES} are needed (openssl rand -hex 32)")
+    return text
 
 
 def signing_key(text: str) -> str:
