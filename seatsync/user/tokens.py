@@ -1,7 +1,7 @@
 """Session tokens: JWTs (RFC 7519) signed with HS256 and nothing else.
 
-A token names a row of ``session`` and is worth as much as that row. Its header names the key that signed it (``kid``);
-those of earlier versions name none.
+A token names a row of ``session`` and is worth as much as that row. Its header names the key that signed it (``kid``),
+for people: all keys are tried, as there are few.
 """
 
 import time
@@ -42,8 +42,8 @@ class Tokens:
     """Issues and verifies tokens: the first of ``secrets`` signs, all verify. Nodes accept each other's."""
 
     def __init__(self, *secrets: str, clock: Clock = time.time) -> None:
-        self._keys = {key_id(secret): secret.encode() for secret in secrets}
-        self._first, self._secret = next(iter(self._keys.items()))
+        self._keys = [secret.encode() for secret in secrets]
+        self._kid = key_id(secrets[0])
         self._clock = clock
 
     def issue(self, user_id: int, session_id: UUID, expires_at: float) -> str:
@@ -55,7 +55,7 @@ class Tokens:
             "iat": int(self._clock()),
             "exp": int(expires_at),
         }
-        return jwt.encode(claims, self._secret, algorithm="HS256", headers={"typ": _TYPE, "kid": self._first})
+        return jwt.encode(claims, self._keys[0], algorithm="HS256", headers={"typ": _TYPE, "kid": self._kid})
 
     def verify(self, token: str) -> Claims:
         """The claims of a valid token.
@@ -78,11 +78,8 @@ class Tokens:
         return claims
 
     def _decode(self, token: str) -> dict[str, Any]:
-        """The parts of a signed token. Raises `jwt.PyJWTError`."""
-        if len(self._keys) == 1:  # spare the second look at the header
-            return _jws.decode_complete(token, self._secret, algorithms=["HS256"])
-        kid = _jws.get_unverified_header(token).get("kid")
-        for key in self._keys.values() if kid is None else [self._keys.get(kid, self._secret)]:
+        """The parts of a token that one of the keys has signed. Raises `jwt.PyJWTError`."""
+        for key in self._keys:
             with suppress(jwt.InvalidSignatureError):
                 return _jws.decode_complete(token, key, algorithms=["HS256"])
         raise jwt.InvalidSignatureError

@@ -151,7 +151,7 @@ def test_a_token_that_names_no_key_is_tried_with_all() -> None:
 
 @pytest.mark.parametrize("kid", ["", "0" * 8, "../../key", key_id(SECRET), 7, None, []], ids=str)
 def test_a_token_of_a_foreign_key_is_refused(kid: object) -> None:
-    """Whatever key it names: the name selects among ours, and proves nothing."""
+    """Whatever key it names: the name proves nothing."""
     claims = {"iss": "seatsync", "sub": "7", "sid": str(SESSION), "iat": int(NOW), "exp": int(NOW) + 60}
 
     def part(content: dict[str, Any]) -> bytes:
