@@ -168,11 +168,7 @@ class _Server:
         self._writer = group_commit(HallStore(self._writes), self._channels, metrics, timing)
         self._cinemas = LiveList(CinemaStore(self._reads), self._spawn, metrics, timing=timing)
 
-        limits = ClientLimits(
-            requests_per_s=settings.requests_per_s,
-            messages_per_s=settings.messages_per_s,
-            connections=settings.max_connections_per_address,
-        )
+        limits = ClientLimits(settings)
         self._connections = Connections(
             self._spawn,
             metrics,
@@ -187,12 +183,7 @@ class _Server:
         self._users = UserFeed(self._sign_ins, self._connections, self._feed_key)
         self._seen = LastSeen(self._reads, settings.session_idle_hours, timing)
         self._listener = self._build_listener()
-        self._socket_limits = SocketLimits(
-            connections=settings.max_connections,
-            connections_per_address=settings.max_connections_per_address,
-            requests_per_s=settings.requests_per_s,
-            trusted_proxies=settings.trusted_proxies,
-        )
+        self._socket_limits = SocketLimits(settings)
         self._http = self._build_http(limits)
 
     def _build_listener(self) -> Listener:

@@ -206,11 +206,7 @@ class World:
     server: HttpServer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.limits = ClientLimits(
-            requests_per_s=self.settings.requests_per_s,
-            messages_per_s=self.settings.messages_per_s,
-            connections=self.settings.max_connections_per_address,
-        )
+        self.limits = ClientLimits(self.settings)
         methods = registry(self.calls)
         self.server = HttpServer(
             Api(methods, COOKIES, self._authenticate),

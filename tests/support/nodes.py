@@ -10,6 +10,7 @@ import trio
 from attrs import define, field
 from trio.testing import wait_all_tasks_blocked
 
+from seatsync.config import load_settings
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.connections.table import Connections
 from seatsync.core.net.limits import ClientLimits
@@ -103,7 +104,7 @@ class Node:
 def node_in(nursery: trio.Nursery, *, limit: int = 100, public_view: bool = True) -> Node:
     """A node that keeps its connections alive, with the timing of production."""
     metrics = Metrics()
-    addresses = ClientLimits(requests_per_s=10, messages_per_s=10, connections=100)
+    addresses = ClientLimits(load_settings({}, None))
     connections = Connections(
         nursery.start_soon,
         metrics,

@@ -12,6 +12,7 @@ import structlog
 from attrs import define
 
 from seatsync import errors
+from seatsync.config import Settings
 from seatsync.config.values import Network
 from seatsync.core.bucket import Bucket
 from seatsync.core.net.networks import LOOPBACK, client_network, is_in
@@ -87,19 +88,13 @@ class SocketLimits:
     Loopback and trusted proxies, through which many clients may connect, are exempt from the latter.
     """
 
-    def __init__(
-        self,
-        *,
-        connections: int,
-        connections_per_address: int,
-        requests_per_s: float,
-        trusted_proxies: Sequence[Network],
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.open = 0
         """Sockets that were admitted and not released."""
-        self._most = connections + SPARE_SOCKETS
-        self._most_per_peer = connections_per_address + SPARE_SOCKETS_PER_PEER
-        self._shares = Shares({"opened": requests_per_s * SOCKETS_PER_REQUEST}, (*LOOPBACK, *trusted_proxies))
+        self._most = settings.max_connections + SPARE_SOCKETS
+        self._most_per_peer = settings.max_connections_per_address + SPARE_SOCKETS_PER_PEER
+        rates = {"opened": settings.requests_per_s * SOCKETS_PER_REQUEST}
+        self._shares = Shares(rates, (*LOOPBACK, *settings.trusted_proxies))
         self._lines = {reason: Lines(*REFUSALS) for reason in ("server full", "address full", "address too fast")}
 
     def admit(self, peer: str) -> bool:
@@ -153,12 +148,10 @@ class Budget:
 class ClientLimits:
     """Requests, connections and messages of each client network; those of local clients are not limited."""
 
-    def __init__(self, *, requests_per_s: float, messages_per_s: float, connections: int) -> None:
-        self._messages_per_s = messages_per_s
-        self._max_connections = connections
-        self._shares = Shares(
-            {"requests": requests_per_s, "pages": requests_per_s, "messages": messages_per_s * BUSY_CONNECTIONS}
-        )
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        requests, messages = settings.requests_per_s, settings.messages_per_s * BUSY_CONNECTIONS
+        self._shares = Shares({"requests": requests, "pages": requests, "messages": messages})
 
     def request(self, address: str, *, is_local: bool, is_page: bool = False) -> None:
         """Count an HTTP request or a handshake; raises `TooManyRequests` beyond the limit.
@@ -172,10 +165,9 @@ class ClientLimits:
     def check_connections(self, address: str, *, is_local: bool) -> None:
         """Raises `TooManyConnections` if the network has as many as it may have."""
         share = self._share(address, is_local)
-        if share is not None and share.open >= self._max_connections:
-            raise errors.TooManyConnections(
-                f"One address may have {self._max_connections} connections.", retry_after=10.0
-            )
+        most = self._settings.max_connections_per_address
+        if share is not None and share.open >= most:
+            raise errors.TooManyConnections(f"One address may have {most} connections.", retry_after=10.0)
 
     def opened(self, address: str, *, is_local: bool) -> Budget | None:
         """Count a connection as open; returns its budget, ``None`` for an unlimited one."""
@@ -183,7 +175,7 @@ class ClientLimits:
         if share is None:
             return None
         share.open += 1
-        return Budget(Bucket(self._messages_per_s), share.buckets["messages"])
+        return Budget(Bucket(self._settings.messages_per_s), share.buckets["messages"])
 
     def closed(self, address: str, *, is_local: bool) -> None:
         """Count a connection that was `opened` as closed."""

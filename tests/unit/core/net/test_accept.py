@@ -7,7 +7,9 @@ from functools import partial
 
 import structlog
 import trio
+from attrs import evolve
 
+from seatsync.config import load_settings
 from seatsync.core.net.accept import accept_forever
 from seatsync.core.net.limits import SPARE_SOCKETS, SocketLimits
 from seatsync.core.net.listen import bind
@@ -18,7 +20,7 @@ from tests.support.waiting import eventually
 
 def limits(connections: int = 10) -> SocketLimits:
     """Limits of so many connections."""
-    return SocketLimits(connections=connections, connections_per_address=10, requests_per_s=1000, trusted_proxies=())
+    return SocketLimits(evolve(load_settings({}, None), max_connections=connections, max_connections_per_address=10))
 
 
 class Exhausted(socket.socket):

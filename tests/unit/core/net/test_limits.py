@@ -4,9 +4,11 @@ from ipaddress import ip_network
 
 import pytest
 import structlog
+from attrs import evolve
 from trio.testing import MockClock
 
 from seatsync import errors
+from seatsync.config import load_settings
 from seatsync.core.bucket import BURST_S, Bucket
 from seatsync.core.net.limits import (
     BUSY_CONNECTIONS,
@@ -20,6 +22,8 @@ from seatsync.core.net.limits import (
     SocketLimits,
 )
 from seatsync.core.net.networks import LOOPBACK
+
+SETTINGS = load_settings({}, None)
 
 HERE, THERE, PROXY = "192.0.2.1", "198.51.100.7", "10.0.0.1"
 
@@ -132,13 +136,16 @@ async def test_exempt_addresses_have_no_share(address: str) -> None:
 # Sockets
 
 
-def socket_limits(*, connections: int = 1000, per_address: int = 1000, requests_per_s: float = 1000) -> SocketLimits:
+def socket_limits(*, connections: int = 1000, per_address: int = 1000, requests_per_s: int = 1000) -> SocketLimits:
     """Limits behind a trusted proxy."""
     return SocketLimits(
-        connections=connections,
-        connections_per_address=per_address,
-        requests_per_s=requests_per_s,
-        trusted_proxies=[ip_network("10.0.0.0/8")],
+        evolve(
+            SETTINGS,
+            max_connections=connections,
+            max_connections_per_address=per_address,
+            requests_per_s=requests_per_s,
+            trusted_proxies=(ip_network("10.0.0.0/8"),),
+        )
     )
 
 
@@ -226,6 +233,12 @@ async def test_a_flood_is_a_line_in_the_log(mock_clock: MockClock) -> None:
 # Clients
 
 
+def client_limits(*, requests_per_s: int, messages_per_s: int, connections: int) -> ClientLimits:
+    """Limits of each network."""
+    rates = evolve(SETTINGS, requests_per_s=requests_per_s, messages_per_s=messages_per_s)
+    return ClientLimits(evolve(rates, max_connections_per_address=connections))
+
+
 def granted_requests(limits: ClientLimits, address: str, *, is_local: bool = False) -> int:
     """How many requests, of a thousand, are granted before one is refused."""
     for count in range(1000):
@@ -238,7 +251,7 @@ def granted_requests(limits: ClientLimits, address: str, *, is_local: bool = Fal
 
 async def test_an_address_has_its_share_for_all_connections() -> None:
     """Connections of an address share a budget; past it each is refused, and the one that goes on ignores it."""
-    limits = ClientLimits(requests_per_s=1, messages_per_s=5, connections=1000)
+    limits = client_limits(requests_per_s=1, messages_per_s=5, connections=1000)
     budgets = [budget for _ in range(3 * BUSY_CONNECTIONS) if (budget := limits.opened(HERE, is_local=False))]
     assert len(budgets) == 3 * BUSY_CONNECTIONS
     assert sum(took(budget, 20) for budget in budgets) == BUSY_CONNECTIONS * 5 * BURST_S
@@ -252,7 +265,7 @@ async def test_an_address_has_its_share_for_all_connections() -> None:
 
 async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
     """Requests are counted by address; local ones have no limit."""
-    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    limits = client_limits(requests_per_s=2, messages_per_s=1, connections=1)
     assert granted_requests(limits, HERE) == 2 * BURST_S
     assert granted_requests(limits, HERE) == 0
     assert granted_requests(limits, THERE) == 2 * BURST_S
@@ -261,7 +274,7 @@ async def test_requests_are_counted_by_address(mock_clock: MockClock) -> None:
 
 async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
     """Pages such as /healthz have a budget of their own, apart from other requests."""
-    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    limits = client_limits(requests_per_s=2, messages_per_s=1, connections=1)
     granted_requests(limits, HERE)
     for _ in range(8):
         limits.request(HERE, is_local=False, is_page=True)
@@ -271,7 +284,7 @@ async def test_pages_have_a_share_of_their_own(mock_clock: MockClock) -> None:
 
 async def test_connections_are_counted_by_address() -> None:
     """Open connections are counted by address; a closed one makes room."""
-    limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=2)
+    limits = client_limits(requests_per_s=1, messages_per_s=1, connections=2)
     for _ in range(2):
         limits.check_connections(HERE, is_local=False)
         limits.opened(HERE, is_local=False)
@@ -285,7 +298,7 @@ async def test_connections_are_counted_by_address() -> None:
 
 async def test_local_clients_have_no_budget() -> None:
     """Their connections are not counted, and their messages not limited."""
-    limits = ClientLimits(requests_per_s=1, messages_per_s=1, connections=0)
+    limits = client_limits(requests_per_s=1, messages_per_s=1, connections=0)
     limits.check_connections("127.0.0.1", is_local=True)
     assert limits.opened("127.0.0.1", is_local=True) is None
     limits.closed("127.0.0.1", is_local=True)
@@ -293,7 +306,7 @@ async def test_local_clients_have_no_budget() -> None:
 
 async def test_a_loopback_address_alone_exempts_nobody() -> None:
     """The clients of a proxy on this machine, and those that claim such an address, share what it may have."""
-    limits = ClientLimits(requests_per_s=2, messages_per_s=1, connections=1)
+    limits = client_limits(requests_per_s=2, messages_per_s=1, connections=1)
     assert granted_requests(limits, "127.0.0.1") == 2 * BURST_S
     assert limits.opened("127.0.0.1", is_local=False) is not None
     with pytest.raises(errors.TooManyConnections):
