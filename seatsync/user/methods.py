@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from attrs import evolve
+from attrs import Factory, evolve, field, frozen
 
 from seatsync import errors
 from seatsync.config import Settings
@@ -53,30 +53,24 @@ _NO_COOKIE = (
 logger = structlog.get_logger(__name__)
 
 
+@frozen
 class UserMethods:
     """The API of this domain."""
 
-    def __init__(
-        self,
-        db: Database,
-        tokens: Tokens,
-        settings: Settings,
-        logins: LoginTopic,
-        clock: Clock = time.time,
-        *,
-        seen: LastSeen,
-        phrase_cost: phrases.Cost = phrases.Cost(),
-    ) -> None:
-        self._db = db
-        self._logins = logins
-        self._seen = seen
-        self._phrase_cost = phrase_cost
-        self._tokens = tokens
-        self._secrets = Secrets(settings, clock)
-        self._allowed = settings.registration == "open"
-        self._role = settings.default_role
-        self._lookups_per_minute = settings.lookups_per_minute
-        self._first_is_admin = not settings.is_published
+    _db: Database
+    _tokens: Tokens
+    _settings: Settings
+    _logins: LoginTopic
+    _clock: Clock = time.time
+    _seen: LastSeen = field(kw_only=True)
+    _phrase_cost: phrases.Cost = field(default=phrases.Cost(), kw_only=True)
+    _secrets: Secrets = field(
+        default=Factory(lambda self: Secrets(self._settings, self._clock), takes_self=True), init=False
+    )
+
+    @property
+    def _is_open(self) -> bool:
+        return self._settings.registration == "open"
 
     def table(self) -> tuple[Method, ...]:
         """The methods of this domain."""
@@ -122,7 +116,7 @@ class UserMethods:
         client, secret, owner = call.client, self._secrets.new(params.username), self._owner(call)
         new_owner = new_id() if call.transport == "http" else client.enrolment
         visitor, network = _device(call)
-        args = (params.username, visitor, owner, digest(new_owner), network, secret, self._allowed)
+        args = (params.username, visitor, owner, digest(new_owner), network, secret, self._is_open)
         enrolment = await find_enrolment(self._db, "start_registration", *args)
         if enrolment["id"] is None:
             return Reply(data={"status": "user", "username": enrolment["username"]})
@@ -148,7 +142,7 @@ class UserMethods:
         """
         owner = digest(call.client.enrolment)
         try:
-            enrolment = await find_enrolment(self._db, "find_enrolment", params.username, owner, self._allowed)
+            enrolment = await find_enrolment(self._db, "find_enrolment", params.username, owner, self._is_open)
         except (errors.UserAlreadyExists, errors.RegistrationNotInProgress, errors.RegistrationClosed) as error:
             await self._count_lookup(call, params.username)
             if call.transport == "http" and call.client.visitor_is_new:
@@ -158,7 +152,7 @@ class UserMethods:
         confirmed = enrolment["id"], enrolment["secret"], step
         gone = errors.RegistrationNotInProgress
         if enrolment["user_id"] is None:
-            account = self._role, call.client.is_local and self._first_is_admin
+            account = self._settings.default_role, call.client.is_local and not self._settings.is_published
             return await self._open_session(call, gone, "create_account", *confirmed, *account)
         return await self._open_session(call, gone, "finish_recovery", *confirmed)
 
@@ -281,7 +275,7 @@ class UserMethods:
 
     async def _count_lookup(self, call: Call, username: str) -> None:
         """Count a question about a name before it is answered; raises `TooManyRequests`."""
-        args = (username, *_device(call), self._lookups_per_minute)
+        args = (username, *_device(call), self._settings.lookups_per_minute)
         if (wait := await self._db.fetchval(QUERIES["count_lookup"], *args)) > 0:
             raise errors.TooManyRequests(retry_after=wait)
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from seatsync.config import Role
 from seatsync.core.channels.coalesce import BatchLoader
@@ -38,10 +38,9 @@ class Authenticator:
     _spawn: Callable[..., object]
     _seen: LastSeen = field(kw_only=True)
     _idle_hours: int = field(kw_only=True)
-    _sessions: BatchLoader[UUID, Row] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._sessions = BatchLoader(self._live_sessions, self._spawn)
+    _sessions: BatchLoader[UUID, Row] = field(
+        default=Factory(lambda self: BatchLoader(self._live_sessions, self._spawn), takes_self=True), init=False
+    )
 
     async def client(self, source: Source, token: str | None, cookies: Mapping[str, str]) -> Client:
         """The client behind that source, with a bearer token, which may be a service key, or the session cookie.
