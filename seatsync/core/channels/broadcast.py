@@ -9,8 +9,9 @@ from typing import Protocol
 
 from attrs import define, field
 
+from seatsync import jsontext
 from seatsync.core.net.stream import Stream, push_each
-from seatsync.core.protocol.envelope import encode_eid, envelope, envelope_around_eid
+from seatsync.core.protocol.envelope import envelope, envelope_around_eid
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.websocket.frames import frame_head, text_frame
 
@@ -99,11 +100,11 @@ class Broadcast:
 
     def add(self, subscriber: Subscription) -> None:
         """Send every broadcast from now on to this subscriber."""
-        self._groups.setdefault(encode_eid(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
+        self._groups.setdefault(jsontext.dumps(subscriber.eid), {})[subscriber.sink.outlet] = subscriber
 
     def discard(self, subscriber: Subscription) -> None:
         """Remove the subscriber, if it is there."""
-        eid = encode_eid(subscriber.eid)
+        eid = jsontext.dumps(subscriber.eid)
         group = self._groups.get(eid)
         if group is not None and group.get(subscriber.sink.outlet) is subscriber:
             del group[subscriber.sink.outlet]

@@ -80,17 +80,12 @@ def normalise_eid(value: Any) -> str | None:
 
 def envelope(type_: str, status: bytes, eid: str, data: bytes) -> bytes:
     """A reply, snapshot or update; ``data`` is JSON text and is copied as it is."""
-    return _ENVELOPE % (jsontext.dumps(type_), status, data, encode_eid(eid), time.time() * 1000)
+    return _ENVELOPE % (jsontext.dumps(type_), status, data, jsontext.dumps(eid), time.time() * 1000)
 
 
 def envelope_around_eid(type_: str, status: bytes, data: bytes) -> tuple[bytes, bytes]:
     """The envelope's bytes before and after the eid: a broadcast differs between subscribers in the eid alone."""
     return _BEFORE_EID % (jsontext.dumps(type_), status, data), _AFTER_EID % (time.time() * 1000)
-
-
-def encode_eid(eid: str) -> bytes:
-    """An eid as JSON."""
-    return jsontext.dumps(eid)
 
 
 def error_envelope(type_: str, eid: str, error: errors.SeatSyncError) -> bytes:
