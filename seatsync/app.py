@@ -64,7 +64,7 @@ from seatsync.user.tokens import Tokens
 
 #: The page and the JavaScript client; below ``/web/``, and the client at ``/`` as well.
 WEB = Path(__file__).parent / "web"
-AT_ROOT = ("client.js", "client.d.ts", "protocol.d.ts")
+AT_ROOT = ("client.js", "client/link.js", "client/stores.js", "client.d.ts", "protocol.d.ts")
 
 #: Reconnect advice of a full server: from when to when clients spread their return, in milliseconds.
 NO_ROOM_RETRY_MS = (5_000, 15_000)

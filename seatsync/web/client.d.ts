@@ -1,4 +1,4 @@
-// Made by `make typings` from client.js, SHA-256 83a2bdc7ce050a2b816d123e8bbc0bd64ea0791d0cb494ed9c171b77a6100494
+// Made by `make typings` from client.js and client/, SHA-256 ed774b3411b942b9402c9db7e876a90a94924731aeb05ffe3cc2c4ea20a7417a
 /** An error of the protocol, by its code; or `LinkLost`, `TimedOut` or `Closed`, which the client itself finds. */
 export class SeatsError extends Error {
     /** @param {string} code @param {string} [message] @param {number} [retryAfter] in seconds, where waiting helps */

@@ -1,7 +1,8 @@
 """The types of the JavaScript client, ``seatsync/web/client.d.ts``, made from the comments of ``client.js``.
 
 ``python -m tests.support.typings`` writes them anew. TypeScript is fetched from npm into the virtual environment for
-it; neither the client nor the tests need it, since the first line names the client's text that the types are of.
+it; neither the client nor the tests need it, since the first line names the client's text that the types are of, and
+its parts', which are checked with it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from tests.support.places import scratch_directory
 from tests.support.readme import ROOT
 
 CLIENT = ROOT / "seatsync" / "web" / "client.js"
+PARTS = [CLIENT, *sorted(CLIENT.with_suffix("").glob("*.js"))]
 TYPINGS = CLIENT.with_suffix(".d.ts")
 
 TYPESCRIPT = Path(sys.prefix) / "typescript"
@@ -28,7 +30,8 @@ OPTIONS = (
 
 def first_line() -> str:
     """What the typings of the present client begin with."""
-    return f"// Made by `make typings` from client.js, SHA-256 {hashlib.sha256(CLIENT.read_bytes()).hexdigest()}\n"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in PARTS)).hexdigest()
+    return f"// Made by `make typings` from client.js and client/, SHA-256 {digest}\n"
 
 
 def main() -> None:

@@ -1,12 +1,10 @@
 """The JavaScript client without a server: Node.js runs `tests/web`, on sockets and a clock of the tests' own."""
 
-import hashlib
+import re
 import subprocess
 
 from tests.support.javascript import PROGRAMS, needs_node, node
-from tests.support.readme import ROOT
-
-CLIENT = ROOT / "seatsync" / "web" / "client.js"
+from tests.support.typings import PARTS, TYPINGS, first_line
 
 
 @needs_node
@@ -26,12 +24,16 @@ def test_the_tests_in_javascript() -> None:
 
 def test_the_types_are_of_this_client() -> None:
     """`make typings` was run after the last change of the client."""
-    typings = CLIENT.with_suffix(".d.ts").read_text()
-    digest = hashlib.sha256(CLIENT.read_bytes()).hexdigest()
-    assert typings.startswith(f"// Made by `make typings` from client.js, SHA-256 {digest}\n")
+    assert TYPINGS.read_text().startswith(first_line())
 
 
 def test_it_depends_on_nothing() -> None:
-    """One module, which imports no other."""
-    assert "import(" not in CLIENT.read_text()
-    assert not [line for line in CLIENT.read_text().splitlines() if line.startswith("import ")]
+    """What it imports are its own parts, all of them, and these import nothing."""
+    client, *parts = (path.read_text() for path in PARTS)
+    assert parts
+    assert re.findall(r'^import .* from "\./([^"]+)";$', client, re.MULTILINE) == [
+        f"client/{path.name}" for path in PARTS[1:]
+    ]
+    assert client.count("\nimport ") == len(parts)
+    assert not [text for text in parts if re.search(r"^import |import\(", text, re.MULTILINE)]
+    assert "import(" not in client

@@ -4,11 +4,14 @@ import gzip
 import itertools
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
-WEB = Path(__file__).parents[3] / "seatsync" / "web"
-FILES = sorted(path for path in WEB.iterdir() if path.suffix in {".html", ".css", ".js"})
+from seatsync.app import AT_ROOT, WEB
+from seatsync.core.http.files import Files
+
+FILES = sorted(path for path in WEB.rglob("*") if path.suffix in {".html", ".css", ".js"})
 MODULES = [path for path in FILES if path.suffix == ".js"]
 MOST_BYTES = 60_000
 MOST_PICTURE_BYTES = 150_000
@@ -77,9 +80,7 @@ def test_the_page_is_small() -> None:
 
 def test_files_can_be_read_in_one_go() -> None:
     """A part of the page is a file of at most 400 lines."""
-    assert [
-        path.name for path in MODULES if path.name != "client.js" and path.read_text().count("\n") > MOST_LINES
-    ] == []
+    assert [path.name for path in MODULES if path.read_text().count("\n") > MOST_LINES] == []
 
 
 def test_no_data_becomes_markup_or_code() -> None:
@@ -95,7 +96,19 @@ def test_nothing_comes_from_elsewhere() -> None:
     named = re.compile(r"""(?:href|src)="([^"#]+)"|^import .* from "([^"]+)"|url\(([^)]+)\)""", re.MULTILINE)
     found = {next(filter(None, names)) for path in FILES for names in named.findall(path.read_text())}
     assert found
-    assert {address for address in found if not re.match(r"/(web/|client\.js$)|data:,$", address)} == set()
+    known = re.compile(r"/(web/|client/|client\.js$)|\./client/|data:,$")
+    assert {address for address in found if not known.match(address)} == set()
+
+
+def file_at(address: str) -> Path:
+    """The file that the server sends from a path."""
+    return WEB / address.removeprefix("/web/").removeprefix("/")
+
+
+def imports_of(address: str) -> list[str]:
+    """The addresses that the module at a path imports."""
+    found = re.findall(r'^import .* from "([^"]+)";', file_at(address).read_text(), re.MULTILINE)
+    return [urljoin(address, name) for name in found]
 
 
 def test_every_module_is_loaded_at_once() -> None:
@@ -109,17 +122,17 @@ def test_every_module_is_loaded_at_once() -> None:
         name = queue.pop()
         if name not in imported:
             imported.add(name)
-            queue += re.findall(r'^import .* from "([^"]+)";', (WEB / Path(name).name).read_text(), re.MULTILINE)
+            queue += imports_of(name)
     html = (WEB / "index.html").read_text()
     named = re.findall(r'<link rel="modulepreload" href="([^"]+)">', html)
     assert sorted([*named, "/web/app.js"]) == sorted(imported)
     later = set(re.findall(r'await import\("([^"]+)"\)', (WEB / "app.js").read_text()))
-    assert {Path(name).name for name in imported | later} == {path.name for path in MODULES}
+    assert {file_at(name) for name in imported | later} == set(MODULES)
+    files = Files(WEB, AT_ROOT)
+    assert [name for name in imported | later if files.at(name) is None] == []
     assert not imported & later
     for name in later:
-        assert imported >= set(
-            re.findall(r'^import .* from "([^"]+)";', (WEB / Path(name).name).read_text(), re.MULTILINE)
-        )
+        assert imported >= set(imports_of(name))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
