@@ -4,12 +4,14 @@ import resource
 import socket
 import ssl
 from itertools import cycle
+from typing import Any
 
 from attrs import frozen
 
 from seatsync import client
 from seatsync.client.address import parse
 from seatsync.load import LoadError
+from seatsync.load.plan import Halls, Plan
 
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
 PER_SOURCE = 20_000
@@ -66,10 +68,22 @@ class Address:
             raise LoadError(f"Cannot connect to {host}, port {port}: {tls_fault(error)}.") from None
 
 
-async def largest_hall(url: str, token: str | None) -> int:
-    """The id of the hall with the most seats; raises `LoadError` if this user sees none, and what the client raises."""
-    async with client.connect(url, token) as seats:
-        cinemas = await seats.call("cinemas.get_cinemas")
+async def find_halls(plan: Plan, token: str | None) -> Halls:
+    """The halls of the test; raises `LoadError` if this user sees none, and what the client raises."""
+    halls: dict[int, dict[int, str]] = {hall_id: {} for hall_id in plan.halls}
+    if halls and not plan.changes_seats:
+        return halls
+    async with client.connect(plan.url, token) as seats:
+        if not halls:
+            halls[_largest(await seats.call("cinemas.get_cinemas"))] = {}
+        for hall_id in halls if plan.changes_seats else ():
+            hall = await seats.call("hall.get", {"id": hall_id})
+            halls[hall_id] = {seat["id"]: seat["status"] for seat in hall["seats"]}
+    return halls
+
+
+def _largest(cinemas: list[dict[str, Any]]) -> int:
+    """The id of the hall with the most seats."""
     halls = [hall for cinema in cinemas for hall in cinema["halls"]]
     if not halls:
         raise LoadError("The server has no hall: seatsync seed hall --seats 500 --name Load makes one.")

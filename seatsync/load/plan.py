@@ -4,7 +4,7 @@ Writers and subscribers run in separate processes: a burst of frames at the subs
 measured as if the server had delayed them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal, TypeAlias, TypeVar
@@ -12,6 +12,9 @@ from typing import Literal, TypeAlias, TypeVar
 from attrs import evolve, field, frozen
 
 Scenario: TypeAlias = Literal["watch", "write", "join", "idle", "mixed"]
+
+Halls: TypeAlias = Mapping[int, Mapping[int, str]]
+"""The halls of a test by id, each with the statuses of its seats by id where the test changes them."""
 
 #: Changes that the server lets one connection have in flight; scheduled changes wait for each other only beyond that.
 MAX_PIPELINE = 64
@@ -63,6 +66,11 @@ class Plan:
         """Clients connect when the load begins, not before it."""
         return self.scenario in {"join", "mixed"}
 
+    @property
+    def changes_seats(self) -> bool:
+        """It has writers."""
+        return self.writers > 0 and (self.scenario != "watch" or self.rate > 0)
+
 
 @frozen(kw_only=True)
 class Readers:
@@ -95,7 +103,7 @@ class Share:
 
     name: str
     plan: Plan
-    halls: tuple[int, ...]
+    halls: Halls
     token: str | None = None
     """For reading halls at the end."""
     readers: Readers | None = None
@@ -112,22 +120,18 @@ Part = TypeVar("Part", Readers, Writers)
 
 def tokens_needed(plan: Plan) -> int:
     """The number of sessions that the test needs."""
-    return _signed_in(plan) + _writers(plan)
+    return _signed_in(plan) + (plan.writers if plan.changes_seats else 0)
 
 
 def _signed_in(plan: Plan) -> int:
     return plan.clients if plan.sign_in or plan.scenario == "join" else 0
 
 
-def _writers(plan: Plan) -> int:
-    return 0 if plan.scenario == "watch" and not plan.rate else plan.writers
-
-
-def shares(plan: Plan, halls: tuple[int, ...], tokens: Sequence[str]) -> list[Share]:
+def shares(plan: Plan, halls: Halls, tokens: Sequence[str]) -> list[Share]:
     """The shares of the client processes. ``tokens`` are used in turn if there are fewer than needed."""
     share = partial(Share, plan=plan, halls=halls, token=tokens[0] if tokens else None)
     signed_in = _signed_in(plan)
-    writers_tokens = _deal(tokens, _writers(plan), signed_in)
+    writers_tokens = _deal(tokens, plan.writers if plan.changes_seats else 0, signed_in)
     readers = Readers(count=plan.clients, tokens=_deal(tokens, signed_in))
     writers = Writers(
         count=plan.writers,

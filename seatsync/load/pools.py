@@ -3,18 +3,15 @@
 import heapq
 import random
 from collections import deque
-from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import Any
 
 from attrs import define, field
 
 from seatsync.load import LoadError
-from seatsync.load.check import HallReader
-from seatsync.load.client import Context, Hall
+from seatsync.load.client import Context
 from seatsync.load.loop import Timer
-from seatsync.load.plan import Readers, Writers
+from seatsync.load.plan import Halls, Readers, Writers
 from seatsync.load.schedule import spread
 from seatsync.load.stats import Count, Kind
 from seatsync.load.subscriber import Subscriber
@@ -171,28 +168,15 @@ class WriterPool:
 
     context: Context
     plan: Writers
-    clients: list[Writer] = field(factory=list, init=False)
-    _seats: dict[int, list[Seat]] = field(factory=dict, init=False)
+    halls: Halls
+    clients: list[Writer] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        halls, token = self.context.halls, self.plan.tokens[0]
-        self._reader = HallReader(self.context, token=token, halls=halls, on_hall=self._read, on_error=self._refused)
+        """Raises `LoadError` if there are too few seats."""
+        self.clients = [self._make(index) for index in range(self.plan.count)]
 
     def prepare(self) -> None:
-        """Read the halls' seats, then connect. `LoadError` is raised from the loop if there are too few."""
-        self._reader.start(monotonic())
-
-    def _read(self, hall: Hall, data: Mapping[str, Any]) -> None:
-        self._seats[hall.number] = [Seat(seat["id"], seat["status"]) for seat in data["seats"]]
-        if not self._reader.wanted:
-            self.context.loop.at(0.0, self._start)
-
-    def _refused(self, hall: Hall, code: str) -> None:
-        raise LoadError(f"Hall {hall.id} could not be read: {code}.")
-
-    def _start(self) -> None:
-        self._reader.stop()
-        self.clients = [self._make(number) for number in range(self.plan.count)]
+        """Connect."""
         for writer in self.clients:
             writer.start(monotonic())
 
@@ -200,7 +184,7 @@ class WriterPool:
         plan, halls = self.plan, self.context.halls
         number = plan.first + index
         hall = halls[number % len(halls)]
-        seats = self._seats[hall.number]
+        seats = [Seat(*seat) for seat in self.halls[hall.id].items()]
         mine = deque(seats[number // len(halls) :: -(-plan.of // len(halls))])
         if len(mine) < plan.bulk:
             raise LoadError(
@@ -219,7 +203,7 @@ class WriterPool:
     @property
     def is_ready(self) -> bool:
         """All are connected."""
-        return bool(self.clients) and all(writer.is_open for writer in self.clients)
+        return all(writer.is_open for writer in self.clients)
 
     @property
     def is_quiet(self) -> bool:

@@ -18,7 +18,7 @@ import trio
 from attrs import define, field
 
 from seatsync.load import LoadError, worker
-from seatsync.load.address import Address, largest_hall
+from seatsync.load.address import Address, find_halls
 from seatsync.load.plan import Plan, Share, shares, tokens_needed
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Pipe, next_report_at
@@ -153,7 +153,8 @@ def run_test(
         wanted = tokens_needed(plan)
         tokens = issue(wanted) if wanted else []
         token = tokens[0] if tokens else None
-        totals.halls = halls = plan.halls or (trio.run(largest_hall, plan.url, token),)
+        halls = trio.run(find_halls, plan, token)
+        totals.halls = tuple(halls)
         with ExitStack() as stack:
             parts = shares(plan, halls, tokens)
             totals.processes = {share.name: Process() for share in parts}

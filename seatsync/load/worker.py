@@ -46,7 +46,7 @@ class Worker:
             plan=share.plan,
         )
         self._readers = ReaderPool(self._context, share.readers) if share.readers else None
-        writers = WriterPool(self._context, share.writers) if share.writers else None
+        writers = WriterPool(self._context, share.writers, share.halls) if share.writers else None
         self._pools = [pool for pool in (writers, self._readers) if pool is not None]
         self._kept_alive = 0
 
@@ -117,7 +117,7 @@ class Worker:
             pool.give_up()
 
     def _finish(self, check: FinalCheck) -> None:
-        check.close()
+        check.stop()
         for client in self._clients():
             client.stop()
         count_received(self._context.halls, self._context.send_times, self._context.stats, final=True)

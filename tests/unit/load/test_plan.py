@@ -19,7 +19,7 @@ def plan(*arguments: str) -> Plan:
 
 def dealt(plan: Plan) -> list[Share]:
     """The shares of a test with as many tokens as it needs."""
-    return shares(plan, (1,), [f"t{number}" for number in range(tokens_needed(plan))])
+    return shares(plan, {1: {}}, [f"t{number}" for number in range(tokens_needed(plan))])
 
 
 @pytest.mark.parametrize("scenario", ["watch", "write", "join", "idle", "mixed"])
@@ -54,7 +54,7 @@ def test_writers_are_divided_with_their_tokens() -> None:
 def test_written_streams_are_verified() -> None:
     """The write scenario has a subscriber for each hall, so its stream is verified too."""
     made = plan("write", "--hall", "3", "--hall", "4")
-    witness = shares(made, made.halls, ["t"])[-1]
+    witness = shares(made, {hall: {} for hall in made.halls}, ["t"])[-1]
     assert witness.readers is not None
     assert witness.readers.count == 2
 
@@ -79,13 +79,13 @@ def test_without_writers_no_token_is_needed(arguments: tuple[str, ...]) -> None:
     """Without writers no token is needed: guests subscribe."""
     made = plan(*arguments)
     assert tokens_needed(made) == 0
-    assert all(not share.writers for share in shares(made, (1,), []))
+    assert all(not share.writers for share in shares(made, {1: {}}, []))
 
 
 def test_too_few_tokens_are_used_in_turn() -> None:
     """Too few tokens are used in turn: a session may have several connections."""
     made = plan("join", "-n", "5")
-    tokens = [token for share in shares(made, (1,), ["a", "b"]) if share.readers for token in share.readers.tokens]
+    tokens = [token for share in shares(made, {1: {}}, ["a", "b"]) if share.readers for token in share.readers.tokens]
     assert tokens == ["a", "b", "a", "b", "a"]
 
 
