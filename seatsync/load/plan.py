@@ -6,8 +6,8 @@ measured as if the server had delayed them.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import Literal, TypeAlias, TypeVar
+from itertools import cycle, islice, pairwise
+from typing import Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -71,30 +71,25 @@ class Plan:
         """It has writers."""
         return self.writers > 0 and (self.scenario != "watch" or self.rate > 0)
 
+    @property
+    def rushes(self) -> bool:
+        """At times the rate is several times as high."""
+        return self.scenario == "mixed"
+
+    @property
+    def in_flight(self) -> int:
+        """Changes that each writer may have in flight."""
+        return MAX_PIPELINE if self.rate else self.pipeline
+
 
 @frozen(kw_only=True)
-class Readers:
-    """Clients that read: ``count`` of them, numbered from ``first``."""
+class Clients:
+    """Clients of one process that read, or that write: ``count`` of them, numbered from ``first``."""
 
-    first: int = 1
+    first: int
     count: int
     tokens: tuple[str, ...] = ()
-    """Used in turn; none: guests."""
-
-
-@frozen(kw_only=True)
-class Writers:
-    """Clients that write: ``count`` of ``of``, numbered from ``first``. The seats are divided among all."""
-
-    first: int = 0
-    count: int
-    of: int
-    tokens: tuple[str, ...]
-    rate: float = 0.0
-    """Changes a second by each of them; 0: as fast as replies come."""
-    rushes: bool = False
-    pipeline: int = 1
-    bulk: int = 1
+    """One for each; none: guests."""
 
 
 @frozen(kw_only=True)
@@ -106,16 +101,13 @@ class Share:
     halls: Halls
     token: str | None = None
     """For reading halls at the end."""
-    readers: Readers | None = None
-    writers: Writers | None = None
+    readers: Clients | None = None
+    writers: Clients | None = None
 
     @property
     def connections(self) -> int:
         """The most connections open at a time, those of the final check included."""
         return sum(clients.count for clients in (self.readers, self.writers) if clients is not None) + 1
-
-
-Part = TypeVar("Part", Readers, Writers)
 
 
 def tokens_needed(plan: Plan) -> int:
@@ -130,32 +122,19 @@ def _signed_in(plan: Plan) -> int:
 def shares(plan: Plan, halls: Halls, tokens: Sequence[str]) -> list[Share]:
     """The shares of the client processes. ``tokens`` are used in turn if there are fewer than needed."""
     share = partial(Share, plan=plan, halls=halls, token=tokens[0] if tokens else None)
-    signed_in = _signed_in(plan)
-    writers_tokens = _deal(tokens, plan.writers if plan.changes_seats else 0, signed_in)
-    readers = Readers(count=plan.clients, tokens=_deal(tokens, signed_in))
-    writers = Writers(
-        count=plan.writers,
-        of=plan.writers,
-        tokens=writers_tokens,
-        rate=plan.rate / plan.writers if plan.writers else 0.0,
-        rushes=plan.scenario == "mixed",
-        pipeline=MAX_PIPELINE if plan.rate else plan.pipeline,
-        bulk=plan.bulk,
-    )
+    supply = cycle(tokens)
+    readers = Clients(first=1, count=plan.clients, tokens=tuple(islice(supply, _signed_in(plan))))
+    writers = Clients(first=0, count=plan.writers, tokens=tuple(islice(supply, plan.writers)))
     if plan.scenario == "write":
         # One subscriber a hall has the written streams verified, too.
-        witness = share(name="witness", readers=Readers(count=len(halls)))
+        witness = share(name="witness", readers=Clients(first=1, count=len(halls)))
         return [*(share(name=f"writers {n}", writers=part) for n, part in _split(writers, plan.processes)), witness]
     name = {"watch": "subscribers", "mixed": "visitors"}.get(plan.scenario, "clients")
     reading = [share(name=f"{name} {n}", readers=part) for n, part in _split(readers, plan.processes)]
-    return [*reading, share(name="writers", writers=writers)] if writers_tokens else reading
+    return [*reading, share(name="writers", writers=writers)] if plan.changes_seats else reading
 
 
-def _deal(tokens: Sequence[str], count: int, start: int = 0) -> tuple[str, ...]:
-    return tuple(tokens[number % len(tokens)] for number in range(start, start + count)) if tokens else ()
-
-
-def _split(whole: Part, processes: int) -> list[tuple[int, Part]]:
+def _split(whole: Clients, processes: int) -> list[tuple[int, Clients]]:
     """A part for each process, with the process's number; none is empty."""
     ends = [whole.count * number // processes for number in range(processes + 1)]
     spans = [(start, end) for start, end in pairwise(ends) if end > start]

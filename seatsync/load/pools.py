@@ -11,7 +11,7 @@ from attrs import define, field
 from seatsync.load import LoadError
 from seatsync.load.client import Context
 from seatsync.load.loop import Timer
-from seatsync.load.plan import Halls, Readers, Writers
+from seatsync.load.plan import Clients, Halls
 from seatsync.load.schedule import spread
 from seatsync.load.stats import Count, Kind
 from seatsync.load.subscriber import Subscriber
@@ -36,7 +36,7 @@ class ReaderPool:
     """Clients that connect, stay or leave, and are compared at the end."""
 
     context: Context
-    plan: Readers
+    part: Clients
     clients: list[Subscriber] = field(init=False)
     last_joined_at: float = field(default=0.0, init=False)
     """When the latest of them was live, on `time.monotonic`."""
@@ -46,12 +46,12 @@ class ReaderPool:
     _timer: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.clients = [self._make(index) for index in range(self.plan.count)]
+        self.clients = [self._make(index) for index in range(self.part.count)]
 
     def _make(self, index: int) -> Subscriber:
-        plan, context = self.plan, self.context
-        token = plan.tokens[index % len(plan.tokens)] if plan.tokens else None
-        number = plan.first + index
+        part, context = self.part, self.context
+        token = part.tokens[index] if part.tokens else None
+        number = part.first + index
         hall = context.halls[number % len(context.halls)]
         eid = "hall" if context.plan.same_eid else f"hall-{number}"
         name = f"Subscriber {number}"
@@ -113,7 +113,7 @@ class ReaderPool:
     # Joining and leaving
 
     def _enqueue_all(self, at: float) -> None:
-        for index, delay_s in enumerate(spread(self.plan.count, self.context.plan.ramp_s)):
+        for index, delay_s in enumerate(spread(self.part.count, self.context.plan.ramp_s)):
             heapq.heappush(self._queue, (at + delay_s, index))
         self._admit()
 
@@ -167,13 +167,13 @@ class WriterPool:
     """Clients that write. Writers are dealt out over the halls in turn, and each hall's seats over its writers."""
 
     context: Context
-    plan: Writers
+    part: Clients
     halls: Halls
     clients: list[Writer] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Raises `LoadError` if there are too few seats."""
-        self.clients = [self._make(index) for index in range(self.plan.count)]
+        self.clients = [self._make(index) for index in range(self.part.count)]
 
     def prepare(self) -> None:
         """Connect."""
@@ -181,24 +181,17 @@ class WriterPool:
             writer.start(monotonic())
 
     def _make(self, index: int) -> Writer:
-        plan, halls = self.plan, self.context.halls
-        number = plan.first + index
+        plan, halls = self.context.plan, self.context.halls
+        number = self.part.first + index
         hall = halls[number % len(halls)]
         seats = [Seat(*seat) for seat in self.halls[hall.id].items()]
-        mine = deque(seats[number // len(halls) :: -(-plan.of // len(halls))])
+        mine = deque(seats[number // len(halls) :: -(-plan.writers // len(halls))])
         if len(mine) < plan.bulk:
             raise LoadError(
-                f"Hall {hall.id} has {len(seats)} seats, too few for {plan.of} writers that change {plan.bulk} at once:"
-                " seatsync seed hall makes larger ones."
+                f"Hall {hall.id} has {len(seats)} seats, too few for {plan.writers} writers that change {plan.bulk} at"
+                " once: seatsync seed hall makes larger ones."
             )
-        return Writer(
-            self.context,
-            f"Writer {number}",
-            plan.tokens[index % len(plan.tokens)],
-            hall=hall,
-            seats=mine,
-            plan=plan,
-        )
+        return Writer(self.context, f"Writer {number}", self.part.tokens[index], hall=hall, seats=mine)
 
     @property
     def is_ready(self) -> bool:
@@ -212,9 +205,9 @@ class WriterPool:
 
     def begin(self, at: float) -> None:
         """Start changing seats at that time; at a rate, evenly staggered."""
-        rate = self.plan.rate
-        for number, writer in enumerate(self.clients):
-            writer.begin(at + (number / len(self.clients) / rate if rate else 0.0))
+        rate = self.context.plan.rate
+        for number, writer in enumerate(self.clients, self.part.first):
+            writer.begin(at + (number / rate if rate else 0.0))
 
     def finish(self) -> None:
         """Start no more changes."""

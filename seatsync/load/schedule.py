@@ -7,7 +7,7 @@ sent, leaves out the very requests that a slow server has delayed ("coordinated 
 from ctypes import c_double, c_longlong
 from multiprocessing.sharedctypes import RawArray
 
-from attrs import define
+from attrs import define, field
 
 #: A rush: how often, for how long, and how many times the base rate.
 RUSH_EVERY_S, RUSH_S, RUSH_FACTOR = 10.0, 2.0, 5.0
@@ -21,14 +21,14 @@ class Pace:
     """A steady rate, in changes a second, optionally with rushes. All times are on `time.monotonic`."""
 
     rate: float
-    rushes: bool = False
-    start: float = 0.0
-    next_at: float = 0.0
+    start: float
+    """When the first change is due."""
+    rushes: bool = field(default=False, kw_only=True)
+    next_at: float = field(init=False)
     """When the next change is due."""
 
-    def begin(self, at: float) -> None:
-        """Start the schedule: the first change is due then."""
-        self.start = self.next_at = at
+    def __attrs_post_init__(self) -> None:
+        self.next_at = self.start
 
     def due(self, now: float) -> list[float]:
         """The times, up to now, at which changes were due since the last call."""

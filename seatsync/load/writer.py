@@ -11,7 +11,6 @@ from attrs import define, field
 
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
 from seatsync.load.loop import Timer
-from seatsync.load.plan import Writers
 from seatsync.load.schedule import Pace
 from seatsync.load.stats import Count, Kind, Timing
 
@@ -66,16 +65,12 @@ class Writer(Client):
     hall: Hall
     seats: deque[Seat]
     """Those without a change in flight, the longest unchanged first."""
-    plan: Writers
-    _pace: Pace | None = field(init=False)
+    _pace: Pace | None = field(default=None, init=False)
     _due: deque[float] = field(factory=deque, init=False)
     _in_flight: dict[str, _Change] = field(factory=dict, init=False)
     _number: int = field(default=0, init=False)
     _is_started: bool = field(default=False, init=False)
     _timer: Timer | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._pace = Pace(self.plan.rate, self.plan.rushes) if self.plan.rate else None
 
     @property
     def is_quiet(self) -> bool:
@@ -84,8 +79,8 @@ class Writer(Client):
 
     def begin(self, at: float) -> None:
         """Start changing seats at that time."""
-        if self._pace is not None:
-            self._pace.begin(at)
+        plan = self.context.plan
+        self._pace = Pace(plan.rate / plan.writers, at, rushes=plan.rushes) if plan.rate else None
         self.context.loop.at(at, self._begin)
 
     def _begin(self) -> None:
@@ -120,8 +115,9 @@ class Writer(Client):
     def _fill(self) -> None:
         """Send what is due, as far as the pipeline has room; without a schedule a change is always due."""
         endless = self._is_started and self._pace is None
-        while self.is_open and len(self._in_flight) < self.plan.pipeline and (self._due or endless):
-            seats = take(self.seats, self.plan.bulk)
+        plan = self.context.plan
+        while self.is_open and len(self._in_flight) < plan.in_flight and (self._due or endless):
+            seats = take(self.seats, plan.bulk)
             if not seats:
                 return
             due_at = self._due.popleft() if self._due else monotonic()

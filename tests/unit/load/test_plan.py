@@ -45,9 +45,9 @@ def test_no_process_is_without_a_client() -> None:
 
 
 def test_writers_are_divided_with_their_tokens() -> None:
-    """Writers are divided with their tokens and know their total, which divides the seats."""
+    """Writers are divided with their tokens, one for each."""
     parts = [share.writers for share in dealt(plan("write", "-c", "5", "-p", "2")) if share.writers]
-    assert [(part.first, part.count, part.of) for part in parts] == [(0, 2, 5), (2, 3, 5)]
+    assert [(part.first, part.count) for part in parts] == [(0, 2), (2, 3)]
     assert [token for part in parts for token in part.tokens] == [f"t{number}" for number in range(5)]
 
 
@@ -67,11 +67,10 @@ def test_writers_do_not_wait_for_subscribers() -> None:
     ]
 
 
-def test_a_rate_is_that_of_all_writers_together() -> None:
-    """A rate is divided among all writers, each within the server's limit of writes in flight."""
-    writers_plan = dealt(plan("watch", "--rate", "30", "--writers", "3"))[-1].writers
-    assert writers_plan is not None
-    assert (writers_plan.rate, writers_plan.pipeline) == (10.0, 64)
+def test_a_rate_does_not_wait_for_answers() -> None:
+    """With a rate each writer has as many changes in flight as the server allows; else as many as asked for."""
+    assert plan("write", "--rate", "30").in_flight == 64
+    assert plan("write", "--pipeline", "3").in_flight == 3
 
 
 @pytest.mark.parametrize("arguments", [("watch", "--rate", "0"), ("idle",)])
@@ -102,7 +101,7 @@ def test_a_mixed_test_has_sellers_for_its_visitors() -> None:
     made = plan("mixed", "-n", "400", "-d", "20")
     sellers = dealt(made)[-1].writers
     assert sellers is not None
-    assert (sellers.count, len(sellers.tokens), sellers.rushes) == (16, 16, True)
+    assert (sellers.count, len(sellers.tokens), made.rushes) == (16, 16, True)
     assert 0 < made.ramp_s < 20
     assert 0 < made.mean_stay_s < 20
 

@@ -10,8 +10,7 @@ from seatsync.load.writer import SALES, Seat, take
 
 def test_a_schedule_does_not_wait() -> None:
     """After a pause every change that was due in it is due, with its own time."""
-    pace = Pace(rate=10)
-    pace.begin(100.0)
+    pace = Pace(10, 100.0)
     assert pace.due(99.9) == []
     assert pace.due(100.0) == [100.0]
     assert pace.due(101.05) == pytest.approx([100.1 + tenth / 10 for tenth in range(10)])
@@ -19,8 +18,7 @@ def test_a_schedule_does_not_wait() -> None:
 
 def test_a_rush_multiplies_the_rate() -> None:
     """A rush multiplies the rate for its length, once in each period."""
-    pace = Pace(rate=10, rushes=True)
-    pace.begin(0.0)
+    pace = Pace(10, 0.0, rushes=True)
     times = pace.due(RUSH_EVERY_S - 1e-6)
     hurried = sum(time < RUSH_S for time in times)
     assert hurried == pytest.approx(10 * RUSH_FACTOR * RUSH_S, abs=1)
