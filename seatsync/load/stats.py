@@ -120,26 +120,21 @@ class Fault:
 
 
 class Count(StrEnum):
-    """Counts; `FRAMES` are the messages of subscribers, `SEATS` those of the changes answered with success."""
+    """Counts, by their names in all reports; README.md says of what."""
 
+    OPENED = "opened"
+    JOINED = "joined"
+    LEFT = "left"
     FRAMES = "frames"
     FRAME_BYTES = "frame_bytes"
     ANSWERED = "answered"
     SEATS = "seats"
     REFUSED = "refused"
-    """Changes answered with a domain error, which concurrent changes make likely."""
     RESENT = "resent"
-    """Changes sent again under the same idempotency key."""
-    OPENED = "opened"
-    JOINED = "joined"
-    """Subscribers that have received their first frame."""
-    LEFT = "left"
     LOST = "lost"
-    """Connections that the server or the network ended."""
     RESUMED = "resumed"
     SNAPSHOTS = "snapshots"
     STALE = "stale"
-    """Notices to a subscriber that the server's feed is down."""
 
 
 class Timing(StrEnum):

@@ -15,22 +15,6 @@ LATE_S = 0.005
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
-_COUNTED = {
-    Count.OPENED: "connections made",
-    Count.JOINED: "clients joined",
-    Count.LEFT: "clients left",
-    Count.FRAMES: "frames received",
-    Count.FRAME_BYTES: "bytes received",
-    Count.ANSWERED: "changes answered",
-    Count.SEATS: "seats changed",
-    Count.REFUSED: "changes refused",
-    Count.RESENT: "changes sent again",
-    Count.LOST: "connections lost",
-    Count.RESUMED: "subscriptions resumed",
-    Count.SNAPSHOTS: "snapshots received",
-    Count.STALE: "notices of a stale feed",
-}
-
 
 @define
 class Process:
@@ -129,10 +113,10 @@ def number(value: float) -> str:
 def tables(totals: Totals) -> list[list[list[str]]]:
     """The tables of every report, each as rows of cells, its head first: what was counted, and what was measured."""
     counts = [["", "total", "a second"]]
-    for count, name in _COUNTED.items():
+    for count in Count:
         if total := totals.all.counts[count]:
             rate = totals.rate(totals.load.counts[count])
-            counts.append([name, f"{total:,}", number(rate) if rate else ""])
+            counts.append([count, f"{total:,}", number(rate) if rate else ""])
     timings = [["", *(f"p{percent:g}" for percent in PERCENTILES), "max", "samples"]]
     for timing, histogram in totals.timings():
         times = [*(histogram.percentile(percent) for percent in PERCENTILES), histogram.max_s]

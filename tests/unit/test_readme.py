@@ -31,7 +31,7 @@ from seatsync.core.websocket.frames import CloseCode
 from seatsync.errors import statuses
 from seatsync.hall.messages import MAX_NOTE_CHARACTERS, MAX_SEATS, STATUSES, SeatChange
 from seatsync.hall.writes import group_commit
-from seatsync.load.stats import Kind
+from seatsync.load.stats import Count, Kind
 from seatsync.load.stats import Timing as Measured
 from seatsync.load.totals import BUSY
 from seatsync.schema.types import Schemas, texts_of
@@ -299,8 +299,9 @@ def test_every_option_of_load_is_in_the_table(pages: Pages) -> None:
     assert {option for cell, *_ in pages.rows("Options") for option in names(cell)} == options
 
 
-def test_every_time_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
-    """Every time and fault of the results is in a table, by name and in order."""
+def test_every_figure_and_fault_of_load_is_in_a_table(pages: Pages) -> None:
+    """Every count, time and fault of the results is in a table, by name and in order."""
+    assert [count for counts, *_ in pages.rows("The counts") for count in names(counts)] == list(Count)
     assert [names(time)[0] for time, *_ in pages.rows("The times")] == list(Measured)
     assert [names(fault)[0] for fault, *_ in pages.rows("The faults")] == list(Kind)
 

@@ -58,7 +58,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "known"), [("reply.p99>1s", "answer, receive, connect"), ("requests/s<9", "frames, frame_bytes, answered")]
+    ("text", "known"), [("reply.p99>1s", "answer, receive, connect"), ("requests/s<9", "opened, joined, left, frames")]
 )
 def test_a_name_that_there_is_not_is_refused(text: str, known: str) -> None:
     """With those that there are."""

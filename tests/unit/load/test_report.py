@@ -77,7 +77,7 @@ def test_a_test_without_faults(totals: Totals) -> None:
     """A report without faults has the rates of the load, and both latencies apart."""
     text = shown(totals)
     assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
-    assert re.search(r"frames received\W+46\W+11.5", text)
+    assert re.search(r"frames\W+46\W+11.5", text)
     assert re.search(r"answer\W+10.0 ms", text)
     assert re.search(r"receive\W+5.0\d ms", text)
     assert "No fault" in text
