@@ -5,8 +5,6 @@ from html import escape
 from math import floor, log10
 from typing import TypeAlias
 
-from attrs import frozen
-
 from seatsync.load.stats import Count, Histogram, Timing
 from seatsync.load.totals import Totals, duration, number, tables, title, verdict
 
@@ -44,9 +42,6 @@ def page(totals: Totals) -> str:
     faults = ((fault.at - totals.started_at, fault.text) for fault in totals.all.first_faults)
     sentences = "".join(f"<li>{at_s:+.3f} s: {escape(text)}</li>" for at_s, text in faults)
     notes = "".join(f"<p>{escape(sentence)}</p>" for sentence in totals.doubts())
-    figures = "".join(
-        f"<figure><figcaption>{escape(one.name)}</figcaption>{svg(one)}</figure>" for one in _plots(totals)
-    )
     about = "".join(f"<li>{escape(name)}: {escape(value)}</li>" for name, value in totals.about.items())
     failures = "".join(f'<p class="faulty">Failed: {escape(sentence)}</p>' for sentence in totals.failures)
     processes = "".join(f"<li>{escape(name)}: {busy:.0%} of a core</li>" for name, busy in totals.busy().items())
@@ -63,7 +58,7 @@ def page(totals: Totals) -> str:
 {failures}
 {notes}
 {"".join(map(_table, tables(totals)))}
-{figures}
+{"".join(_plots(totals))}
 <h2>Client processes</h2>
 <ul>{processes}</ul>
 <h2>Test</h2>
@@ -83,18 +78,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 Points: TypeAlias = Sequence[tuple[float, float]]
 
 
-@frozen
-class Plot:
-    """Lines over one pair of axes; the vertical one begins at zero."""
-
-    name: str
-    lines: Mapping[str, Points]
-    """By the line's name, in order of x."""
-    x_labels: Mapping[float, str]
-    y_label: Callable[[float], str] = number
-
-
-def _plots(totals: Totals) -> Iterator[Plot]:
+def _plots(totals: Totals) -> Iterator[str]:
     for timing, histogram in totals.timings():
         if timing is Timing.LAG:
             continue
@@ -102,11 +86,11 @@ def _plots(totals: Totals) -> Iterator[Plot]:
         outline = [(float(x), float(count)) for number, (_, count) in enumerate(bars) for x in (number, number + 1)]
         closed = [(0.0, 0.0), *outline, (float(len(bars)), 0.0)]
         labels = {number + 0.5: f"≤ {duration(upper_s)}" for number, (upper_s, _) in enumerate(bars)}
-        yield Plot(f"Histogram of {timing}", {timing: closed}, labels)
+        yield plot(f"Histogram of {timing}", {timing: closed}, labels)
     yield from _over_time(totals)
 
 
-def _over_time(totals: Totals) -> Iterator[Plot]:
+def _over_time(totals: Totals) -> Iterator[str]:
     """Whole seconds only: the load ends within the last one."""
     series = {second: stats for second, stats in sorted(totals.series.items()) if second < int(totals.load_s)}
     if len(series) < 2:  # noqa: PLR2004 - a line has two ends
@@ -115,13 +99,13 @@ def _over_time(totals: Totals) -> Iterator[Plot]:
     for count, name in ((Count.FRAMES, "Frames received a second"), (Count.ANSWERED, "Changes answered a second")):
         if totals.load.counts[count]:
             points = [(float(second), float(stats.counts[count])) for second, stats in series.items()]
-            yield Plot(name, {name: points}, labels)
-    yield Plot("Clients", {"clients": [(float(second), float(totals.live[second])) for second in series]}, labels)
+            yield plot(name, {name: points}, labels)
+    yield plot("Clients", {"clients": [(float(second), float(totals.live[second])) for second in series]}, labels)
     for timing in (Timing.RECEIVED, Timing.ANSWER):
         measured = [(float(x), stats.timings[timing]) for x, stats in series.items() if timing in stats.timings]
         if len(measured) > 1:
             lines = {f"p{percent}": [(x, one.percentile(percent)) for x, one in measured] for percent in (50, 99)}
-            yield Plot(f"{timing} over time", lines, labels, duration)
+            yield plot(f"{timing} over time", lines, labels, duration)
 
 
 def bins(histogram: Histogram) -> list[tuple[float, int]]:
@@ -134,9 +118,17 @@ def bins(histogram: Histogram) -> list[tuple[float, int]]:
     return [*zip(edges, filled, strict=True)][used[0] : used[-1] + 1] if histogram.total else []
 
 
-def svg(plot: Plot) -> str:
-    """The plot as SVG text, with a legend where there are several lines."""
-    points = [point for line in plot.lines.values() for point in line]
+def plot(
+    name: str,
+    lines: Mapping[str, Points],
+    x_labels: Mapping[float, str],
+    y_label: Callable[[float], str] = number,
+) -> str:
+    """A figure of lines over one pair of axes, with a legend where there are several; the vertical axis begins at zero.
+
+    Each line is in order of x.
+    """
+    points = [point for line in lines.values() for point in line]
     ys = ticks(max(y for _, y in points))
     least, most = points[0][0], max(x for x, _ in points)
 
@@ -146,21 +138,22 @@ def svg(plot: Plot) -> str:
     def place_y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / ys[-1]
 
-    parts = [f"<title>{escape(plot.name)}</title>"]
+    parts = [f"<title>{escape(name)}</title>"]
     for y in ys:
         at = place_y(y)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="end" x="{LEFT - 6}" y="{at + 4:.1f}">{escape(plot.y_label(y))}</text>')
-    labels = [(x, label) for x, label in plot.x_labels.items() if least <= x <= most]
+        parts.append(f'<text class="end" x="{LEFT - 6}" y="{at + 4:.1f}">{escape(y_label(y))}</text>')
+    labels = [(x, label) for x, label in x_labels.items() if least <= x <= most]
     for x, label in labels[:: 1 + (len(labels) - 1) // _LABELS]:
         parts.append(f'<text class="middle" x="{place_x(x):.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(label)}</text>')
-    for index, (name, line) in enumerate(plot.lines.items()):
+    for index, (legend, line) in enumerate(lines.items()):
         path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in line)
         parts.append(f'<polyline style="stroke: var(--c{index})" points="{path}"/>')
-        if len(plot.lines) > 1:
+        if len(lines) > 1:
             x = LEFT + _LEGEND * index
-            parts.append(f'<text style="fill: var(--c{index})" x="{x}" y="{TOP - 12}">{escape(name)}</text>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.name)}">{"".join(parts)}</svg>'
+            parts.append(f'<text style="fill: var(--c{index})" x="{x}" y="{TOP - 12}">{escape(legend)}</text>')
+    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'
+    return f"<figure><figcaption>{escape(name)}</figcaption>{drawing}</figure>"
 
 
 def ticks(most: float) -> list[float]:
