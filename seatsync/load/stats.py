@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from math import log2
-from time import monotonic, process_time
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field, frozen
@@ -203,26 +203,3 @@ class Interval:
 def next_report_at(wait_s: float = 0.0) -> float:
     """When statistics are due next, after a wait: at whole intervals of the clock, in all processes."""
     return ((monotonic() + wait_s) // REPORT_S + 1) * REPORT_S
-
-
-@define(eq=False)
-class Reporter:
-    """A client process's way to its parent. Its methods raise `BrokenPipeError` when the parent has ended."""
-
-    pipe: Pipe
-    stats: Stats = field(factory=Stats)
-    """Reported, and started anew, at each interval."""
-    _phase: str = "prepare"
-    _cpu_s: float = field(factory=process_time)
-
-    def send(self, report: str, details: Any = None) -> None:
-        """Send one report."""
-        self.pipe.send((report, details))
-
-    def send_stats(self, live: int = 0, next_phase: str | None = None) -> None:
-        """Report the interval since the last time; what follows belongs to the next phase, if one is given."""
-        cpu_s, before = process_time(), self._cpu_s
-        self._cpu_s = cpu_s
-        self.send("stats", Interval(self._phase, monotonic(), cpu_s - before, live, self.stats))
-        self.stats.clear()
-        self._phase = next_phase or self._phase

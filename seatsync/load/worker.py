@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from time import monotonic
+from time import monotonic, process_time
 
 from seatsync.load import LoadError
 from seatsync.load.address import Address, Sources, raise_descriptor_limit, sources_needed
@@ -14,7 +14,7 @@ from seatsync.load.loop import Loop
 from seatsync.load.plan import Share
 from seatsync.load.pools import ReaderPool, WriterPool
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import Count, Pipe, Reporter, Stats, Timing, next_report_at
+from seatsync.load.stats import Count, Interval, Pipe, Stats, Timing, next_report_at
 
 #: How often phases are checked, and a slice of the clients is kept alive, in seconds.
 POLL_S, SLICE_S = 0.01, 0.05
@@ -29,19 +29,21 @@ FOREIGN_S = 2.0
 class Worker:
     """The process's part in the test."""
 
-    def __init__(self, share: Share, send_times: SendTimes, reporter: Reporter) -> None:
+    def __init__(self, share: Share, send_times: SendTimes, pipe: Pipe) -> None:
         """Raises `LoadError`."""
         address = Address.parse(share.plan.url)
         raise_descriptor_limit(share.connections)
         self._share = share
-        self._reporter = reporter
+        self._pipe = pipe
+        self.stats = Stats()
+        """Of the present interval."""
         self._loop = Loop()
         self._context = Context(
             loop=self._loop,
             address=address,
             sources=Sources(sources_needed(share.connections) if address.is_loopback else 1),
             send_times=send_times,
-            stats=reporter.stats,
+            stats=self.stats,
             halls=[Hall(number, hall_id) for number, hall_id in enumerate(share.halls)],
             plan=share.plan,
         )
@@ -49,13 +51,14 @@ class Worker:
         writers = WriterPool(self._context, share.writers, share.halls) if share.writers else None
         self._pools = [pool for pool in (writers, self._readers) if pool is not None]
         self._kept_alive = 0
+        self._phase, self._cpu_s = "prepare", process_time()
 
-    def run(self, pipe: Pipe) -> None:
+    def run(self) -> None:
         """Follow the orders. Raises `LoadError`, and `EOFError` or `ConnectionError` when the parent has ended."""
-        self._loop.watch(pipe.fileno(), lambda _: self._receive(pipe))
+        self._loop.watch(self._pipe.fileno(), self._receive)
         self._loop.at(next_report_at(), self._report_again)
         self._loop.after(SLICE_S, self._keep_alive)
-        self._reporter.send("started")
+        self._pipe.send(("started", None))
         try:
             self._loop.run()
         finally:
@@ -65,8 +68,8 @@ class Worker:
 
     # Orders
 
-    def _receive(self, pipe: Pipe) -> None:
-        order, patience_s, at = pipe.recv()
+    def _receive(self, _events: int) -> None:
+        order, patience_s, at = self._pipe.recv()
         match order:
             case "prepare":
                 for pool in self._pools:
@@ -74,13 +77,13 @@ class Worker:
                 self._wait("ready", patience_s, lambda: all(pool.is_ready for pool in self._pools))
             case "go":
                 gc.freeze()  # the clients are long-lived: spare each collection the walk over them
-                self._report("load")
+                self.report("load")
                 for pool in self._pools:
                     pool.begin(at)
                 if (readers := self._readers) is not None and self._context.plan.scenario == "join":
                     self._wait("done", patience_s, lambda: readers.is_quiet, lambda: readers.last_joined_at)
             case "stop":
-                self._report("drain")
+                self.report("drain")
                 for pool in self._pools:
                     pool.finish()
                 self._wait("quiet", patience_s, lambda: all(pool.is_quiet for pool in self._pools))
@@ -107,8 +110,8 @@ class Worker:
                     return
                 (give_up or self._give_up)()
             details = finish()
-            self._report()
-            self._reporter.send(report, details)
+            self.report()
+            self._pipe.send((report, details))
 
         poll()
 
@@ -120,17 +123,22 @@ class Worker:
         check.stop()
         for client in self._clients():
             client.stop()
-        count_received(self._context.halls, self._context.send_times, self._context.stats, final=True)
+        count_received(self._context.halls, self._context.send_times, self.stats, final=True)
 
     # At intervals
 
     def _report_again(self) -> None:
-        self._report()
+        self.report()
         self._loop.at(next_report_at(), self._report_again)
 
-    def _report(self, next_phase: str | None = None) -> None:
-        count_received(self._context.halls, self._context.send_times, self._context.stats)
-        self._reporter.send_stats(self._readers.live if self._readers else 0, next_phase)
+    def report(self, next_phase: str | None = None) -> None:
+        """Report the interval since the last time; what follows belongs to the next phase, if one is given."""
+        count_received(self._context.halls, self._context.send_times, self.stats)
+        cpu_s, live = process_time(), self._readers.live if self._readers else 0
+        interval = Interval(self._phase, monotonic(), cpu_s - self._cpu_s, live, self.stats)
+        self._pipe.send(("stats", interval))
+        self.stats.clear()
+        self._phase, self._cpu_s = next_phase or self._phase, cpu_s
 
     def _clients(self) -> list[Client]:
         return [client for pool in self._pools for client in pool.clients]
@@ -168,9 +176,8 @@ def count_received(halls: Iterable[Hall], send_times: SendTimes, stats: Stats, *
 
 def work(pipe: Pipe, share: Share, send_times: SendTimes) -> None:
     """Do the share until the pipe ends, or report why that is not possible."""
-    reporter = Reporter(pipe)
     with suppress(EOFError, ConnectionError):
         try:
-            Worker(share, send_times, reporter).run(pipe)
+            Worker(share, send_times, pipe).run()
         except LoadError as error:
-            reporter.send("failed", str(error))
+            pipe.send(("failed", str(error)))

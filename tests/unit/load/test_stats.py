@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatsync.load.client import Hall
-from seatsync.load.plan import Plan
+from seatsync.load.plan import Plan, Share
 from seatsync.load.schedule import SendTimes
-from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Reporter, Stats, Timing
+from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Stats, Timing
 from seatsync.load.totals import Process, Totals
 from seatsync.load.view import Step, View, Views
-from seatsync.load.worker import count_received
+from seatsync.load.worker import Worker, count_received
 
 PLAN = Plan(
     scenario="watch",
@@ -79,17 +79,13 @@ def filled() -> Stats:
 def test_statistics_are_reported_once() -> None:
     """Reported statistics are reset; the next interval belongs to the next phase."""
     ours, theirs = multiprocessing.Pipe()
-    reporter = Reporter(theirs, filled())
+    worker = Worker(Share(name="one", plan=PLAN, halls={}), SendTimes(1), theirs)
+    worker.stats.merge(filled())
     for phase in ("load", None):
-        reporter.send_stats(3, phase)
+        worker.report(phase)
     with ours, theirs:
         (_, first), (_, second) = ours.recv(), ours.recv()
-    assert (first.phase, first.live, first.stats.counts, first.stats.timings) == (
-        "prepare",
-        3,
-        filled().counts,
-        filled().timings,
-    )
+    assert (first.phase, first.stats.counts, first.stats.timings) == ("prepare", filled().counts, filled().timings)
     assert [fault.text for fault in first.stats.first_faults] == ["One is missing."]
     assert (second.phase, second.stats) == ("load", Stats())
 
