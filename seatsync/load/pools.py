@@ -14,7 +14,7 @@ from seatsync.load.loop import Timer
 from seatsync.load.plan import Clients, Halls
 from seatsync.load.schedule import spread
 from seatsync.load.stats import Count, Kind
-from seatsync.load.subscriber import Subscriber
+from seatsync.load.subscriber import USER, Subscriber
 from seatsync.load.verifier import Verifier
 from seatsync.load.writer import Seat, Writer
 
@@ -22,13 +22,11 @@ from seatsync.load.writer import Seat, Writer
 #: kernel's retries. Those that wait count from when they were due.
 MAX_JOINING = 1024
 
-#: One client in so many checks that the server has accepted its token.
-_CHECKS_STATUS = 50
+#: One client in so many checks that the server has accepted its token; visitors all do.
+_CHECKS_USER = 50
 
 #: A client's mean absence before it connects again, as a share of its stay.
 _AWAY_SHARE = 0.25
-
-_FURTHER = ("cinemas.subscribe", "user.subscribe")
 
 
 @define(eq=False, slots=False)
@@ -55,6 +53,7 @@ class ReaderPool:
         hall = context.halls[number % len(context.halls)]
         eid = "hall" if context.plan.same_eid else f"hall-{number}"
         name = f"Subscriber {number}"
+        checks_user = (USER,) if token is not None and number % _CHECKS_USER == 0 else ()
         return Subscriber(
             context,
             name,
@@ -62,8 +61,7 @@ class ReaderPool:
             hall=hall,
             verifier=Verifier(name, eid, hall.views, context.stats),
             on_live=self._joined,
-            checks_status=token is not None and number % _CHECKS_STATUS == 0,
-            further=_FURTHER if context.plan.mean_stay_s else (),
+            further=("cinemas.subscribe", USER) if context.plan.mean_stay_s else checks_user,
         )
 
     @property

@@ -11,7 +11,7 @@ from seatsync.load.loop import Timer
 from seatsync.load.stats import Count, Kind, Timing
 from seatsync.load.verifier import Verifier
 
-_STATUS_EID = "me"
+USER = "user.subscribe"
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -22,10 +22,8 @@ class Subscriber(Client):
     verifier: Verifier
     on_live: Callable[["Subscriber"], None]
     """Called whenever the subscription begins, or begins again."""
-    checks_status: bool = False
-    """It checks that the server has accepted its token."""
     further: tuple[str, ...] = ()
-    """Other subscriptions, whose frames are only counted."""
+    """Other subscriptions; that to the user shows whether the server has accepted the token."""
     is_live: bool = field(default=False, init=False)
     """The subscription stands, or the connection where there is none."""
     _again: Timer | None = field(default=None, init=False)
@@ -41,8 +39,6 @@ class Subscriber(Client):
         super().opened(now)
         if not self._has_worked:
             self.context.stats.record(Timing.OPENED, now - self._due_at)
-        if self.checks_status:
-            self.send(request("user.status", {}, _STATUS_EID))
         for method in self.further:
             self.send(request(method, {}, method))
         if self.context.plan.subscribe:
@@ -86,8 +82,8 @@ class Subscriber(Client):
             self._again = self.context.loop.after(retry_after_s or RETRY_S, self._subscribe)
 
     def _take_other(self, message: Mapping[str, Any]) -> None:
-        """The reply to `user.status`, or a frame of another subscription."""
-        if message["eid"] == _STATUS_EID:
+        """A frame of another subscription."""
+        if message["eid"] == USER and self._token is not None:
             status = message["data"] and message["data"]["status"]
             if status != "user" and message["error"] not in RETRYABLE:
                 self.fault(Kind.REFUSED, f"signed in by token but is {message['error'] or status}")

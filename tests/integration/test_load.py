@@ -130,9 +130,10 @@ async def test_a_bad_token_is_a_fault(server: RunningServer, hall: Hall, tmp_pat
     """An invalid token makes a guest, which may not change seats."""
     tokens = tmp_path / "tokens"
     tokens.write_text("not.a.token\n")
-    loaded = await run(server, "watch", "--tokens", tokens, "-n", 2, "-d", 0.2)
+    loaded = await run(server, "watch", "--tokens", tokens, "-n", 50, "-d", 0.2, "--sign-in")
     assert loaded.status == 1
     assert "Writer 0 was answered TokenInvalid" in loaded.text
+    assert "Subscriber 50 signed in by token but is guest." in loaded.text
 
 
 async def test_the_largest_hall_is_chosen(server: RunningServer, hall: Hall) -> None:
