@@ -1,5 +1,6 @@
 """``seatsync``, and ``python -m seatsync``."""
 
+import gc
 import signal
 import sys
 
@@ -7,6 +8,7 @@ import sys
 def main() -> int:
     """Run the command line and return its exit status; Ctrl-C ends it without a traceback from the first import on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # until the command is imported
     from seatsync.cli import main as cli  # noqa: PLC0415 - see above
 
     try:

@@ -20,6 +20,7 @@ from seatsync.load import LoadError
 from seatsync.load.arguments import add_arguments as add_load_arguments
 from seatsync.load.arguments import whole_number
 from seatsync.serve.failures import EXPECTED, sentences
+from seatsync.serve.garbage import collect_seldom
 from seatsync.terminal import write_lines
 
 Parser: TypeAlias = argparse.ArgumentParser
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     status: int = 1
     try:
-        status = resolve_name(options.command)(options) or 0
+        command = resolve_name(options.command)
+        collect_seldom()
+        status = command(options) or 0
         sys.stdout.flush()
     except* BrokenPipeError:  # the reader of our output has closed it
         status = 1

@@ -1,7 +1,6 @@
 """``seatsync serve`` as a process: its sockets, its database, its signals, and one server or several workers."""
 
 import argparse
-import gc
 import os
 import signal
 import time
@@ -58,7 +57,6 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
     Raises `Failure` and `ServiceUnavailable`.
     """
     configure_logs(settings.log_level, settings.log_format)
-    tune_garbage_collection()
     stop = trio.Event()
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)
@@ -78,16 +76,6 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
                 started = partial(_greet, welcome, settings, listening, site)
                 await (serve(settings, listening, stop, started=started) if alone else supervisor.run(started))
             nursery.cancel_scope.cancel()
-
-
-def tune_garbage_collection() -> None:
-    """Collect seldom, and exempt what exists by now (modules, tables) for good.
-
-    A connection is sixty objects that live long: with CPython's thresholds they cost a quarter of a handshake's CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def open_sockets(settings: Settings, sockets: ExitStack) -> list[socket]:

@@ -7,6 +7,11 @@ since another that starts in its place needs the ports. Its exit status is 1 whe
 CONTROL.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported
+
 import shutil
 import signal
 import sys
@@ -22,7 +27,8 @@ from seatsync.config import load_settings
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.serve.failures import EXPECTED, sentences
-from seatsync.serve.process import STOP_SIGNALS, tune_garbage_collection, watch_signals
+from seatsync.serve.garbage import collect_seldom
+from seatsync.serve.process import STOP_SIGNALS, watch_signals
 from seatsync.serve.supervisor import READY
 from seatsync.serve.worker_metrics import WorkerMetrics
 
@@ -34,7 +40,6 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
 
     The settings come from the environment, where the supervisor has put its own, and from ``.env`` as it is now.
     """
-    tune_garbage_collection()
     structlog.contextvars.bind_contextvars(worker=index)
     metrics = Metrics()
     stop, replaced = trio.Event(), trio.Event()
@@ -98,6 +103,7 @@ async def _report(control: trio.SocketStream, report: bytes) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     _, number, metrics_directory, *descriptors = sys.argv
     end, *sockets = (socket(fileno=int(descriptor)) for descriptor in descriptors)
     sys.exit(trio.run(main, int(number), Path(metrics_directory), end, sockets))

@@ -1,21 +1,10 @@
 """Fixtures for the tests of the command line."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import SECRET
-
-
-@pytest.fixture
-def restored_gc() -> Iterator[None]:
-    """Restore the process's garbage-collector settings."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ signals are the point.
 """
 
 import argparse
+import gc
 import io
 import os
 import signal
@@ -110,6 +111,14 @@ def test_imports_are_those_of_the_command(statement: str, heavy: set[str]) -> No
     imported = set(done.stderr.split())
     assert "seatsync" in imported
     assert not imported & heavy
+
+
+def test_garbage_is_collected_from_the_command_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not during the imports before, and never of what is imported."""
+    gc.disable()
+    assert cli.main(["protocol", "jsonschema"]) == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_all_bad_settings_are_named_without_a_traceback(
