@@ -6,6 +6,7 @@ may be created. Either way a template is migrated once, and each test works on
 a copy of it.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
 from seatsync.core.timing import Timing
+from seatsync.serve.garbage import collect_seldom
 from tests.support.database import DatabaseServer, open_database_server
 from tests.support.logs import default_logs
 from tests.support.places import VOLATILE, scratch_directory
@@ -30,8 +32,10 @@ def pytest_configure() -> None:
 
     The servers that tests start get the usual signals (nohup ignores SIGHUP, and a shell SIGINT behind an ``&``), no
     settings but those of the test, no terminal's width, and the usual umask. Bytecode is kept: without it a server
-    takes half as long again to start, and a worker of the tests twice as long. Logged tracebacks are plain.
+    takes half as long again to start, and a worker of the tests twice as long. Logged tracebacks are plain. Garbage is
+    collected as in a server.
     """
+    collect_seldom()
     default_logs()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,6 +46,11 @@ def pytest_configure() -> None:
     os.umask(0o022)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the tests, and what they import, from the collection of garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

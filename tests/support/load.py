@@ -1,7 +1,6 @@
 """`seatsync load` beside a test's server: as a program, or in the test's own process with threads for its processes."""
 
 import argparse
-import gc
 import io
 import json
 import multiprocessing
@@ -70,13 +69,9 @@ def start_thread(share: Share, send_times: SendTimes) -> Running:
         with theirs:
             worker.work(theirs, share, send_times)
 
-    def wait() -> None:
-        thread.join()
-        gc.unfreeze()
-
     thread = threading.Thread(target=run)
     thread.start()
-    return Running(share.name, ours, wait)
+    return Running(share.name, ours, thread.join)
 
 
 async def load_here(*arguments: object, server: RunningServer | None = None) -> Loaded:

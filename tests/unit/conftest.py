@@ -1,6 +1,5 @@
 """Fixtures for the unit tests."""
 
-import gc
 import logging
 from collections.abc import Iterator
 
@@ -9,16 +8,6 @@ import structlog
 
 from seatsync.core.telemetry.logs import QUIET
 from tests.support.logs import default_logs
-
-
-@pytest.fixture
-def restored_gc() -> Iterator[None]:
-    """Restore the process's garbage-collector settings."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.enable()
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from seatsync.user.keyring import Keyring
 from tests.support.command import SECRET, run
 from tests.support.database import execute
 
-pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
+pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
 
 FREE_PORTS = ("--port", "0", "--ws-port", "0", "--host", "127.0.0.1")
 

@@ -9,7 +9,7 @@ import pytest
 from seatsync.cli import main as cli
 from tests.support.database import execute, fetchval
 
-pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc")
+pytestmark = pytest.mark.usefixtures("restored_logs")
 
 KEYS = "select count(*) from session"
 

@@ -28,7 +28,7 @@ from tests.support.command import SECRET, run
 from tests.support.database import execute, fetchval
 from tests.support.places import scratch_directory
 
-pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
+pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
 
 
 @pytest.fixture

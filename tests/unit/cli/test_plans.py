@@ -11,7 +11,7 @@ from tests.support.command import run
 from tests.support.database import execute, fetchval
 from tests.support.readme import PLAN, read_page
 
-pytestmark = pytest.mark.usefixtures("restored_logs", "restored_gc", "directory")
+pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
 
 
 @pytest.fixture

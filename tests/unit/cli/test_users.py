@@ -15,7 +15,7 @@ from tests.support.command import run
 from tests.support.database import execute, fetchval
 
 pytestmark = [
-    pytest.mark.usefixtures("restored_logs", "restored_gc", "directory"),
+    pytest.mark.usefixtures("restored_logs", "directory"),
     pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo-terminals"),
 ]
 

@@ -109,7 +109,6 @@ async def test_a_loss_is_one_notice(server: RunningServer, capsys: pytest.Captur
     assert errors_[0].splitlines() == ["connection lost: broken off (1006); trying again", "connected again"]
 
 
-@pytest.mark.usefixtures("restored_gc")
 @pytest.mark.parametrize(
     "url", ["ftp://localhost", "http://", "localhost:port", "ws://[::1", "http://localhost:1", "x y"]
 )

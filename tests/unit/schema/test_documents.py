@@ -147,7 +147,6 @@ def test_typescript_names_every_method_and_code() -> None:
     assert all(f'"{code}"' in text for code in errors.BY_CODE)
 
 
-@pytest.mark.usefixtures("restored_gc")
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_command_prints_a_document(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`seatsync protocol` needs neither a server nor a database."""
