@@ -7,9 +7,10 @@ import pytest
 from seatsync.core.channels import channel
 from seatsync.core.postgres.pool import Database
 from seatsync.user.phrases import Cost
+from tests.support.database import DatabaseServer, open_session
 from tests.support.people import CHEAP, Users, open_users
 from tests.support.pool import SIZE
-from tests.support.sql import User, World, open_world
+from tests.support.sql import RolledBackWorld, User, World, open_world
 
 
 @pytest.fixture
@@ -31,18 +32,36 @@ async def users(database_url: str, cost: Cost) -> AsyncIterator[Users]:
         yield users
 
 
+@pytest.fixture(scope="session")
+def shared_world(database_server: DatabaseServer, template_database: str) -> Iterator[RolledBackWorld]:
+    """A database for all tests that leave no trace in it."""
+    with database_server.database(template_database) as name:
+        dsn = database_server.url(name)
+        with open_session(dsn) as session:
+            yield RolledBackWorld(session.connection, dsn=dsn, listener=None)
+
+
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    """Sessions of a fresh database, for tests of the schema itself."""
-    with open_world(database_url) as world:
-        yield world
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """SQL for tests of the schema itself: in a transaction that is rolled back.
+
+    A test that commits requests `database_url` too, for notifications, other sessions and other programs: it works in
+    that database, outside of a transaction.
+    """
+    if "database_url" in request.fixturenames:
+        with open_world(request.getfixturevalue("database_url")) as world:
+            yield world
+    else:
+        with request.getfixturevalue("shared_world").transaction() as world:
+            yield world
 
 
 @pytest.fixture
 def hall(world: World) -> int:
     """A hall of two rows of three vacant seats; its notifications have been received."""
     hall = world.hall()
-    world.notifications()
+    if world.commits:
+        world.notifications()
     return hall
 
 

@@ -187,6 +187,7 @@ def test_a_stranger_has_no_key(world: World, stranger: Session) -> None:
 
 
 @pytest.mark.parametrize("body", ["cinemas", "hall 3 e-00000001 7 layout", "note é€🎬"])
+@pytest.mark.usefixtures("database_url")
 def test_python_and_sql_make_the_same_tag(world: World, body: str) -> None:
     """`FeedKey` signs as the triggers do, verifies with the former key too, and with no other."""
     key = FeedKey((world.value("select key from feed_key"),))

@@ -121,6 +121,7 @@ def test_the_table_of_changes_is_that_of_the_schema(world: World) -> None:
             assert refusals == [None if "one's own" in cell else code, code], (status, wanted)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_repeatable_read_fails_beside_others(world: World, hall: int, page: Page) -> None:
     """A conflict under REPEATABLE READ fails with the page's SQLSTATE."""
     world.do("begin isolation level repeatable read")
@@ -162,6 +163,7 @@ def test_a_statement_of_several_kinds_is_several_revisions(
     assert world.rev(hall) - before == revisions
 
 
+@pytest.mark.usefixtures("database_url")
 def test_every_notification_is_in_the_table(world: World, hall: int, page: Page) -> None:
     """The payloads of all triggers, with ids and the like replaced by the words of the page."""
     big = world.hall(rows=30, places=30)

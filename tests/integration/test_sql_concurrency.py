@@ -18,6 +18,7 @@ from tests.support.writes import WRITE, Item, Request, arguments, outcomes, writ
 CHANGES = load("hall")["changes"].sql
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_second_session_counts_what_the_first_has_changed(world: World, hall: int) -> None:
     """A second session waits for the hall's lock and then counts: its revision includes both changes."""
     first, second, *_ = world.seats(hall)
@@ -34,6 +35,7 @@ def test_a_second_session_counts_what_the_first_has_changed(world: World, hall: 
     assert counts == [(2, 1), (3, 2)]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_halls_are_independent(world: World, hall: int, alice: User) -> None:
     """A session that holds one hall's lock holds up no other hall."""
     other = world.hall()
@@ -44,6 +46,7 @@ def test_halls_are_independent(world: World, hall: int, alice: User) -> None:
     world.do("insert into seat (hall_id, seat_type_id, row, place) values ($1, $2, 9, 9)", other, world.seat_type())
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_held_lock_fails_the_call_in_time(world: World, hall: int, alice: User) -> None:
     """write_seats waits 300 ms for a lock and then fails with lock_not_available, having done nothing."""
     other = world.hall()
@@ -58,6 +61,7 @@ def test_a_held_lock_fails_the_call_in_time(world: World, hall: int, alice: User
     assert [outcome.code for outcome in write(world, *requests)] == [None, None]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_change_is_judged_after_the_wait(world: World, hall: int, alice: User) -> None:
     """A change is checked against the status committed during its wait, not the one before it."""
     seat = world.seats(hall)[0]
@@ -71,6 +75,7 @@ def test_a_change_is_judged_after_the_wait(world: World, hall: int, alice: User)
     assert (outcome.code, outcome.message) == ("SeatConflict", f"Seat {seat} is OCCUPIED, not VACANT as expected.")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_revocation_waits_for_the_write(world: World, hall: int, alice: User) -> None:
     """No write of a session commits after the session's revocation."""
     other = world.session()
@@ -83,6 +88,7 @@ def test_a_revocation_waits_for_the_write(world: World, hall: int, alice: User) 
     assert write_seat(world, alice, hall, world.seats(hall)[1], "OCCUPIED").code == "SessionExpired"
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_write_waits_for_the_revocation(world: World, hall: int, alice: User) -> None:
     """A write waits for a revocation in progress and is refused if that commits."""
     other = world.session()
@@ -94,6 +100,7 @@ def test_a_write_waits_for_the_revocation(world: World, hall: int, alice: User) 
     assert [outcome.code for outcome in outcomes(later.result())] == ["SessionExpired"]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_repeatable_read_fails_beside_other_writers(world: World, hall: int) -> None:
     """Under that isolation a second change of a hall ends in serialization_failure: it has to be tried again."""
     first, second, *_ = world.seats(hall)
@@ -105,6 +112,7 @@ def test_repeatable_read_fails_beside_other_writers(world: World, hall: int) -> 
         other.do("update seat set status = 'OCCUPIED' where id = $1", second)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_snapshot_is_one_moment(world: World, hall: int) -> None:
     """A snapshot's rev and seats are of one moment, however busy the hall is."""
     seats = world.seats(hall)
@@ -175,6 +183,7 @@ def replay(seats: list[int], announced: list[dict[str, Any]]) -> dict[int, str]:
     return held
 
 
+@pytest.mark.usefixtures("database_url")
 def test_many_writers_lose_nothing(world: World, alice: User) -> None:
     """Servers and people on the same halls: revisions follow one another, each announced once, every count exact."""
     halls = {hall: world.seats(hall) for hall in (world.hall(5, 8) for _ in range(3))}

@@ -139,6 +139,7 @@ def test_a_cursor_goes_with_its_hall(world: World, hall: int) -> None:
         world.values(TAKE, hall, 9)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_rollback_gives_the_events_again(world: World, hall: int) -> None:
     """A second consumer of the same name waits for the first, and gets what that has not taken for good."""
     world.value(START, hall)
@@ -157,6 +158,7 @@ def test_a_rollback_gives_the_events_again(world: World, hall: int) -> None:
     assert waiting.result() == []
 
 
+@pytest.mark.usefixtures("database_url")
 def test_what_is_not_committed_yet_comes_later(world: World, hall: int) -> None:
     """It holds up those behind it: no later revision can be read before it."""
     world.value(START, hall)
@@ -190,6 +192,7 @@ def wait_until(session: Session, query: str) -> None:
         sleep(0.01)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_the_ten_line_consumer_takes_each_once(world: World, hall: int) -> None:
     """While others write, killed in the middle of its work again and again, beside a second one."""
     assert [hall, world.hall(), world.hall()] == [1, 2, 3]  # that of the page is the last
@@ -228,6 +231,7 @@ def test_the_ten_line_consumer_takes_each_once(world: World, hall: int) -> None:
     assert world.value("select count(*) from sales.change") == len(world.rows(events)) == 480 + 6
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_role_needs_the_rights_of_the_page(world: World, hall: int) -> None:
     """No more than those, and nothing by the functions that it has not by itself."""
     role = f"seatsync_test_consumer_{os.getpid()}"

@@ -50,6 +50,7 @@ CHANGES = st.one_of(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(CHANGES, min_size=1, max_size=12))
+@pytest.mark.usefixtures("database_url")
 def test_kept_counts_are_those_of_counting(world: World, changes: list[str]) -> None:
     """After any statements the table has what counting finds, and no row of a type that a hall does not have."""
     world.do("truncate cinema, seat_type restart identity cascade")
@@ -96,6 +97,7 @@ def test_many_seats_are_changed_at_once(world: World, hall: int) -> None:
     assert world.rev(hall) == 5
 
 
+@pytest.mark.usefixtures("database_url")
 def test_seats_in_any_order_do_not_deadlock(world: World) -> None:
     """Statements that change the same seats, named in opposite orders, wait for each other and all succeed."""
     hall = world.hall(20, 20)
@@ -118,6 +120,7 @@ def changed_unseen(world: World, statement: str) -> None:
     world.do(f"set session_replication_role = replica; {statement}; set session_replication_role = origin")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_unannounced_changes_are_shown_and_announced(world: World, hall: int) -> None:
     """A status or note that differs from the latest event becomes a revision, with the right counts."""
     first, second, third, *_ = world.seats(hall)
@@ -165,6 +168,7 @@ def test_a_seat_that_moved_away_and_back_is_not_unannounced(world: World, hall: 
     assert world.values("select seat_id from unannounced()") == [seat]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_what_changes_while_it_is_announced_is_not_taken_for_announced(world: World, hall: int) -> None:
     """A hall that the announcement has not renewed gets no events either: it is for the next."""
     later = world.hall()

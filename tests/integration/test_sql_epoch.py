@@ -29,6 +29,7 @@ def owner(world: World) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("function", ["pg_current_wal_lsn()", "pg_walfile_name(pg_lsn)"])
+@pytest.mark.usefixtures("database_url")
 def test_epoch_without_the_timeline(world: World, hall: int, owner: Session, function: str) -> None:
     """Where PostgreSQL's functions are not granted, halls are served with an epoch of their own alone."""
     epoch = world.value("select epoch from hall")
@@ -40,6 +41,7 @@ def test_epoch_without_the_timeline(world: World, hall: int, owner: Session, fun
     assert owner.value("select whole from hall_changes($1, $2, $3)", hall, world.rev(hall), epoch) is True
 
 
+@pytest.mark.usefixtures("database_url")
 def test_epoch_is_the_same_for_every_role(world: World, owner: Session) -> None:
     """It is that of the function's owner: what a trigger announces and what a server reads agree."""
     mine = world.value("select wire_epoch('e')")

@@ -53,6 +53,7 @@ def fill(world: World, hall: int) -> list[str]:
     return world.values("select distinct tableoid::regclass::text from seat_event where rev > 1000 order by 1")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_days_that_are_over_are_indexed(world: World, hall: int) -> None:
     """One in a call, the latest first; writes of today pay for no index."""
     first, second, today = fill(world, hall)
@@ -73,6 +74,7 @@ def test_days_that_are_over_are_indexed(world: World, hall: int) -> None:
         "select * from seat_event where hall_id = 1 and seat_id = 1005 and rev < 90000 order by rev desc limit 100",
     ],
 )
+@pytest.mark.usefixtures("database_url")
 def test_a_seat_and_a_user_have_an_index(world: World, hall: int, alice: User, query: str) -> None:
     """No question about one seat or one user reads a whole day that is over."""
     first, second, today = fill(world, hall)
@@ -84,6 +86,7 @@ def test_a_seat_and_a_user_have_an_index(world: World, hall: int, alice: User, q
     assert read in ([], [today]), plan
 
 
+@pytest.mark.usefixtures("database_url")
 def test_one_server_indexes_at_a_time(world: World, hall: int) -> None:
     """Another returns at once, also while days are made and dropped."""
     fill(world, hall)
@@ -111,6 +114,7 @@ def goes_to(world: World, hall: int, rev: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_dropped_day_takes_the_checkpoints_that_need_it(world: World, hall: int) -> None:
     """Also where times overtook: a later revision in the day that goes makes a hole behind the checkpoint before."""
     for status in ("OCCUPIED", "VACANT", "OCCUPIED", "VACANT"):
@@ -158,6 +162,7 @@ def test_checkpoints_that_are_due(world: World, hall: int) -> None:
     assert world.rev(hall) - 1 == 86  # of six seats
 
 
+@pytest.mark.usefixtures("database_url")
 def test_one_server_makes_checkpoints_at_a_time(world: World, hall: int) -> None:
     """Another returns at once."""
     world.do("update hall_checkpoint set at = now() - interval '1 day'")

@@ -57,6 +57,7 @@ def kept(world: World) -> bool:
     return differing == 0
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_hold_is_in_the_answer_the_update_and_the_snapshot(world: World, hall: int, alice: User) -> None:
     """It ends so many seconds after the change; every other seat has none."""
     first, second, *_ = world.seats(hall)
@@ -110,6 +111,7 @@ def test_any_change_of_status_ends_it(world: World, hall: int, alice: User, *, s
     assert world.values("select seat_id from seat_hold") == []
 
 
+@pytest.mark.usefixtures("database_url")
 def test_an_expired_seat_is_vacant_once(world: World, hall: int, alice: User) -> None:
     """One revision with all seats of the hall that are due, of nobody, and nothing before its time."""
     first, second, third, *_ = world.seats(hall)
@@ -155,6 +157,7 @@ def test_a_statement_frees_so_many_seats(world: World) -> None:
 @pytest.mark.parametrize(
     "lock", ["select from seat where id = %s for update", "update hall set name = name where id = %s"]
 )
+@pytest.mark.usefixtures("database_url")
 def test_what_is_locked_holds_up_nothing_else(world: World, *, lock: str) -> None:
     """A seat or a hall that another session has locked is freed when the lock is gone, and the others before."""
     halls = [world.hall(1, 2) for _ in range(2)]
@@ -173,6 +176,7 @@ def test_what_is_locked_holds_up_nothing_else(world: World, *, lock: str) -> Non
     assert expire(world) == 4 - free
 
 
+@pytest.mark.usefixtures("database_url")
 def test_nodes_that_wake_together_free_each_seat_once(world: World) -> None:
     """Whatever they lock, no statement waits, fails, or repeats what another does, beside writers in these halls."""
     halls = [world.hall(10, 10) for _ in range(5)]
@@ -293,6 +297,7 @@ def test_a_changed_hold_alone_is_unannounced(world: World, hall: int) -> None:
     assert (kind, until) == ("hold", world.value("select hold_until from seat where id = $1", seat))
 
 
+@pytest.mark.usefixtures("database_url")
 def test_updates_of_held_seats_stay_hot(world: World, hall: int, alice: User) -> None:
     """No index of seats has the end of a hold."""
     seat = world.seats(hall)[0]
@@ -304,6 +309,7 @@ def test_updates_of_held_seats_stay_hot(world: World, hall: int, alice: User) ->
     assert updated == hot == 6
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_plain_change_does_not_touch_the_holds(world: World, hall: int) -> None:
     """A seat without a hold costs nothing there."""
     world.do("begin")

@@ -134,6 +134,7 @@ def test_an_upsert_finds_a_seat_by_its_position(world: World, hall: int, section
         ("row = row + 1", ["2 1", "2 2", "2 3", "3 1", "3 2", "3 3"]),
     ],
 )
+@pytest.mark.usefixtures("database_url")
 def test_seats_move_to_where_others_move_away(
     world: World, section: str | None, order: str, change: str, expected: list[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_seats_move_to_where_others_move_away(
     assert moved == [section]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_move_looks_up_single_seats(world: World) -> None:
     """Also in halls that are newer than the statistics: what a move costs grows with the number of its seats alone."""
     world.hall(20, 20)
@@ -210,6 +212,7 @@ def test_shift_seats_has_the_rights_of_its_caller(world: World, hall: int) -> No
     world.do("reset role")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_seats_move_beside_another_session(world: World, hall: int) -> None:
     """A place that another session is about to leave is had when it has; the one that it takes is refused."""
     other = world.session()
@@ -228,6 +231,7 @@ def test_seats_move_beside_another_session(world: World, hall: int) -> None:
         taking.result()
 
 
+@pytest.mark.usefixtures("database_url")
 def test_changes_of_labelled_seats_stay_hot(world: World, hall: int) -> None:
     """No index of seats has what a change of status changes."""
     world.do(

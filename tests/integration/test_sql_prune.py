@@ -50,6 +50,7 @@ def test_days_are_made_ahead(world: World, hall: int) -> None:
     assert all(resumable(world, hall, since) for since in (1, 2, 5))
 
 
+@pytest.mark.usefixtures("database_url")
 def test_old_days_go_whole(world: World, hall: int) -> None:
     """A day of too long ago is dropped with all its events; no resume gets a part of a revision."""
     world.do("update seat_event set at = now() - interval '31 days 1 hour' where rev = 1 or rev = 2 and seat_id = 1")
@@ -70,6 +71,7 @@ def test_history_without_a_partition_is_written(world: World, hall: int) -> None
     assert world.value("select count(*) from seat_event_default") == 0
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_writer_waits_for_the_partition_of_its_day(world: World, hall: int) -> None:
     """The event of a change meanwhile goes there, and not to the default partition, which no longer takes it."""
     writer = world.session()
@@ -82,6 +84,7 @@ def test_a_writer_waits_for_the_partition_of_its_day(world: World, hall: int) ->
     assert world.value("select count(*) from seat_event_default") == 0
 
 
+@pytest.mark.usefixtures("database_url")
 def test_reader_of_the_history_makes_it_wait_for_a_moment(world: World, hall: int) -> None:
     """A lock that is not to be had fails the call, and not the writers behind it."""
     world.value(KEEP, 30)
@@ -107,6 +110,7 @@ def test_old_keys_go(world: World, hall: int) -> None:
 
 
 @pytest.mark.parametrize(("query", "args"), [(KEYS, [1000]), (KEEP, [30])])
+@pytest.mark.usefixtures("database_url")
 def test_one_server_prunes_at_a_time(world: World, query: str, args: list[int]) -> None:
     """While one server prunes, another returns at once without removing anything."""
     world.do("insert into write_key (user_id, key, digest, created_at) values (1, gen_random_uuid(), '', '2001-01-01')")
@@ -146,6 +150,7 @@ def test_days_are_those_of_utc(world: World, hall: int) -> None:
     assert all(bound.count(" 00:00:00+00'") == 2 for bound in bounds)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_stranger_holds_nothing_up(world: World, hall: int) -> None:
     """Any role may take any advisory lock: none is needed to prune."""
     world.do(LONG_AGO)

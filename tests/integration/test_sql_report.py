@@ -75,6 +75,7 @@ def test_rows_outlive_the_history(world: World, past: int) -> None:
     assert hours(world, past)[2:] == [("01 22", 6, 2, 2, 0), ("01 23", 6, 2, 2, 0)]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_it_waits_for_no_other_server(world: World, past: int) -> None:
     """While one rolls up, for however long, another goes on with its work; then nothing is left to do."""
     other = world.session()
@@ -87,6 +88,7 @@ def test_it_waits_for_no_other_server(world: World, past: int) -> None:
     assert other.value("select count(*) from occupancy_hour") == 1
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_hall_may_go_meanwhile(world: World, past: int) -> None:
     """One that is deleted while another is rolled up, or just when it would be, is passed over."""
     between, last = world.hall(), world.hall()

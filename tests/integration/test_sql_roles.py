@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-import trio
 from psycopg import errors
 
 from seatsync.core.postgres.migrate import Migration, grant, migrate, migrations
@@ -17,17 +16,11 @@ from seatsync.user.keyring import Keyring
 from tests.support.halls import make_hall
 from tests.support.people import CHEAP, SECRETS_KEY, Phone, open_users
 from tests.support.server import running_server
-from tests.support.sql import Session, World
+from tests.support.sql import World
 from tests.support.views import open_view
 from tests.support.waiting import eventually
 
 RECOVER, REGISTER, LOGIN = "user.recover", "user.register", "user.login"
-
-
-async def granted(dsn: str, role: str) -> None:
-    """Grant the role, as `seatsync migrate --server-role` does."""
-    async with Database.open(dsn, size=1) as db:
-        await grant(db, role)
 
 
 @pytest.fixture
@@ -35,11 +28,11 @@ def server_role(world: World) -> Iterator[str]:
     """A role with the grants of the server."""
     role = f"seatsync_test_server_{os.getpid()}"
     world.do(f"create role {role}")
-    trio.run(granted, world.dsn, role)
+    world.do(load("system")["grant_server"].sql, role)
     try:
         yield role
     finally:
-        world.do(f"drop owned by {role}; drop role {role}")
+        world.do(f"reset role; drop owned by {role}; drop role {role}")
 
 
 @pytest.fixture
@@ -155,14 +148,6 @@ async def test_the_server_checks_the_schema(server_url: str, database_url: str) 
             await grant(db, "nobody_such")
 
 
-@pytest.fixture
-def server_session(world: World, server_role: str) -> Session:
-    """A session of that role."""
-    session = world.session()
-    session.do(f"set role {server_role}")
-    return session
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -199,10 +184,11 @@ def server_session(world: World, server_role: str) -> Session:
         "create table public.mine (id int)",
     ],
 )
-def test_the_server_may_do_nothing_else(world: World, hall: int, server_session: Session, statement: str) -> None:
+def test_the_server_may_do_nothing_else(world: World, hall: int, server_role: str, statement: str) -> None:
     """A server that is taken over changes no layout, no role, no history and no schema."""
+    world.do(f"set role {server_role}")
     with pytest.raises(errors.InsufficientPrivilege):
-        server_session.do(statement)
+        world.do(statement)
     assert world.rev(hall) == 1
 
 
@@ -212,14 +198,13 @@ def test_a_reporter_reads(world: World, hall: int) -> None:
     tables = "cinema, hall, seat_type, seat, seat_event, seat_count, auth_event, occupancy_hour, occupancy_by_hour"
     world.do(f"create role {role}; grant select on {tables} to {role}")
     world.user("ada")
-    session = world.session()
-    session.do(f"set role {role}")
+    world.do(f"set role {role}")
     try:
-        assert session.value("select vacant from seat_count where hall_id = $1", hall) == 6
-        assert session.value("select count(*) from seat_event where hall_id = $1", hall) == 6
-        assert session.value("select rev from hall_snapshot($1)", hall) == 1
-        assert session.values("select seats from occupancy_by_hour where hall_id = $1", hall) == []
-        assert session.values("select username from auth_event") == ["ada"]
+        assert world.value("select vacant from seat_count where hall_id = $1", hall) == 6
+        assert world.value("select count(*) from seat_event where hall_id = $1", hall) == 6
+        assert world.value("select rev from hall_snapshot($1)", hall) == 1
+        assert world.values("select seats from occupancy_by_hour where hall_id = $1", hall) == []
+        assert world.values("select username from auth_event") == ["ada"]
         for statement in (
             "update seat set status = 'OCCUPIED'",
             "select change_seats('{1}', 'OCCUPIED')",
@@ -234,18 +219,18 @@ def test_a_reporter_reads(world: World, hall: int) -> None:
             "table feed_key",
         ):
             with pytest.raises(errors.InsufficientPrivilege):
-                session.do(statement)
+                world.do(statement)
     finally:
-        session.do("reset role")
-        world.do(f"drop owned by {role}; drop role {role}")
+        world.do(f"reset role; drop owned by {role}; drop role {role}")
 
 
 @pytest.mark.parametrize("days", [0, -9])
-def test_the_server_cannot_drop_what_is_new(world: World, hall: int, server_session: Session, days: int) -> None:
+def test_the_server_cannot_drop_what_is_new(world: World, hall: int, server_role: str, days: int) -> None:
     """A server that is taken over does not remove its traces: the history of a day stays."""
+    world.do(f"set role {server_role}")
     with pytest.raises(errors.InvalidParameterValue):
-        server_session.value("select keep_history($1::int)", days)
+        world.value("select keep_history($1::int)", days)
     with pytest.raises(errors.InvalidParameterValue):
-        server_session.value("select keep_auth_events($1::int, 100)", days)
-    assert server_session.value("select keep_history(1)") == 0
+        world.value("select keep_auth_events($1::int, 100)", days)
+    assert world.value("select keep_history(1)") == 0
     assert world.value("select count(*) from seat_event where hall_id = $1", hall) == 6

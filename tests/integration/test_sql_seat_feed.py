@@ -6,6 +6,7 @@ from psycopg import IntegrityError
 from tests.support.sql import World, updates
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_changed_status_is_one_revision_with_its_seats(world: World, hall: int) -> None:
     """However many seats a statement changes, the hall has one more revision, announced once with all of them."""
     first, second, *_ = world.seats(hall)
@@ -26,6 +27,7 @@ def test_a_changed_status_is_one_revision_with_its_seats(world: World, hall: int
     assert update["seat_types"] == [{"id": world.seat_type(), "seats_count": 6, "seats": counts}]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_only_the_types_of_changed_seats_are_counted(world: World, hall: int) -> None:
     """An update has the counts of the changed seats' types, and of no others."""
     seats = world.seats(hall)
@@ -37,6 +39,7 @@ def test_only_the_types_of_changed_seats_are_counted(world: World, hall: int) ->
     assert [(kind["id"], kind["seats_count"]) for kind in update["seat_types"]] == [(vip, 1)]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_several_halls_in_one_statement(world: World, hall: int) -> None:
     """Each hall concerned has a revision and an announcement of its own."""
     other = world.hall()
@@ -60,6 +63,7 @@ def test_several_halls_in_one_statement(world: World, hall: int) -> None:
         "insert into seat (hall_id, seat_type_id, row, place) select hall_id, seat_type_id, 1, 1 from seat where false",
     ],
 )
+@pytest.mark.usefixtures("database_url")
 def test_a_statement_that_changes_nothing_is_no_revision(world: World, hall: int, statement: str) -> None:
     """No revision, no history, no announcement; and the seats stay as they were."""
     before = (
@@ -92,6 +96,7 @@ def test_a_statement_that_changes_nothing_is_no_revision(world: World, hall: int
         "update seat set rotation = -45",
     ],
 )
+@pytest.mark.usefixtures("database_url")
 def test_a_changed_layout_is_a_revision_without_data(world: World, hall: int, change: str) -> None:
     """Clients load the hall anew; updated_at reflects status and note only."""
     seat = world.seats(hall)[0]
@@ -107,6 +112,7 @@ def test_a_changed_layout_is_a_revision_without_data(world: World, hall: int, ch
     assert tuple(event) == (seat, "layout", None, None, str(seat))
 
 
+@pytest.mark.usefixtures("database_url")
 def test_status_and_layout_in_one_statement(world: World, hall: int) -> None:
     """Status and layout in one statement are one revision: a layout to clients, both in one event."""
     seat = world.seats(hall)[0]
@@ -117,6 +123,7 @@ def test_status_and_layout_in_one_statement(world: World, hall: int) -> None:
     assert tuple(event) == (seat, "layout", "OCCUPIED")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_seat_moved_to_another_hall_changes_both(world: World, hall: int) -> None:
     """The hall it leaves and the hall it comes to each have a new layout."""
     other = world.hall(1, 1)
@@ -128,6 +135,7 @@ def test_a_seat_moved_to_another_hall_changes_both(world: World, hall: int) -> N
     assert [tuple(event) for event in events] == [(hall, str(hall)), (other, None)]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_added_and_removed_seats_are_layout(world: World, hall: int) -> None:
     """One revision for each statement, however many seats."""
     before = world.rev(hall)
@@ -140,6 +148,7 @@ def test_added_and_removed_seats_are_layout(world: World, hall: int) -> None:
     assert world.notifications() == [f"hall {hall} {before + 1} layout", f"hall {hall} {before + 2} layout"]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_an_upsert_is_live(world: World, hall: int) -> None:
     """The row that was there is an update, the new one a layout."""
     seat = world.seats(hall)[0]
@@ -156,6 +165,7 @@ def test_an_upsert_is_live(world: World, hall: int) -> None:
     assert len(world.notifications()) == 2
 
 
+@pytest.mark.usefixtures("database_url")
 def test_copied_seats_are_live(world: World, hall: int) -> None:
     """COPY fires the same triggers as INSERT."""
     before = world.rev(hall)
@@ -165,6 +175,7 @@ def test_copied_seats_are_live(world: World, hall: int) -> None:
     assert world.notifications() == [f"hall {hall} {before + 1} layout"]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_truncate_is_live(world: World, hall: int) -> None:
     """TRUNCATE announces every hall that had seats."""
     other = world.hall()
@@ -291,6 +302,7 @@ def test_an_announcement_always_fits(world: World, hall: int, length: int) -> No
 
 
 @pytest.mark.parametrize("seats", [60, 101, 102, 2000])
+@pytest.mark.usefixtures("database_url")
 def test_a_change_of_many_seats_is_announced(world: World, seats: int) -> None:
     """Every change is announced, with its data where that fits."""
     hall = world.hall(seats, 1)
@@ -302,6 +314,7 @@ def test_a_change_of_many_seats_is_announced(world: World, seats: int) -> None:
     assert (announced == f"hall {hall} 2") == (seats > 60)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_rolled_back_change_is_not_announced(world: World, hall: int) -> None:
     """Nothing is announced before the commit, and no revision is used up."""
     before = world.rev(hall)

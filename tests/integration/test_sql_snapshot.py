@@ -91,6 +91,7 @@ def test_nothing_missed(world: World, hall: int) -> None:
     assert changes(world, hall, 1) == {"id": hall, "rev": 1, "seats": [], "seat_types": []}
 
 
+@pytest.mark.usefixtures("database_url")
 def test_one_revision_missed_is_that_update(world: World, hall: int) -> None:
     """The same data as was announced."""
     world.notifications()

@@ -49,6 +49,7 @@ def test_the_table_of_changes(world: World, hall: int, alice: User, bob: User, *
             assert world.value("select updated_by from seat where id = $1", seat) == alice.id
 
 
+@pytest.mark.usefixtures("database_url")
 def test_an_answer_has_the_revision_and_the_seats(world: World, hall: int, alice: User) -> None:
     """In the order of the request, as the update announces them; the history knows who it was."""
     first, second, third, *_ = world.seats(hall)
@@ -131,6 +132,7 @@ def test_all_or_nothing(world: World, hall: int, alice: User) -> None:
     assert world.value("select status::text from seat where id = $1", third) == "VACANT"
 
 
+@pytest.mark.usefixtures("database_url")
 def test_neighbours_in_a_batch(world: World, hall: int, alice: User, bob: User) -> None:
     """Each request has its own outcome; those of a hall that succeed share one revision."""
     other = world.hall()
@@ -185,6 +187,7 @@ def test_a_seat_of_another_hall(world: World, hall: int, alice: User) -> None:
     assert (outcome.code, outcome.message) == ("SeatNotFound", f"There is no seat {seat} in this hall.")
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_thousand_seats(world: World, alice: User) -> None:
     """One request, one revision; announced without its data, which would not fit."""
     hall = world.hall(25, 40)
@@ -195,6 +198,7 @@ def test_a_thousand_seats(world: World, alice: User) -> None:
     assert world.notifications() == [f"hall {hall} 2"]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_plain_sql_after_a_write_is_plain_again(world: World, hall: int, alice: User) -> None:
     """write_seats keeps updated_by itself; a statement after it, in the same transaction, does not."""
     first, second, *_ = world.seats(hall)
@@ -206,6 +210,7 @@ def test_plain_sql_after_a_write_is_plain_again(world: World, hall: int, alice: 
     assert (world.value(by, first), world.value(by, second)) == (alice.id, None)
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_batch_does_not_go_through_the_hall_for_each_seat(world: World, alice: User) -> None:
     """The rows it reads grow with the seats it changes, also before PostgreSQL has any statistics."""
     hall = world.hall(20, 20)

@@ -97,6 +97,7 @@ def test_a_refusal_of_the_person_is_not_kept(world: World, hall: int, alice: Use
     assert write(world, Request(User(alice.id, session), hall, [Item(seat, "OCCUPIED")], key))[0].code is None
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_request_that_was_rolled_back_is_not_kept(world: World, hall: int, alice: User, key: UUID) -> None:
     """A rolled-back request has no outcome, so it is executed when repeated."""
     request = Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")], key)
@@ -108,6 +109,7 @@ def test_a_request_that_was_rolled_back_is_not_kept(world: World, hall: int, ali
     assert outcome.data["rev"] == world.rev(hall) == 2
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_second_in_flight_waits_for_the_first(world: World, hall: int, alice: User, key: UUID) -> None:
     """A second request in flight through another server waits and gets the first outcome."""
     request = Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")], key)
@@ -120,6 +122,7 @@ def test_a_second_in_flight_waits_for_the_first(world: World, hall: int, alice: 
     assert outcomes(second.result()) == first
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_second_in_flight_is_done_when_the_first_fails(world: World, hall: int, alice: User, key: UUID) -> None:
     """A rolled-back first leaves the request to the second."""
     request = Request(alice, hall, [Item(world.seats(hall)[0], "OCCUPIED")], key)
@@ -133,6 +136,7 @@ def test_a_second_in_flight_is_done_when_the_first_fails(world: World, hall: int
     assert world.rev(hall) == 2
 
 
+@pytest.mark.usefixtures("database_url")
 def test_a_key_is_remembered_for_ten_minutes(world: World, hall: int, alice: User, key: UUID) -> None:
     """A key may be used again after ten minutes, pruned or not."""
     seat = world.seats(hall)[0]

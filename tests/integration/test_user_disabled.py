@@ -153,6 +153,7 @@ async def test_no_session_is_made_or_moved(users: Users) -> None:
     assert await users.value("select array_agg(distinct user_id) from session") == [2]
 
 
+@pytest.mark.usefixtures("database_url")
 def test_disabling_waits_for_a_session_that_begins(world: World) -> None:
     """Whichever of the two comes first, no session is left."""
     eve = world.user("eve").id

@@ -23,6 +23,7 @@ from psycopg.types.string import TextBinaryLoader
 from seatsync.core.postgres.feed_key import FeedKey
 
 PATIENCE_S = 60.0
+COMMITS = "a test that needs commits requests database_url"
 
 
 class Row(tuple[Any, ...]):
@@ -63,7 +64,7 @@ class Session:
         """All rows. PostgreSQL infers the types of the parameters."""
         types, libpq = Transformer(self.connection), self.connection.pgconn
         values = types.dump_sequence(args, [PyFormat.TEXT] * len(args))
-        result = _checked(libpq.exec_params(query.encode(), values, result_format=pq.Format.BINARY))
+        result = self._checked(libpq.exec_params(query.encode(), values, result_format=pq.Format.BINARY))
         types.set_pgresult(result)
         names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
         return types.load_rows(0, result.ntuples, lambda values: Row.make(names, values))
@@ -87,7 +88,7 @@ class Session:
         if args:
             self.rows(statement, *args)
         else:
-            _checked(self.connection.pgconn.exec_(statement.encode()))
+            self._checked(self.connection.pgconn.exec_(statement.encode()))
 
     def copy(self, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]]) -> None:
         """Add rows with COPY."""
@@ -100,7 +101,7 @@ class Session:
 
     def prepare(self, query: str) -> None:
         """Let the server parse and check a query."""
-        _checked(self.connection.pgconn.prepare(b"", query.encode()))
+        self._checked(self.connection.pgconn.prepare(b"", query.encode()))
 
     def start(self, query: str, *args: Any) -> "Statement":
         """Begin a statement that may have to wait for another session."""
@@ -123,11 +124,11 @@ class Session:
             payloads.append(notification.payload)
         raise AssertionError(f"the notification {last} has not come after {payloads}")
 
-
-def _checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
-    if result.status == pq.ExecStatus.FATAL_ERROR:
-        raise psycopg.errors.error_from_result(result)
-    return result
+    def _checked(self, result: pq.abc.PGresult) -> pq.abc.PGresult:
+        """The result of a statement; raises its error."""
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+        return result
 
 
 @define(eq=False)
@@ -153,18 +154,25 @@ class World(Session):
     """A fresh database with a session of its owner, and more of them on demand."""
 
     dsn: str = field(kw_only=True)
-    _listener: Session = field(kw_only=True)
+    _listener: Session | None = field(kw_only=True)
     _others: list[Session] = field(factory=list)
     _probes: Iterator[int] = field(factory=count)
 
+    @property
+    def commits(self) -> bool:
+        """Its changes are committed."""
+        return self._listener is not None
+
     def session(self) -> Session:
         """One more session of the owner."""
+        assert self.commits, COMMITS
         session = Session.connect(self.dsn)
         self._others.append(session)
         return session
 
     def payloads(self) -> list[str]:
         """The notifications since the last call, in order, each with its tag."""
+        assert self._listener is not None, COMMITS
         probe = f"probe {next(self._probes)}"
         self.value("select pg_notify('seatsync', $1)", probe)
         return self._listener.received_until(probe)
@@ -184,7 +192,7 @@ class World(Session):
 
     def close(self) -> None:
         """Close all sessions."""
-        for session in (self, self._listener, *self._others):
+        for session in filter(None, (self, self._listener, *self._others)):
             session.connection.close()
 
     # Cinemas, halls and users
@@ -244,6 +252,33 @@ class User:
 
     id: int
     session: UUID
+
+
+@define(eq=False)
+class RolledBackWorld(World):
+    """A world in transactions that are rolled back, on a database that tests share.
+
+    As outside of one, a statement that fails is undone alone, and constraints are checked at the end of each statement.
+    There are no notifications, which come with a commit, and no other sessions, which would not see its changes.
+    """
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Roll back what the block does."""
+        self._run(b"begin; set constraints all immediate; savepoint statement")
+        try:
+            yield self
+        finally:
+            self._run(b"rollback to savepoint statement; rollback")
+
+    def _checked(self, result: pq.abc.PGresult) -> pq.abc.PGresult:
+        failed = result.status == pq.ExecStatus.FATAL_ERROR
+        self._run(b"rollback to savepoint statement" if failed else b"release savepoint statement; savepoint statement")
+        return super()._checked(result)
+
+    def _run(self, statements: bytes) -> None:
+        result = self.connection.pgconn.exec_(statements)
+        assert result.status == pq.ExecStatus.COMMAND_OK, f"{COMMITS}: {result.error_message!r}"
 
 
 @contextmanager
