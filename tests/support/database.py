@@ -25,6 +25,7 @@ class DatabaseServer:
     dsn: str
     _session: Session
     _numbers: Iterator[int] = field(factory=itertools.count)
+    _done_with: list[str] = field(factory=list)
 
     def url(self, database: str) -> str:
         """Return the DSN of another database of the server."""
@@ -32,23 +33,33 @@ class DatabaseServer:
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """Copy a database and drop it at the end, with its open connections; yields its name.
+        """Copy a database for the block; yields its name.
 
-        The template must have no connection. To copy its files is the fastest way on a server without fsync.
+        The template must have no connection. To copy its files is the fastest way on a server without fsync. The copy
+        is dropped, with its open connections, when the next one has been made: as long as a connection that has just
+        been closed is ending, PostgreSQL would wait for 100 ms (CountOtherDBBackends in procarray.c).
         """
         name = f"seatsync_test_{os.getpid()}_{next(self._numbers)}"
         self._session.do(f"create database {name} template {template} strategy file_copy")
+        self.drop()
         try:
             yield name
         finally:
-            self._session.do(f"drop database {name} with (force)")
+            self._done_with.append(name)
+
+    def drop(self) -> None:
+        """Drop the copies whose blocks have ended."""
+        while self._done_with:
+            self._session.do(f"drop database {self._done_with.pop()} with (force)")
 
 
 @contextmanager
 def open_database_server(dsn: str) -> Iterator[DatabaseServer]:
     """The server at that address, for the length of the block."""
     with open_session(dsn) as session:
-        yield DatabaseServer(dsn, session)
+        server = DatabaseServer(dsn, session)
+        yield server
+        server.drop()
 
 
 @contextmanager
