@@ -1,7 +1,6 @@
 """The composition root: builds every part, starts them in order, and stops them in order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -40,6 +39,7 @@ from seatsync.core.postgres.prune import prune_forever
 from seatsync.core.postgres.queries import Query, load
 from seatsync.core.protocol.envelope import close_reason
 from seatsync.core.protocol.registry import Method, Registry, encode
+from seatsync.core.stopping import unless
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.core.telemetry.sampling import FailureLog
 from seatsync.core.timing import Timing
@@ -83,10 +83,6 @@ PRUNE_HALLS = 50
 logger = structlog.get_logger(__name__)
 
 
-class StartError(errors.Failure):
-    """The server cannot start."""
-
-
 async def serve(
     settings: Settings,
     listening: Sequence[socket],
@@ -124,20 +120,6 @@ async def serve(
             skip_delay = trio.Event() if skip_delay is None else skip_delay
             await server.run(listening, started, stop, skip_delay, slow_bytes)
         background.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def unless(stop: trio.Event) -> AsyncIterator[None]:
-    """Cancel the block when ``stop`` is set; its errors come in a group, as a nursery's do."""
-
-    async def wait() -> None:
-        await stop.wait()
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        yield
-        nursery.cancel_scope.cancel()
 
 
 @define(eq=False, slots=False)
@@ -268,7 +250,7 @@ class _Server:
                 return
             fault = self._listener.fault
             if not (fault is None or isinstance(fault, DatabaseTooSlow)):
-                raise StartError(f"The database's notifications do not arrive: {fault}.")
+                raise errors.StartError(f"The database's notifications do not arrive: {fault}.")
 
     async def run(
         self,

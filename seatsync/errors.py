@@ -21,6 +21,10 @@ class Failure(Exception):
     """A command cannot do its work. The message is one sentence for the person who ran it; no client reads it."""
 
 
+class StartError(Failure):
+    """A server cannot start."""
+
+
 class SeatSyncError(Exception):
     """Something went wrong."""
 

@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from socket import socket
@@ -13,7 +12,6 @@ import structlog
 import trio
 
 from seatsync import seed
-from seatsync.app import StartError, serve, unless
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
@@ -23,15 +21,17 @@ from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database, pools_transactions
 from seatsync.core.postgres.queries import load
 from seatsync.core.postgres.session import Row, address_fault, is_readable_on_the_way
+from seatsync.core.stopping import unless
 from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.sampling import REFUSALS, Lines, Reminders
 from seatsync.core.timing import Timing
+from seatsync.errors import StartError
+from seatsync.serve.garbage import collect_seldom
+from seatsync.serve.signals import STOP_SIGNALS, watch_signals
 from seatsync.serve.supervisor import Supervisor
 from seatsync.serve.welcome import Welcome
 from seatsync.user.encryption import encrypt_plain
 from seatsync.user.keyring import Keyring
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.get_logger(__name__)
 
@@ -57,12 +57,16 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
     Raises `Failure` and `ServiceUnavailable`.
     """
     configure_logs(settings.log_level, settings.log_format)
+    alone = settings.workers == 1
+    if alone:
+        from seatsync.app import serve  # noqa: PLC0415 - the supervisor of several workers runs no server itself
+
+        collect_seldom()
     stop = trio.Event()
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(settings, listening, stop)
-            alone = settings.workers == 1
             if not alone:
                 await nursery.start(_replace_on_hangup, supervisor)
             hangup_stops = alone and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
@@ -138,23 +142,6 @@ async def check_timeline(database: Database) -> None:
             message="This PostgreSQL does not let its timeline be read (pg_current_wal_lsn). After a failover to a "
             "replica that was behind, renew the epochs: update hall set epoch = default",
         )
-
-
-async def watch_signals(
-    numbers: Iterable[signal.Signals],
-    stop: trio.Event,
-    scope: trio.CancelScope | None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Set ``stop`` at the first of these signals and cancel ``scope`` at the second; without one ignore the second."""
-    with trio.open_signal_receiver(*numbers) as signals:
-        task_status.started()
-        async for number in signals:
-            if scope is not None or not stop.is_set():
-                logger.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
-            if scope is not None and stop.is_set():
-                scope.cancel()
-            stop.set()
 
 
 async def _replace_on_hangup(supervisor: Supervisor, task_status: trio.TaskStatus[None]) -> None:

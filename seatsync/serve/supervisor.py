@@ -17,9 +17,10 @@ import structlog
 import trio
 from attrs import define, field
 
-from seatsync.app import StartError, unless
 from seatsync.config import Settings
+from seatsync.core.stopping import unless
 from seatsync.core.timing import Timing
+from seatsync.errors import StartError
 from seatsync.serve.worker_metrics import metrics_directory, metrics_file
 
 READY = b"ready"

@@ -28,7 +28,7 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.serve.failures import EXPECTED, sentences
 from seatsync.serve.garbage import collect_seldom
-from seatsync.serve.process import STOP_SIGNALS, watch_signals
+from seatsync.serve.signals import STOP_SIGNALS, watch_signals
 from seatsync.serve.supervisor import READY
 from seatsync.serve.worker_metrics import WorkerMetrics
 

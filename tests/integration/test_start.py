@@ -9,10 +9,10 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from seatsync.app import StartError
 from seatsync.core.postgres.faults import DatabaseTooSlow
 from seatsync.core.postgres.pool import pools_transactions
 from seatsync.core.timing import Timing
+from seatsync.errors import StartError
 from seatsync.serve.process import check_pooling
 from tests.faults.drill import Skipped
 from tests.faults.network import running_pgbouncer

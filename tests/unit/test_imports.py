@@ -1,6 +1,6 @@
 """The design's arrows between modules, core's ignorance of the domains, and the packages that `setup.cfg` declares.
 
-Read from the source: imports inside functions and under TYPE_CHECKING count too.
+Read from the source: imports inside functions and under TYPE_CHECKING count too, but for what a process loads.
 """
 
 import ast
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "seatsync"
 
 FOUNDATION = {"errors", "config", "jsontext"}
-LEAVES = FOUNDATION | {"core.telemetry", "core.bucket", "core.timing"}
+LEAVES = FOUNDATION | {"core.telemetry", "core.bucket", "core.stopping", "core.timing"}
 CORE = LEAVES | {
     "core.net",
     "core.websocket",
@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {"errors"},
     "core": set(),
     "core.bucket": set(),
+    "core.stopping": set(),
     "core.timing": set(),
     "core.telemetry": FOUNDATION | {"core.bucket"},
     "core.embedded": LEAVES,
@@ -72,6 +73,15 @@ ONLY_IN = {
     "psycopg": {"core/postgres/session.py", "core/postgres/values.py"},
 }
 """A library that one layer hides from all others."""
+
+SERVER = {"app", "cinema", "hall", "core.http", "core.websocket", "core.channels", "wsproto", "jwt", "cattrs"}
+NOT_LOADED = {
+    "cli.main": {"trio", "psycopg", "structlog", "rich", "qrcode", "schema"},
+    "serve.process": SERVER | {"prometheus_client", "rich", "qrcode", "plan", "load", "schema"},
+    "serve.worker": {"serve.process", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
+    "app": {"serve", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
+}
+"""What does not delay the start of a process: rooms, modules and libraries that the import of a module leaves out."""
 
 DOMAIN_WORDS = {
     *("hall", "halls", "seat", "seats", "cinema", "cinemas"),
@@ -129,6 +139,32 @@ def room(name: str) -> str:
     return ".".join(parts[:2] if parts[0] == "core" else parts[:1])
 
 
+def loaded(module: str) -> set[str]:
+    """What the import of one of our modules loads: our modules and rooms as `dotted` names them, and libraries."""
+    found: set[str] = set()
+    left = {module}
+    while left:
+        name = left.pop()
+        if name in found:
+            continue
+        found |= {name, room(name)}
+        if name in OURS:
+            path, _, _ = name.rpartition(".")
+            left.add(path)
+            for full in _imports_at_once(ast.parse((PACKAGE / OURS[name]).read_text())):
+                library, _, rest = full.partition(".")
+                left |= {rest, rest.rpartition(".")[0]} & set(OURS) if library == "seatsync" else {library}
+    return found
+
+
+def _imports_at_once(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _imports(ast.Module([node], []))
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _imports_at_once(node)
+
+
 @cache
 def graph() -> dict[str, set[str]]:
     """The modules that each module imports."""
@@ -176,6 +212,20 @@ def test_a_circle_is_found() -> None:
     """The check finds a circle."""
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
     assert circle({"a": {"b", "c"}, "b": {"c"}}) is None
+
+
+@pytest.mark.parametrize(("module", "others"), NOT_LOADED.items())
+def test_a_process_loads_what_it_uses(module: str, others: set[str]) -> None:
+    """The help needs no server, a supervisor no more than a server, and a server no load generator."""
+    found = loaded(module)
+    assert module in found
+    assert not found & others
+
+
+def test_what_is_loaded_is_found() -> None:
+    """Over several modules, but not what a function imports; a package with its modules, and libraries."""
+    assert {"app", "core", "core.http", "core.http.server", "h11", "trio"} <= loaded("app")
+    assert "schema" in {room(name) for name in GRAPH["app"]} - loaded("app")
 
 
 @pytest.mark.parametrize("module", modules("core/"))

@@ -92,27 +92,6 @@ def test_every_command_exists() -> None:
     assert all(callable(resolve_name(name)) for name in found)
 
 
-@pytest.mark.parametrize(
-    ("statement", "heavy"),
-    [
-        (
-            "from seatsync.cli.main import _parser; _parser()",
-            {"trio", "psycopg", "rich", "qrcode", "structlog", "seatsync.schema"},
-        ),
-        ("from seatsync.cli.main import main; main(['--version'])", {"trio", "prometheus_client", "structlog"}),
-        ("sys.modules['rich'] = None; import seatsync.app", {"qrcode", "seatsync.load", "seatsync.schema"}),
-    ],
-    ids=["parser", "version", "server"],
-)
-def test_imports_are_those_of_the_command(statement: str, heavy: set[str]) -> None:
-    """The help and the version need no server, a server no load generator, and `rich` only as structlog's own."""
-    program = f"import sys\ntry:\n    {statement}\nfinally:\n    print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    imported = set(done.stderr.split())
-    assert "seatsync" in imported
-    assert not imported & heavy
-
-
 def test_garbage_is_collected_from_the_command_on(capsys: pytest.CaptureFixture[str]) -> None:
     """Not during the imports before, and never of what is imported."""
     gc.disable()
@@ -439,8 +418,13 @@ def test_a_data_directory_that_cannot_be_used_is_one_sentence(
 
 
 def test_the_version_is_the_packages() -> None:
-    """`--version` prints the package's version."""
-    assert run("--version").stdout.startswith("seatsync 0.")
+    """`--version` prints the package's version, and imports nothing that a server needs."""
+    command = [sys.executable, "-X", "importtime", "-m", "seatsync", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("seatsync 0.")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "seatsync.cli.main" in imported
+    assert not imported & {"trio", "psycopg", "structlog", "rich", "qrcode", "prometheus_client"}
 
 
 def test_embedded_database_ignores_the_variables_of_clients(embedded: Path) -> None:
