@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from socket import socket
@@ -27,11 +28,12 @@ from seatsync.core.telemetry.sampling import REFUSALS, Lines, Reminders
 from seatsync.core.timing import Timing
 from seatsync.errors import StartError
 from seatsync.serve.garbage import collect_seldom
-from seatsync.serve.signals import STOP_SIGNALS, watch_signals
 from seatsync.serve.supervisor import Supervisor
 from seatsync.serve.welcome import Welcome
 from seatsync.user.encryption import encrypt_plain
 from seatsync.user.keyring import Keyring
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.get_logger(__name__)
 
@@ -71,7 +73,7 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
                 await nursery.start(_replace_on_hangup, supervisor)
             hangup_stops = alone and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
             numbers = (*STOP_SIGNALS, signal.SIGHUP) if hangup_stops else STOP_SIGNALS
-            await nursery.start(watch_signals, numbers, stop, nursery.cancel_scope)
+            await nursery.start(_watch_signals, numbers, stop, nursery.cancel_scope)
             if postgres is not None:
                 nursery.start_soon(_keep_running, postgres)
             async with unless(stop):
@@ -142,6 +144,19 @@ async def check_timeline(database: Database) -> None:
             message="This PostgreSQL does not let its timeline be read (pg_current_wal_lsn). After a failover to a "
             "replica that was behind, renew the epochs: update hall set epoch = default",
         )
+
+
+async def _watch_signals(
+    numbers: Iterable[signal.Signals], stop: trio.Event, scope: trio.CancelScope, task_status: trio.TaskStatus[None]
+) -> None:
+    """Set ``stop`` at the first of these signals and cancel ``scope`` at the second."""
+    with trio.open_signal_receiver(*numbers) as signals:
+        task_status.started()
+        async for number in signals:
+            logger.info("stopping", signal=signal.Signals(number).name, at_once=stop.is_set())
+            if stop.is_set():
+                scope.cancel()
+            stop.set()
 
 
 async def _replace_on_hangup(supervisor: Supervisor, task_status: trio.TaskStatus[None]) -> None:

@@ -28,7 +28,6 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.metrics import Metrics
 from seatsync.serve.failures import EXPECTED, sentences
 from seatsync.serve.garbage import collect_seldom
-from seatsync.serve.signals import STOP_SIGNALS, watch_signals
 from seatsync.serve.supervisor import READY
 from seatsync.serve.worker_metrics import WorkerMetrics
 
@@ -52,8 +51,7 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
             nursery.start_soon(shared.run)
             await _report(control, READY)
 
-        await nursery.start(watch_signals, STOP_SIGNALS, stop, None)
-        await nursery.start(_stop_on_hangup, replaced, stop)
+        await nursery.start(_watch_signals, replaced, stop)
         nursery.start_soon(_follow_supervisor, control, replaced, stop, directory)
         try:
             settings = load_settings()
@@ -74,15 +72,15 @@ async def main(index: int, directory: Path, control_end: socket, listening: list
     return status
 
 
-async def _stop_on_hangup(
-    replaced: trio.Event, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Stop at SIGHUP: a successor accepts connections."""
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+async def _watch_signals(replaced: trio.Event, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+    """Stop at the first signal; at SIGHUP without the delay, for a successor accepts connections."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
-            logger.info("stopping", signal=signal.Signals(number).name, at_once=False)
-            replaced.set()
+            if not stop.is_set():
+                logger.info("stopping", signal=signal.Signals(number).name, at_once=False)
+            if number == signal.SIGHUP:
+                replaced.set()
             stop.set()
 
 

@@ -225,7 +225,7 @@ def test_a_process_loads_what_it_uses(module: str, others: set[str]) -> None:
 def test_what_is_loaded_is_found() -> None:
     """Over several modules, but not what a function imports; a package with its modules, and libraries."""
     assert {"app", "core", "core.http", "core.http.server", "h11", "trio"} <= loaded("app")
-    assert "schema" in {room(name) for name in GRAPH["app"]} - loaded("app")
+    assert "schema" in {room(name) for name in graph()["app"]} - loaded("app")
 
 
 @pytest.mark.parametrize("module", modules("core/"))
