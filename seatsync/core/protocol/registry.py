@@ -123,8 +123,7 @@ class Registry:
     async def authorise(self, method: Method, client: Client) -> None:
         """Check the client's rights. Raises as `admit` does."""
         if self.has_to_identify(method, client):
-            assert client.session is not None  # noqa: S101 - or there would be nothing to find out
-            await client.session.identify()
+            await client.identify()
         self.check_rights(method, client)
 
     def has_to_identify(self, method: Method, client: Client) -> bool:
