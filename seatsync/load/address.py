@@ -3,10 +3,11 @@
 import resource
 import socket
 import ssl
+from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from seatsync import client
 from seatsync.client.address import parse
@@ -15,7 +16,6 @@ from seatsync.load.plan import Halls, Plan
 
 #: Connections from one address to one port: the range of ephemeral ports has about 28,000, and other programs use some.
 PER_SOURCE = 20_000
-
 
 #: IP_BIND_ADDRESS_NO_PORT of Linux, which the socket module does not name before Python 3.12.
 _BIND_ADDRESS_NO_PORT = 24
@@ -36,12 +36,15 @@ class Address:
     family: socket.AddressFamily
     sockaddr: tuple[str, int]
     tls: ssl.SSLContext | None
+    _sources: Iterator[str] | None = field(default=None, eq=False)
+    """Addresses to connect from, used in turn; ``None``: the kernel's choice."""
 
     @classmethod
-    def parse(cls, url: str) -> "Address":
+    def parse(cls, url: str, connections: int = 1) -> "Address":
         """Resolve a URL in any of the forms that the client takes; raises `LoadError` and the client's `NoConnection`.
 
-        ``localhost`` is 127.0.0.1, the only loopback network with more than one address.
+        ``localhost`` is 127.0.0.1: only that loopback network has more addresses, of which that many connections use as
+        many as they need.
         """
         known = parse(url)
         name = "127.0.0.1" if known.host == "localhost" else known.host
@@ -50,13 +53,17 @@ class Address:
         except OSError as error:
             raise LoadError(f"The server's address {name!r} is not known: {error.strerror}.") from None
         family, _, _, _, sockaddr = found[0]
+        host, port = str(sockaddr[0]), int(sockaddr[1])
         tls = ssl.create_default_context() if known.is_tls else None
-        return cls(known.host, known.netloc, known.path, family, (str(sockaddr[0]), int(sockaddr[1])), tls)
+        needed = -(-connections // PER_SOURCE) if host.startswith("127.") else 1
+        sources = cycle([f"127.0.0.{number}" for number in range(1, needed + 1)]) if needed > 1 else None
+        return cls(known.host, known.netloc, known.path, family, (host, port), tls, sources)
 
-    @property
-    def is_loopback(self) -> bool:
-        """This machine has more source addresses: 127.0.0.1, 127.0.0.2, …"""
-        return self.sockaddr[0].startswith("127.")
+    def bind(self, sock: socket.socket) -> None:
+        """Bind a socket to the next source; the kernel picks the port on connect, so that other servers share it."""
+        if self._sources is not None:
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((next(self._sources), 0))
 
     def connect(self) -> socket.socket:
         """A connected socket, for a request before the test; raises `LoadError`."""
@@ -93,24 +100,6 @@ def _largest(cinemas: list[dict[str, Any]]) -> int:
 def tls_fault(error: OSError) -> str:
     """Why a connection could not be made; of a certificate that is refused, why."""
     return getattr(error, "verify_message", None) or error.strerror or str(error)
-
-
-class Sources:
-    """The source addresses of connections, used in turn; a count of 1 leaves the choice to the kernel."""
-
-    def __init__(self, count: int) -> None:
-        self._names = cycle([f"127.0.0.{number}" for number in range(1, count + 1)]) if count > 1 else None
-
-    def bind(self, sock: socket.socket) -> None:
-        """Bind a socket to its address; the kernel picks the port on connect, so that other servers can share it."""
-        if self._names is not None:
-            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((next(self._names), 0))
-
-
-def sources_needed(connections: int) -> int:
-    """The number of source addresses that so many connections to one server need."""
-    return -(-connections // PER_SOURCE)
 
 
 def raise_descriptor_limit(connections: int) -> None:

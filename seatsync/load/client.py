@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from seatsync import client, jsontext
 from seatsync.client.closing import FATAL, Backoff, Closing
-from seatsync.load.address import Address, Sources
+from seatsync.load.address import Address
 from seatsync.load.connection import Connection
 from seatsync.load.frames import HEARTBEAT
 from seatsync.load.loop import Loop, Timer
@@ -56,7 +56,6 @@ class Context:
 
     loop: Loop
     address: Address
-    sources: Sources
     send_times: SendTimes
     stats: Stats
     halls: list[Hall]
@@ -123,7 +122,7 @@ class Client:
     def _connect(self) -> None:
         context = self.context
         try:
-            self._connection = Connection(context.loop, context.address, context.sources, self._token, self)
+            self._connection = Connection(context.loop, context.address, self._token, self)
         except OSError as error:
             self.lost(Closing(1006, f"no socket: {error.strerror}"))
 

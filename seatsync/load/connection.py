@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Protocol
 
 from seatsync.client.closing import Closing
-from seatsync.load.address import Address, Sources, tls_fault
+from seatsync.load.address import Address, tls_fault
 from seatsync.load.frames import Opcode, close_frame, frame, handshake, read_close, refusal
 from seatsync.load.loop import Loop
 
@@ -39,7 +39,7 @@ class Owner(Protocol):
 class Connection:
     """Connects at once; calls its owner from the loop only."""
 
-    def __init__(self, loop: Loop, address: Address, sources: Sources, token: str | None, owner: Owner) -> None:
+    def __init__(self, loop: Loop, address: Address, token: str | None, owner: Owner) -> None:
         """Raises `OSError` when the socket cannot be made: no descriptors left, or no such source address."""
         self.last_received = monotonic()
         """When bytes last came, on `time.monotonic`."""
@@ -57,7 +57,7 @@ class Connection:
         self._socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sources.bind(self._socket)
+            address.bind(self._socket)
         except OSError:
             self._socket.close()
             raise

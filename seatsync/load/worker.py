@@ -7,7 +7,7 @@ from functools import partial
 from time import monotonic, process_time
 
 from seatsync.load import LoadError
-from seatsync.load.address import Address, Sources, raise_descriptor_limit, sources_needed
+from seatsync.load.address import Address, raise_descriptor_limit
 from seatsync.load.check import FinalCheck
 from seatsync.load.client import Client, Context, Hall
 from seatsync.load.loop import Loop
@@ -31,7 +31,6 @@ class Worker:
 
     def __init__(self, share: Share, send_times: SendTimes, pipe: Pipe) -> None:
         """Raises `LoadError`."""
-        address = Address.parse(share.plan.url)
         raise_descriptor_limit(share.connections)
         self._share = share
         self._pipe = pipe
@@ -40,8 +39,7 @@ class Worker:
         self._loop = Loop()
         self._context = Context(
             loop=self._loop,
-            address=address,
-            sources=Sources(sources_needed(share.connections) if address.is_loopback else 1),
+            address=Address.parse(share.plan.url, share.connections),
             send_times=send_times,
             stats=self.stats,
             halls=[Hall(number, hall_id) for number, hall_id in enumerate(share.halls)],

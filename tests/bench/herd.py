@@ -8,7 +8,7 @@ from time import monotonic
 from attrs import define, field
 
 from seatsync.client.closing import Closing
-from seatsync.load.address import Address, Sources, sources_needed
+from seatsync.load.address import Address
 from seatsync.load.connection import Connection
 from seatsync.load.loop import Loop
 from tests.bench.processes import BenchError
@@ -50,13 +50,11 @@ class Herd:
     _wanted: int = 0
     _failure: str | None = None
     _address: Address | None = None
-    _sources: Sources = field(factory=lambda: Sources(1))
 
     def open(self, members: Iterable[Member], tokens: Iterable[str] | None = None, at_once: int = AT_ONCE) -> None:
         """Connect them, ``at_once`` handshakes at a time, and return when all are open. Raises `BenchError`."""
         members = list(members)
-        self._address = Address.parse(self.url)
-        self._sources = Sources(sources_needed(len(members)))
+        self._address = Address.parse(self.url, len(members))
         self._wanted = self.opened + len(members)
         self._waiting = iter(zip(members, tokens if tokens is not None else repeat(None, len(members)), strict=True))
         for _ in range(at_once):
@@ -68,7 +66,7 @@ class Herd:
         if member is not None and self._address is not None:
             member.herd = self
             self.members.append(member)
-            member.connection = Connection(self.loop, self._address, self._sources, token, member)
+            member.connection = Connection(self.loop, self._address, token, member)
 
     def member_opened(self) -> None:
         """One more is open; the next may connect."""

@@ -46,7 +46,7 @@ class Link:
     def connect(self) -> None:
         """Connect now, unless the crowd has gone home."""
         if not self.crowd.closing:
-            self.connection = Connection(self.crowd.loop, self.crowd.address, self.crowd.sources, self.token, self)
+            self.connection = Connection(self.crowd.loop, self.crowd.address, self.token, self)
 
     @property
     def is_open(self) -> bool:

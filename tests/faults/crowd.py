@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from time import monotonic
 
-from seatsync.load.address import Address, Sources, sources_needed
+from seatsync.load.address import Address
 from seatsync.load.loop import Loop
 from seatsync.load.stats import Stats
 from seatsync.load.verifier import Verifier
@@ -39,7 +39,6 @@ class Crowd:
         self.resting = self.closing = False
         self.watchers: list[Watcher] = []
         self.writers: list[Writer] = []
-        self.sources = Sources(sources_needed(20_000))
         self.broken: BaseException | None = None
         self.on_steps: Callable[[], None] | None = None
         """Called before the steps that are over are forgotten."""

@@ -1,17 +1,18 @@
 """Addresses of servers, and the refusal of anything else."""
 
+import socket
+
 import pytest
 
 from seatsync.client import NoConnection
 from seatsync.load import LoadError
-from seatsync.load.address import Address, sources_needed
+from seatsync.load.address import Address
 
 
 def test_an_address_is_resolved_once() -> None:
     """The host as it was written goes into the Host field; no path is the server's own."""
     address = Address.parse("ws://localhost:3001")
     assert (address.host, address.path, address.sockaddr) == ("localhost:3001", "/ws", ("127.0.0.1", 3001))
-    assert address.is_loopback
 
 
 def test_a_server_may_be_behind_tls_and_below_a_path() -> None:
@@ -42,4 +43,16 @@ def test_anything_else_is_refused(url: str) -> None:
 @pytest.mark.parametrize(("connections", "sources"), [(1, 1), (20_000, 1), (20_001, 2), (100_000, 5)])
 def test_many_connections_need_several_sources(connections: int, sources: int) -> None:
     """One address has some 28,000 ports, not all of them free."""
-    assert sources_needed(connections) == sources
+    address, used = Address.parse("localhost", connections), set[str]()
+    for _ in range(6):
+        with socket.socket() as sock:
+            address.bind(sock)
+            used.add(sock.getsockname()[0])
+    assert len(used) == sources
+
+
+def test_another_machine_is_left_to_the_kernel() -> None:
+    """It does not know 127.0.0.2."""
+    with socket.socket() as sock:
+        Address.parse("192.0.2.1", 100_000).bind(sock)
+        assert sock.getsockname() == ("0.0.0.0", 0)

@@ -23,7 +23,7 @@ from wsproto.events import (
 )
 
 from seatsync.client.closing import Closing
-from seatsync.load.address import Address, Sources
+from seatsync.load.address import PER_SOURCE, Address
 from seatsync.load.connection import Connection
 from seatsync.load.loop import Loop
 
@@ -100,7 +100,7 @@ def open_line() -> Iterator[Line]:
     loop, owner = Loop(), Owner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = Address.parse(f"ws://127.0.0.1:{listening.getsockname()[1]}/ws")
-        connection = Connection(loop, address, Sources(1), None, owner)
+        connection = Connection(loop, address, None, owner)
         server, _ = listening.accept()
     with server:
         yield Line(loop, owner, connection, server)
@@ -197,7 +197,7 @@ def test_a_refused_connect_is_reported_from_the_loop() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     loop, owner = Loop(), Owner()
-    connection = Connection(loop, Address.parse(f"ws://127.0.0.1:{port}/ws"), Sources(1), None, owner)
+    connection = Connection(loop, Address.parse(f"ws://127.0.0.1:{port}/ws"), None, owner)
     assert not owner.closings
     loop.after(0.05, loop.stop)
     loop.run()
@@ -228,10 +228,10 @@ def test_closing_sends_a_close_frame(upgraded: Line) -> None:
 
 def test_connections_come_from_several_addresses() -> None:
     """In turn: one address has too few ports for a hundred thousand clients."""
-    loop, owner, sources = Loop(), Owner(), Sources(3)
+    loop, owner = Loop(), Owner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        address = Address.parse(f"ws://localhost:{listening.getsockname()[1]}")
-        connections = [Connection(loop, address, sources, None, owner) for _ in range(4)]
+        address = Address.parse(f"ws://localhost:{listening.getsockname()[1]}", 2 * PER_SOURCE + 1)
+        connections = [Connection(loop, address, None, owner) for _ in range(4)]
         peers = [listening.accept() for _ in connections]
     assert [host for _, (host, _) in peers] == ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]
     for connection, (server, _) in zip(connections, peers, strict=True):
