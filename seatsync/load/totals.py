@@ -137,24 +137,11 @@ def verdict(totals: Totals) -> str:
 
 
 def title(totals: Totals) -> str:
-    """The test in a line."""
+    """The test in a line: what it has of each."""
     plan = totals.plan
+    sizes = {"clients": plan.clients, "ramp": plan.ramp_s, "rate": plan.rate}
+    if plan.changes_seats:
+        sizes |= {"writers": plan.writers, "bulk": plan.bulk}
+    what = ", ".join(f"{name} {number(size)}" for name, size in sizes.items() if size)
     halls = ", ".join(map(str, totals.halls)) or "not chosen yet"
-    what = {
-        "watch": f"{plan.clients:,} subscribers, {_changes(totals)}",
-        "write": f"{plan.writers:,} connections, {_changes(totals)}",
-        "join": f"{plan.clients:,} clients join {f'within {number(plan.ramp_s)} s' if plan.ramp_s else 'at once'}",
-        "idle": f"{plan.clients:,} connections{', each with a subscription' if plan.subscribe else ''}",
-        "mixed": f"{plan.clients:,} visitors, {number(plan.rate)} sales a second and rushes",
-    }[plan.scenario]
     return f"{plan.scenario}: {what}; hall {halls}; {duration(totals.load_s)}"
-
-
-def _changes(totals: Totals) -> str:
-    plan = totals.plan
-    seats = f" of {plan.bulk} seats" if plan.bulk > 1 else ""
-    if plan.rate:
-        return f"{number(plan.rate)} change{'' if plan.rate == 1 else 's'}{seats} a second"
-    if plan.scenario == "watch":
-        return "no changes of its own"
-    return f"{plan.pipeline} change{'s' if plan.pipeline > 1 else ''}{seats} at a time on each"

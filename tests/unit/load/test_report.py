@@ -76,7 +76,7 @@ def test_axes_end_at_a_round_number(most: float, last: float) -> None:
 def test_a_test_without_faults(totals: Totals) -> None:
     """A report without faults has the rates of the load, and both latencies apart."""
     text = shown(totals)
-    assert "watch: 2 subscribers, 1 change a second; hall 7; 4.00 s" in text
+    assert "watch: clients 2, rate 1; hall 7; 4.00 s" in text
     assert re.search(r"frames\W+46\W+11.5", text)
     assert re.search(r"answer\W+10.0 ms", text)
     assert re.search(r"receive\W+5.0\d ms", text)
@@ -172,5 +172,5 @@ def test_a_test_without_anything_measured_has_a_page(totals: Totals) -> None:
     """A test without latencies, as of idle connections, has a page."""
     idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), {"one": Process()}, load_s=1.0)
     assert "<svg" not in page(idle)
-    assert title(idle) == "idle: 3 connections; hall 7; 1.00 s"
+    assert title(idle) == "idle: clients 3; hall 7; 1.00 s"
     assert "No fault" in shown(idle)
