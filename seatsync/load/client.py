@@ -12,7 +12,7 @@ from seatsync.client.closing import FATAL, Backoff, Closing
 from seatsync.load.address import Address
 from seatsync.load.connection import Connection
 from seatsync.load.frames import HEARTBEAT
-from seatsync.load.loop import Loop, Timer
+from seatsync.load.loop import Loop
 from seatsync.load.plan import Plan
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Count, Kind, Stats, Timing
@@ -78,7 +78,6 @@ class Client:
     """The server refused it in a way that makes another attempt useless."""
     _connection: Connection | None = field(default=None, init=False)
     _backoff: Backoff = field(factory=lambda: Backoff(RECONNECT), init=False)
-    _retry: Timer | None = field(default=None, init=False)
     _has_worked: bool = field(default=False, init=False)
     _due_at: float = field(default=0.0, init=False)
     _lost_at: float | None = field(default=None, init=False)
@@ -91,8 +90,6 @@ class Client:
 
     def stop(self) -> None:
         """Close the connection, if there is one, and make no more."""
-        if self._retry is not None:
-            self._retry.cancel()
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -120,7 +117,10 @@ class Client:
             connection.send(HEARTBEAT)
 
     def _connect(self) -> None:
+        """Connect, unless it has been stopped meanwhile."""
         context = self.context
+        if not self.is_started:
+            return
         try:
             self._connection = Connection(context.loop, context.address, self._token, self)
         except OSError as error:
@@ -164,7 +164,7 @@ class Client:
         if not self.context.plan.survive:
             verb = "lost its connection" if was_open else "got no connection"
             self.fault(Kind.CONNECTION, f"{verb}: {reason}")
-        self._retry = self.context.loop.after(self._backoff.wait_s(closing), self._connect)
+        self.context.loop.after(self._backoff.wait_s(closing), self._connect)
 
     def working(self, now: float) -> bool:
         """Note that the client works from now on; ``True`` if it did before and had lost its connection."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from itertools import count
 from time import monotonic
 
-from attrs import define
-
 #: Sockets served before the timers get their turn: about a millisecond's worth.
 _BATCH = 256
 
@@ -23,17 +21,6 @@ _IDLE_S = 1.0
 Ready = Callable[[int], None]
 
 
-@define(eq=False)
-class Timer:
-    """A call that is due at a time, unless it is cancelled."""
-
-    call: Callable[[], None] | None
-
-    def cancel(self) -> None:
-        """Do not call; harmless when it has happened."""
-        self.call = None
-
-
 class Loop:
     """Calls back when descriptors are ready and when times have come, all on `time.monotonic`.
 
@@ -43,7 +30,7 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._tiebreak = count()
         self._running = False
 
@@ -61,15 +48,13 @@ class Loop:
         del self._ready[descriptor]
         self._epoll.unregister(descriptor)
 
-    def at(self, when: float, call: Callable[[], None]) -> Timer:
-        """Call at that time, or as soon after it as possible."""
-        timer = Timer(call)
-        heapq.heappush(self._timers, (when, next(self._tiebreak), timer))
-        return timer
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Call at that time, or as soon after it as possible. It cannot be called off: the call finds out by itself."""
+        heapq.heappush(self._timers, (when, next(self._tiebreak), call))
 
-    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call in so many seconds."""
-        return self.at(monotonic() + seconds, call)
+        self.at(monotonic() + seconds, call)
 
     def stop(self) -> None:
         """Make `run` return after the present round."""
@@ -105,6 +90,4 @@ class Loop:
         timers = self._timers
         now = monotonic()
         while timers and timers[0][0] <= now:
-            timer = heapq.heappop(timers)[2]
-            if timer.call is not None:
-                timer.call()
+            heapq.heappop(timers)[2]()

@@ -10,7 +10,6 @@ from attrs import define, field
 
 from seatsync.load import LoadError
 from seatsync.load.client import Context
-from seatsync.load.loop import Timer
 from seatsync.load.plan import Clients, Halls
 from seatsync.load.schedule import spread
 from seatsync.load.stats import Count, Kind
@@ -41,7 +40,6 @@ class ReaderPool:
     _queue: list[tuple[float, int]] = field(factory=list, init=False)
     _joining: set[Subscriber] = field(factory=set, init=False)
     _is_moving: bool = field(default=False, init=False)
-    _timer: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clients = [self._make(index) for index in range(self.part.count)]
@@ -111,21 +109,16 @@ class ReaderPool:
     # Joining and leaving
 
     def _enqueue_all(self, at: float) -> None:
-        for index, delay_s in enumerate(spread(self.part.count, self.context.plan.ramp_s)):
-            heapq.heappush(self._queue, (at + delay_s, index))
-        self._admit()
+        delays_s = spread(self.part.count, self.context.plan.ramp_s)
+        self._queue = [(at + delay_s, index) for index, delay_s in enumerate(delays_s)]
+        for due_at in sorted({due_at for due_at, _ in self._queue}):
+            self.context.loop.at(due_at, self._admit)
 
     def _admit(self) -> None:
         """Connect the clients that are due, as far as `MAX_JOINING` allows."""
         now = monotonic()
-        if self._timer is not None:
-            self._timer.cancel()
-        while self._queue and len(self._joining) < MAX_JOINING:
-            due_at, index = self._queue[0]
-            if due_at > now:
-                self._timer = self.context.loop.at(due_at, self._admit)
-                return
-            heapq.heappop(self._queue)
+        while self._queue and self._queue[0][0] <= now and len(self._joining) < MAX_JOINING:
+            due_at, index = heapq.heappop(self._queue)
             client = self.clients[index]
             self._joining.add(client)
             client.start(due_at)

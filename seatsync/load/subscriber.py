@@ -1,13 +1,14 @@
 """A client that subscribes to a hall and has every frame verified."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field
 
 from seatsync.client.closing import Closing
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
-from seatsync.load.loop import Timer
+from seatsync.load.connection import Connection
 from seatsync.load.stats import Count, Kind, Timing
 from seatsync.load.verifier import Verifier
 
@@ -26,7 +27,6 @@ class Subscriber(Client):
     """Other subscriptions; that to the user shows whether the server has accepted the token."""
     is_live: bool = field(default=False, init=False)
     """The subscription stands, or the connection where there is none."""
-    _again: Timer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.verifier.on_first = self._begun
@@ -52,18 +52,13 @@ class Subscriber(Client):
     def stop(self) -> None:
         """Leave; revisions that are missing now are faults."""
         super().stop()
-        self._ended()
+        self.is_live = False
         self.verifier.settle()
 
     def lost(self, closing: Closing) -> None:
         """The subscription ends with the connection."""
-        self._ended()
-        super().lost(closing)
-
-    def _ended(self) -> None:
         self.is_live = False
-        if self._again is not None:
-            self._again.cancel()
+        super().lost(closing)
 
     def _begun(self, now: float) -> None:
         self.is_live = True
@@ -79,7 +74,12 @@ class Subscriber(Client):
         if self.gave_up or not self.context.plan.survive:
             self.fault(Kind.REFUSED, f"was answered {code} to hall.subscribe")
         if not self.gave_up:
-            self._again = self.context.loop.after(retry_after_s or RETRY_S, self._subscribe)
+            self.context.loop.after(retry_after_s or RETRY_S, partial(self._subscribe_again, self._connection))
+
+    def _subscribe_again(self, connection: Connection | None) -> None:
+        """On the same connection; another has begun with it."""
+        if self._connection is connection:
+            self._subscribe()
 
     def _take_other(self, message: Mapping[str, Any]) -> None:
         """A frame of another subscription."""

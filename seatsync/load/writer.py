@@ -10,7 +10,6 @@ from uuid import uuid4
 from attrs import define, field
 
 from seatsync.load.client import RETRY_S, RETRYABLE, Client, Hall, request
-from seatsync.load.loop import Timer
 from seatsync.load.schedule import Pace
 from seatsync.load.stats import Count, Kind, Timing
 
@@ -70,7 +69,6 @@ class Writer(Client):
     _in_flight: dict[str, _Change] = field(factory=dict, init=False)
     _number: int = field(default=0, init=False)
     _is_started: bool = field(default=False, init=False)
-    _timer: Timer | None = field(default=None, init=False)
 
     @property
     def is_quiet(self) -> bool:
@@ -90,8 +88,6 @@ class Writer(Client):
     def finish(self) -> None:
         """Start no more changes; those in flight or due are completed."""
         self._is_started = False
-        if self._timer is not None:
-            self._timer.cancel()
 
     def report_unanswered(self) -> None:
         """Report what is in flight or due as faults, at the end of the test."""
@@ -110,7 +106,7 @@ class Writer(Client):
             self.context.stats.record(Timing.LAG, now - due_at)
             self._due.append(due_at)
         self._fill()
-        self._timer = self.context.loop.at(pace.next_at, self._on_schedule)
+        self.context.loop.at(pace.next_at, self._on_schedule)
 
     def _fill(self) -> None:
         """Send what is due, as far as the pipeline has room; without a schedule a change is always due."""

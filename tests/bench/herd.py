@@ -87,14 +87,13 @@ class Herd:
         Raises `BenchError` with the complaint when it takes longer than ``patience_s``.
         """
         give_up_at = monotonic() + patience_s
-        timer = self.loop.at(give_up_at, self.loop.stop)
+        self.loop.at(give_up_at, self.loop.stop)
         while not done():
             if self._failure is not None:
                 raise BenchError(self._failure)
             if monotonic() >= give_up_at:
                 raise BenchError(f"After {patience_s:.0f} s {complaint}.")
             self.loop.run()
-        timer.cancel()
         return monotonic()
 
     def run_for(self, seconds: float) -> None:
