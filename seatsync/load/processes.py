@@ -22,7 +22,7 @@ from seatsync.load.address import Address, find_halls
 from seatsync.load.plan import Plan, Share, shares, tokens_needed
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import Pipe, next_report_at
-from seatsync.load.totals import Process, Totals
+from seatsync.load.totals import Totals
 
 #: How long a process may take to report, beyond how long it was to wait itself, in seconds.
 GRACE_S = 30.0
@@ -157,7 +157,7 @@ def run_test(
         totals.halls = tuple(halls)
         with ExitStack() as stack:
             parts = shares(plan, halls, tokens)
-            totals.processes = {share.name: Process() for share in parts}
+            totals.cpu_s = {share.name: 0.0 for share in parts}
             send_times = SendTimes(len(halls))
             running: list[Running] = []
             for share in parts:

@@ -43,7 +43,7 @@ def _progress(totals: Totals) -> Text:
     faults = totals.all.faults.total()
     lines = [
         f"{totals.plan.scenario}: {_PHASES[totals.phase]} {clock}",
-        f"  clients       {number(sum(process.live for process in totals.processes.values()))}",
+        f"  clients       {number(sum(totals.clients.values()))}",
         f"  frames/s      {number(second.counts[Count.FRAMES])}",
         f"  changes/s     {number(second.counts[Count.ANSWERED])}",
     ]
@@ -102,7 +102,7 @@ def as_json(totals: Totals) -> dict[str, Any]:
         "rates": {count: totals.rate(total) for count, total in totals.load.counts.items() if total},
         "timings": _percentiles(totals.all.timings),
         "processes": [
-            {"name": name, "cpu_s": totals.processes[name].cpu_s, "busy": busy} for name, busy in totals.busy().items()
+            {"name": name, "cpu_s": totals.cpu_s[name], "busy": busy} for name, busy in totals.busy().items()
         ],
         "doubts": totals.doubts(),
         "faults": {

@@ -17,22 +17,15 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 @define
-class Process:
-    """One of the client processes."""
-
-    live: int = 0
-    cpu_s: float = 0.0
-    """CPU time under load."""
-
-
-@define
 class Totals:
     """The test so far."""
 
     plan: Plan
     halls: tuple[int, ...]
-    processes: dict[str, Process]
-    """By name."""
+    cpu_s: dict[str, float]
+    """CPU time under load, by the name of the process."""
+    clients: dict[str, int] = field(factory=dict)
+    """How many clients that read are live, by the name of the process."""
     phase: str = "prepare"
     started_at: float = 0.0
     """When the load began, on `time.monotonic`."""
@@ -55,15 +48,15 @@ class Totals:
 
     def add(self, process: str, interval: Interval) -> None:
         """Add an interval of a process."""
-        self.processes[process].live = interval.live
+        self.clients[process] = interval.live
         self.all.merge(interval.stats)
         if interval.phase == "load":
-            self.processes[process].cpu_s += interval.cpu_s
+            self.cpu_s[process] += interval.cpu_s
             self.load.merge(interval.stats)
         if interval.phase != "prepare":
             second = max(0, int(interval.at - self.started_at - REPORT_S / 2))  # its end may be the next one's begin
             self.series.setdefault(second, Stats()).merge(interval.stats)
-            self.live[second] = sum(process.live for process in self.processes.values())
+            self.live[second] = sum(self.clients.values())
 
     def rate(self, count: float) -> float:
         """A count under load, a second."""
@@ -71,7 +64,7 @@ class Totals:
 
     def busy(self) -> dict[str, float]:
         """The share of a core that each process used under load."""
-        return {name: self.rate(process.cpu_s) for name, process in self.processes.items()}
+        return {name: self.rate(cpu_s) for name, cpu_s in self.cpu_s.items()}
 
     def doubts(self) -> list[str]:
         """Sentences on why the latencies may be the load generator's rather than the server's."""

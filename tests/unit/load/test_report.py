@@ -14,14 +14,14 @@ from rich.console import Console
 from seatsync.load.page import bins, page, ticks
 from seatsync.load.report import as_json, show
 from seatsync.load.stats import Count, Interval, Kind, Stats, Timing
-from seatsync.load.totals import Process, Totals, duration, number, title
+from seatsync.load.totals import Totals, duration, number, title
 from tests.unit.load.test_stats import PLAN, recorded
 
 
 @pytest.fixture
 def totals() -> Totals:
     """A test of four seconds."""
-    totals = Totals(evolve(PLAN, clients=2, rate=1.0), (7,), {"watchers <1>": Process()}, started_at=100.0, load_s=4.0)
+    totals = Totals(evolve(PLAN, clients=2, rate=1.0), (7,), {"watchers <1>": 0.0}, started_at=100.0, load_s=4.0)
     for second in range(4):
         stats = Stats()
         stats.counts[Count.FRAMES] = stats.counts[Count.ANSWERED] = 10 + second
@@ -170,7 +170,7 @@ def test_the_plots_are_valid_and_show_what_was_measured(totals: Totals) -> None:
 
 def test_a_test_without_anything_measured_has_a_page(totals: Totals) -> None:
     """A test without latencies, as of idle connections, has a page."""
-    idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), {"one": Process()}, load_s=1.0)
+    idle = Totals(evolve(PLAN, scenario="idle", clients=3, subscribe=False), (7,), {"one": 0.0}, load_s=1.0)
     assert "<svg" not in page(idle)
     assert title(idle) == "idle: clients 3; hall 7; 1.00 s"
     assert "No fault" in shown(idle)

@@ -9,7 +9,7 @@ from seatsync.load.client import Hall
 from seatsync.load.plan import Plan, Share
 from seatsync.load.schedule import SendTimes
 from seatsync.load.stats import SENTENCES, Count, Histogram, Interval, Kind, Stats, Timing
-from seatsync.load.totals import Process, Totals
+from seatsync.load.totals import Totals
 from seatsync.load.view import Step, View, Views
 from seatsync.load.worker import Worker, count_received
 
@@ -103,7 +103,7 @@ def test_faults_keep_the_order_they_were_found_in() -> None:
 
 def test_rates_are_of_the_load_alone() -> None:
     """Ramp and end count in totals but not in rates."""
-    totals = Totals(PLAN, (1,), {"one": Process()}, started_at=100.0, load_s=2.0)
+    totals = Totals(PLAN, (1,), {"one": 0.0}, started_at=100.0, load_s=2.0)
     for phase, at in (("prepare", 99.0), ("load", 101.5), ("drain", 103.5)):
         totals.add("one", Interval(phase, at, cpu_s=1.0, live=5, stats=filled()))
     assert totals.all.counts[Count.FRAMES] == 9
@@ -114,7 +114,7 @@ def test_rates_are_of_the_load_alone() -> None:
 
 def test_a_busy_client_is_warned_of() -> None:
     """A busy client is warned of, since its own queue is in the latencies."""
-    totals = Totals(PLAN, (1,), {"one": Process(cpu_s=1.99)}, load_s=2.0)
+    totals = Totals(PLAN, (1,), {"one": 1.99}, load_s=2.0)
     assert "'one' was busy" in totals.doubts()[0]
     totals.all.record(Timing.LAG, 0.02)
     assert "late" in totals.doubts()[1]
