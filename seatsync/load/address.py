@@ -103,14 +103,11 @@ def tls_fault(error: OSError) -> str:
 
 
 def raise_descriptor_limit(connections: int) -> None:
-    """Allow this process descriptors for that many connections; raises `LoadError` where the hard limit is lower."""
-    wanted = connections + _OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    """Allow this process all descriptors it may have; raises `LoadError` if they are too few for the connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < connections + _OTHER_DESCRIPTORS:
         raise LoadError(
             f"A process may open {hard} files here, which is too few for {connections} connections: spread them over"
             " more --processes, or raise the limit (ulimit -n)."
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
