@@ -9,7 +9,7 @@ from typing import Protocol
 
 from seatsync.client.closing import Closing
 from seatsync.load.address import Address, tls_fault
-from seatsync.load.frames import Opcode, close_frame, frame, handshake, read_close, refusal
+from seatsync.load.frames import Opcode, frame, handshake, read_close, refusal
 from seatsync.load.loop import Loop
 
 #: Bytes of one `recv`: enough for a burst of frames, and below the size that malloc maps anew each time.
@@ -19,6 +19,7 @@ _SHORT, _EXTENDED = 126, 127
 _MAX_HEAD_BYTES = 16 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _TEXT = int(Opcode.TEXT)
+_NORMAL = (1000).to_bytes(2)
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _PENDING = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 
@@ -94,10 +95,10 @@ class Connection:
         if not self._unsent and self.is_open:
             self._loop.watch(self._descriptor, self._readable)
 
-    def close(self, code: int = 1000) -> None:
+    def close(self) -> None:
         """Send a close frame and close, without waiting for the answer; the owner is not called any more."""
         if self.is_open:
-            self._write(close_frame(code))
+            self._write(frame(_NORMAL, Opcode.CLOSE))
             self._end()
 
     def _end(self) -> None:

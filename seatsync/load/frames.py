@@ -65,11 +65,6 @@ def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
     return head + mask + masked.to_bytes(size)
 
 
-def close_frame(code: int) -> bytes:
-    """A close frame without a reason."""
-    return frame(code.to_bytes(2), Opcode.CLOSE)
-
-
 def read_close(payload: bytes) -> Closing:
     """The content of a close frame (section 5.5.1)."""
     if len(payload) < 2:  # noqa: PLR2004 - it has no code

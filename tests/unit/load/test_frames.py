@@ -9,7 +9,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
 from seatsync.client.closing import Closing
-from seatsync.load.frames import close_frame, frame, handshake, read_close, refusal
+from seatsync.load.frames import Opcode, frame, handshake, read_close, refusal
 
 
 @given(st.text(max_size=200_000) | st.just("x" * 125) | st.just("x" * 126) | st.just("x" * 65_536))
@@ -25,7 +25,7 @@ def test_a_server_reads_what_was_framed(text: str) -> None:
 def test_a_close_frame_has_its_code() -> None:
     """A close frame has the code 1000, which a server does not count as a lost connection."""
     server = Connection(ConnectionType.SERVER)
-    server.receive_data(close_frame(1000))
+    server.receive_data(frame((1000).to_bytes(2), Opcode.CLOSE))
     (event,) = server.events()
     assert isinstance(event, CloseConnection)
     assert event.code == 1000
