@@ -24,9 +24,6 @@ MAX_JOINING = 1024
 #: One client in so many checks that the server has accepted its token; visitors all do.
 _CHECKS_USER = 50
 
-#: A client's mean absence before it connects again, as a share of its stay.
-_AWAY_SHARE = 0.25
-
 
 @define(eq=False, slots=False)
 class ReaderPool:
@@ -136,17 +133,11 @@ class ReaderPool:
             self._admit()
 
     def _leave(self, client: Subscriber) -> None:
+        """Let a new client take its place."""
         if not self._is_moving or not client.is_live:
             return
         client.stop()
         self.context.stats.counts[Count.LEFT] += 1
-        away_s = random.expovariate(1 / (self.context.plan.mean_stay_s * _AWAY_SHARE))
-        self.context.loop.after(away_s, partial(self._replace, client))
-
-    def _replace(self, client: Subscriber) -> None:
-        """Connect a new client in the place of one that has left."""
-        if not self._is_moving:
-            return
         index = self.clients.index(client)
         self.clients[index] = self._make(index)
         heapq.heappush(self._queue, (monotonic(), index))
