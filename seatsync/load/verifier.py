@@ -33,16 +33,12 @@ class Verifier:
         self._views = views
         self._stats = stats
         self._gaps: list[range] = []
+        """Revisions that were skipped and have not come yet."""
         self._marked = False
         """A fault made the view unreliable: it is compared no more until the next snapshot."""
         self._opening = True
         self._tail = _AFTER_DATA % eid.encode()
         self._tail_bytes = len(self._tail) + _TS_BYTES
-
-    @property
-    def missing(self) -> int:
-        """Revisions that were skipped and have not come yet."""
-        return sum(map(len, self._gaps))
 
     def reopen(self) -> dict[str, Any]:
         """The parameters, besides the hall, that subscribe again and resume from the current view."""
@@ -186,9 +182,9 @@ class Verifier:
         left: list[range] = []
         for gap in self._gaps:
             left += [range(gap.start, min(gap.stop, received.start)), range(max(gap.start, received.stop), gap.stop)]
-        before = self.missing
+        late = sum(map(len, self._gaps)) - sum(map(len, left))
         self._gaps = [gap for gap in left if gap]
-        return before - self.missing
+        return late
 
     def settle(self) -> None:
         """Report what is missing as faults: nothing late can come any more."""
