@@ -58,13 +58,12 @@ class FinalCheck(Client):
         """Request what is not answered yet."""
         super().opened(now)
         self.working(now)
-        for eid in self._checks:
-            self._request(eid)
+        for check in self._checks.values():
+            self._request(check)
 
-    def _request(self, eid: str) -> None:
-        check = self._checks[eid]
+    def _request(self, check: _HallCheck) -> None:
         if self.is_open and check.is_requested:
-            self.send(request("hall.get", {"id": check.hall.id}, eid))
+            self.send(request("hall.get", {"id": check.hall.id}, str(check.hall.number)))
 
     def received(self, message: Mapping[str, Any], now: float) -> None:
         """A snapshot, or the code of an error."""
@@ -72,9 +71,10 @@ class FinalCheck(Client):
         check = self._checks[eid]
         hall = check.hall
         if code in RETRYABLE:
-            self.context.loop.after(message.get("retry_after") or RETRY_S, lambda: self._request(eid))
+            self.context.loop.after(message.get("retry_after") or RETRY_S, lambda: self._request(check))
         elif code is not None:
             self.context.stats.fault(Kind.REFUSED, f"Hall {hall.id} could not be read at the end: {code}.")
+            check.is_requested = False
             del self._checks[eid]
         else:
             for phrase in miscounts(data) if check.truth is None else ():
@@ -105,7 +105,7 @@ class FinalCheck(Client):
         ahead = any(view.rev > truth.rev or view.epoch != truth.epoch for view in views)
         if ahead or check.hall.acknowledged:  # another node of the server may be a moment behind
             check.is_requested = True
-            self._request(str(check.hall.number))
+            self._request(check)
 
     def _compare_acknowledged(self, hall: Hall, truth: View) -> None:
         for sentence in hall.acknowledged.take_lost(truth):
