@@ -39,6 +39,7 @@ from seatsync.user.messages import (
 from seatsync.user.secrets import Secrets
 from seatsync.user.store import QUERIES, begin_attempt, digest, find_enrolment, open_session
 from seatsync.user.tokens import Clock, Tokens
+from seatsync.user.totp import Draw, qr_code
 
 _DONE = {"success": True}
 
@@ -64,8 +65,9 @@ class UserMethods:
     _clock: Clock = time.time
     _seen: LastSeen = field(kw_only=True)
     _phrase_cost: phrases.Cost = field(default=phrases.Cost(), kw_only=True)
+    _draw: Draw = field(default=qr_code, kw_only=True)
     _secrets: Secrets = field(
-        default=Factory(lambda self: Secrets(self._settings, self._clock), takes_self=True), init=False
+        default=Factory(lambda self: Secrets(self._settings, self._clock, self._draw), takes_self=True), init=False
     )
 
     @property

@@ -17,12 +17,13 @@ logger = structlog.get_logger(__name__)
 
 
 class Secrets:
-    """Secrets under the keys of `SECRETS_KEY`; codes are checked against ``clock``."""
+    """Secrets under the keys of `SECRETS_KEY`; codes are checked against ``clock``, and URIs drawn by ``draw``."""
 
-    def __init__(self, settings: Settings, clock: Clock = time.time) -> None:
+    def __init__(self, settings: Settings, clock: Clock = time.time, draw: totp.Draw = totp.qr_code) -> None:
         self._keyring = Keyring(settings.secrets_keys)
         self._issuer = settings.totp_issuer
         self._clock = clock
+        self._draw = draw
 
     def new(self, username: str) -> str:
         """A new secret for the user of that name, as it is stored."""
@@ -42,7 +43,7 @@ class Secrets:
     async def candidate(self, username: str, stored: str) -> dict[str, str]:
         """The data that enrols the secret in an authenticator. Raises `InternalServerError`."""
         uri = totp.enrolment_uri(self._issuer, username, self._decrypt(username, stored))
-        return {"status": "candidate", "username": username, "qr_url": uri, "qr_code": await totp.qr_code(uri)}
+        return {"status": "candidate", "username": username, "qr_url": uri, "qr_code": await self._draw(uri)}
 
     def _decrypt(self, username: str, stored: str) -> str:
         """The plain secret. Raises `InternalServerError` for one that cannot be read: the operator has to act."""

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ import pyotp
 import trio
 
 STEP_S: Final = 30
+
+Draw = Callable[[str], Awaitable[str]]
 
 _DRIFT = (-1, 0, 1)
 

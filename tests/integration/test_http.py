@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from seatsync.core.timing import Timing
+from seatsync.user.totp import qr_code
 from tests.support.client import PATIENCE_S, Answer, http
 from tests.support.server import RunningServer, running_server
 
@@ -156,8 +157,9 @@ async def test_login_reaches_the_visitors_socket(server: RunningServer) -> None:
     headers = cookie_header(started, cookies)
     async with server.client(cookie=headers["Cookie"]) as page:
         assert await page.data("user.subscribe", eid="s") == {"status": "guest"}
-        secret = started.json()["data"]["qr_url"].partition("secret=")[2]
-        code = pyotp.TOTP(secret).now()
+        url = started.json()["data"]["qr_url"]
+        assert started.json()["data"]["qr_code"] == await qr_code(url)
+        code = pyotp.TOTP(url.partition("secret=")[2]).now()
         login = await http(server.port, "POST", "/api/user/register", {"username": "ann", "code": code}, headers)
         answered = trio.current_time()
         assert set(login.cookies()) == {"seatsync", "seatsync_visitor"}

@@ -4,6 +4,7 @@ Calls take the server's path: cookies → `Authenticator` → `Registry` → the
 back into the browser.
 """
 
+import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -62,6 +63,11 @@ async def create_user(db: Database, settings: Settings, name: str, role: Role, *
     return shown[0]
 
 
+async def undrawn(uri: str) -> str:
+    """The URI in place of its QR code, which takes longer than the rest of a registration."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(uri.encode()).decode()}"
+
+
 def _settings() -> Settings:
     environ = {
         "SEATSYNC_DATA": str(Path.cwd()),
@@ -110,7 +116,7 @@ class Users:
         """Replace some settings."""
         settings = evolve(self.settings, **changes)
         methods = UserMethods(
-            self.db, self.tokens, settings, self.logins, self.clock, seen=self.seen, phrase_cost=self.cost
+            self.db, self.tokens, settings, self.logins, self.clock, seen=self.seen, phrase_cost=self.cost, draw=undrawn
         )
         return evolve(self, registry=Registry(methods.table(), public_view=True), settings=settings)
 
@@ -209,7 +215,7 @@ async def open_users(database_url: str, cost: Cost) -> AsyncIterator[Users]:
     async with Database.open(database_url, size=8) as db, trio.open_nursery() as nursery:
         clock, tokens, cookies = Clock(), Tokens(JWT_KEY), Cookies(JWT_KEY, secure=False)
         logins, seen = LoginTopic(nursery.start_soon), LastSeen(db, IDLE_HOURS)
-        methods = UserMethods(db, tokens, _settings(), logins, clock, seen=seen, phrase_cost=cost).table()
+        methods = UserMethods(db, tokens, _settings(), logins, clock, seen=seen, phrase_cost=cost, draw=undrawn).table()
         registry = Registry([*methods, *SessionMethods(db, seen, IDLE_HOURS).table()], public_view=True)
         authenticator = Authenticator(db, tokens, cookies, nursery.start_soon, seen=seen, idle_hours=IDLE_HOURS)
         yield Users(db, clock, tokens, cookies, registry, authenticator, logins, seen, cost)
