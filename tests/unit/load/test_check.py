@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
+from seatsync.load.address import Address
+from seatsync.load.check import FinalCheck
+from seatsync.load.client import Context, Hall
+from seatsync.load.loop import Loop
+from seatsync.load.schedule import SendTimes
+from seatsync.load.stats import Kind, Stats
 from seatsync.load.view import Acknowledged, View
+from tests.unit.load.test_stats import PLAN
 
 
 def seat(status: str, minute: int) -> dict[str, Any]:
@@ -42,3 +49,18 @@ def test_replies_may_come_in_any_order(acknowledged: Acknowledged) -> None:
     """Of two replies the one with the higher revision is the newer."""
     acknowledged.add(6, [seat("VACANT", 4)])
     assert acknowledged.take_lost(hall("OCCUPIED", 5)) == []
+
+
+def test_a_hall_that_is_refused_is_not_asked_for_again() -> None:
+    """A retry that was still to come finds nothing to do."""
+    loop, stats, changed = Loop(), Stats(), Hall(0, 7)
+    changed.acknowledged.add(7, [seat("OCCUPIED", 5)])
+    check = FinalCheck(Context(loop, Address.parse("localhost:9"), SendTimes(1), stats, [changed], PLAN), [], None)
+    for code in ("ServiceUnavailable", "HallNotFound"):
+        check.received({"eid": "0", "error": code, "retry_after": 0.001, "data": None}, 0.0)
+    loop.after(0.002, loop.stop)
+    loop.run()
+    assert check.poll()
+    check.stop()
+    loop.close()
+    assert stats.faults[Kind.REFUSED] == 1
