@@ -38,16 +38,18 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     """
     target = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    rendering: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if style == "console":  # for people, with the time of where they are
+        stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+        plain = structlog.dev.plain_traceback  # without local variables: they may hold secrets
+        rendering = [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
     gathering: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        _stamp(style),
+        stamp,
         redact,
     ]
-    rendering: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    if style == "console":
-        plain = structlog.dev.plain_traceback  # without local variables: they may hold secrets
-        rendering = [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*gathering, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -63,13 +65,6 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     root.setLevel(max(number, logging.WARNING))
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _stamp(style: str) -> Processor:
-    """The time for people, of where they are; for programs in UTC, to the microsecond."""
-    if style == "console":
-        return structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
-    return structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 class _LineLogger:
