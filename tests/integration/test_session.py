@@ -1,6 +1,7 @@
 """One session, on a real PostgreSQL: types, sizes, statements, notifications, addresses."""
 
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -27,7 +28,7 @@ KILL = query(
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
     """An open session."""
-    async with Session.open(database_url, application_name=NAME) as session:
+    with closing(await Session.connect(database_url, application_name=NAME)) as session:
         yield session
 
 
@@ -245,7 +246,7 @@ async def test_other_tasks_run_between_two_notifications(session: Session) -> No
 
 async def test_ended_connection_ends_the_wait(session: Session, database_url: str) -> None:
     """A wait for notifications raises at once when the connection is terminated."""
-    async with Session.open(database_url, application_name="other") as other:
+    with closing(await Session.connect(database_url, application_name="other")) as other:
         with trio.fail_after(5):
             await other.execute(KILL, NAME)
             with pytest.raises(DatabaseGone):
@@ -315,7 +316,7 @@ async def test_search_path_is_ours(database_url: str) -> None:
     """A search path of the database puts no other table in the place of ours."""
     statement = "execute format('alter database %I set search_path = odd', current_database())"
     execute(database_url, f"do $$ begin {statement}; end $$")
-    async with Session.open(database_url, application_name=NAME) as session:
+    with closing(await Session.connect(database_url, application_name=NAME)) as session:
         assert await session.fetchval(query("show search_path")) == "public, pg_temp"
 
 

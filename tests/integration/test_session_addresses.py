@@ -47,7 +47,7 @@ def silent_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-connected = partial(Session.open, application_name="seatsync test")
+connect = partial(Session.connect, application_name="seatsync test")
 
 
 async def test_password_over_tls(postgres: Postgres, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_password_over_tls(postgres: Postgres, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with proxy_to(postgres.dsn, tls) as proxy:
         address = f"localhost:{proxy.port}/{DATABASE}?sslmode=verify-full&sslrootcert={tmp_path / 'ca.pem'}"
-        async with connected(f"postgresql://ada:{PASSWORD}@{address}") as session:
+        with closing(await connect(f"postgresql://ada:{PASSWORD}@{address}")) as session:
             assert await session.fetchval(query("select current_user")) == "ada"
             assert session.silent
             assert len(await session.fetchval(query("select repeat('x', 5000000)"))) == 5_000_000
@@ -87,7 +87,7 @@ async def test_second_host_is_reached(postgres: Postgres, silent_port: int) -> N
 
 async def connects(dsn: str) -> None:
     """A session on that address."""
-    async with connected(dsn) as session:
+    with closing(await connect(dsn)) as session:
         assert await session.fetchval(ONE) == 1
 
 
@@ -118,13 +118,13 @@ async def test_service_and_variables(postgres: Postgres, tmp_path: Path, monkeyp
     service = tmp_path / "services"
     service.write_text(f"[seats]\nhost={postgres.directory}\ndbname={DATABASE}\nuser={USER}\n")
     monkeypatch.setenv("PGSERVICEFILE", str(service))
-    async with connected("postgresql:///?service=seats") as session:
+    with closing(await connect("postgresql:///?service=seats")) as session:
         assert await session.fetchval(ONE) == 1
     for name, value in {"PGHOST": str(postgres.directory), "PGDATABASE": DATABASE, "PGUSER": "ada"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PGPASSWORD", "p aä/@")
     monkeypatch.setenv("PGOPTIONS", "-c work_mem=5MB")
-    async with connected("postgresql://") as session:
+    with closing(await connect("postgresql://")) as session:
         row = await session.fetchrow(query("select current_user::text as who, current_setting('work_mem') as mem"))
         assert row == {"who": "ada", "mem": "5MB"}
 
@@ -139,7 +139,7 @@ async def test_pooler_of_sessions(postgres: Postgres) -> None:
                 with pytest.raises(errors.ServiceUnavailable):
                     await db.fetchval(query("select pg_sleep(30)"), timeout=0.1)
                 await works(db)
-            async with connected(pooler.dsn) as session:
+            with closing(await connect(pooler.dsn)) as session:
                 received: list[str] = []
                 await session.script("listen odds; notify odds, 'one'")
                 with trio.move_on_after(0.05):

@@ -5,6 +5,8 @@ pools is queried every `Timing.check_s`. The pools report their faults here, for
 from them alone, until a check finds room.
 """
 
+from contextlib import closing
+
 import structlog
 import trio
 from attrs import define, field
@@ -54,7 +56,7 @@ class Health:
         while True:
             checked = False
             try:
-                async with Session.open(self.dsn, application_name="seatsync health") as session:
+                with closing(await Session.connect(self.dsn, application_name="seatsync health")) as session:
                     self.metrics.build_info["postgres"] = session.server_version
                     await session.script("set work_mem = '64kB'")  # see the query for room
                     while True:

@@ -7,7 +7,7 @@ dead network close nothing.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from secrets import token_hex
 from typing import Protocol
@@ -96,7 +96,7 @@ class Listener:
         """Use one connection until it is lost."""
         is_connected = False
         try:
-            async with Session.open(self.dsn, application_name="seatsync feed") as session:
+            with closing(await Session.connect(self.dsn, application_name="seatsync feed")) as session:
                 is_connected = True
                 await self._serve(session)
         except* errors.SeatSyncError as group:

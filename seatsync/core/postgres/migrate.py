@@ -12,7 +12,7 @@ after the invalid indexes that it has left are dropped.
 import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from importlib.resources import files
 
 import structlog
@@ -85,7 +85,7 @@ async def migrate(db: Database, known: Sequence[Migration] | None = None, *, tim
     """
     known = migrations() if known is None else known
     applied: list[str] = []
-    async with Session.open(db.dsn, application_name="seatsync migrate") as session:
+    with closing(await Session.connect(db.dsn, application_name="seatsync migrate")) as session:
         if await _next(session, known) is None:  # any role may hold the lock
             return applied
     async with _locked_session(db.dsn, timing) as session:
@@ -117,7 +117,7 @@ async def _locked_session(dsn: str, timing: Timing) -> AsyncIterator[Session]:
 
     A ``statement_timeout`` of the role or the database, which is meant for queries, does not hold.
     """
-    async with Session.open(dsn, application_name="seatsync migrate") as session:
+    with closing(await Session.connect(dsn, application_name="seatsync migrate")) as session:
         try:
             await session.script("set statement_timeout = 0")
             await _take_lock(session, timing)

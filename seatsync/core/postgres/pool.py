@@ -6,7 +6,7 @@ second of two hosts is reached although the first takes longer than a query may.
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,8 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
     busy that the first one used, the first finds its own setting gone. Raises `DatabaseGone` and, for a pooler that has
     no second connection too, `DatabaseTooSlow`.
     """
-    connect = partial(Session.open, dsn, application_name="seatsync start")
-    async with connect() as first, connect() as second:
+    connect = partial(Session.connect, dsn, application_name="seatsync start")
+    with closing(await connect()) as first, closing(await connect()) as second:
         with trio.move_on_after(timing.query_s):
             try:
                 await first.script("set seatsync.session = 'kept'")
@@ -38,7 +38,7 @@ async def pools_transactions(dsn: str, *, timing: Timing = Timing()) -> bool:
             except DatabaseRejected:
                 return True
             except DatabaseGone:  # a pooler of statements ends the session that begins a transaction, and takes others
-                async with connect():
+                with closing(await connect()):
                     return True
     raise DatabaseTooSlow("PostgreSQL accepts connections and does not answer.")
 

@@ -8,8 +8,7 @@ Processing").
 import os
 import select
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from itertools import count
@@ -138,16 +137,6 @@ class Session:
         except Exception as error:  # also a host name that is none, no thread to be had, or a first statement refused
             raise DatabaseGone(str(error) or repr(error)) from error
         return session
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, dsn: str, *, application_name: str) -> AsyncIterator[Self]:
-        """Connect for the block, as `connect` does."""
-        session = await cls.connect(dsn, application_name=application_name)
-        try:
-            yield session
-        finally:
-            session.close()
 
     async def _set_up(self) -> None:
         with trio.move_on_after(CONNECT_TIMEOUT_S):
