@@ -320,12 +320,6 @@ from (
 ) n
 where s.id = n.id;
 
--- name: find_user
--- The user of this name; no row if there is none.
-select id as user_id, username, role::text as role, is_service
-from app_user
-where lower(username collate "C") = lower($1 collate "C");
-
 -- name: secret_of
 -- The secret of the user of this name, as it is stored; no row if there is no such user with one.
 select totp_secret as secret

@@ -2,10 +2,13 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from seatsync.core.postgres.queries import Query, load
+
+PACKAGE = Path(str(files("seatsync")))
 
 FILES = [file for file in files("seatsync.sql").joinpath("queries").iterdir() if file.name.endswith(".sql")]
 
@@ -22,6 +25,13 @@ def test_every_query_has_a_name_an_intent_and_a_statement(name: str) -> None:
         _, intent, rest = block.split("\n", 2)
         assert re.fullmatch(r"-- \S.*\.", intent)
         assert query.sql == rest.strip().removesuffix(";")
+
+
+@pytest.mark.parametrize("name", [file.name for file in FILES])
+def test_every_query_is_sent(name: str) -> None:
+    """Its name stands in the code."""
+    code = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    assert [query for query in load(name.removesuffix(".sql")) if f'"{query}"' not in code] == []
 
 
 def test_queries_cannot_be_replaced() -> None:
