@@ -11,7 +11,7 @@ from attrs import evolve
 
 from seatsync import jsontext
 from seatsync.cinema.store import CinemaStore
-from seatsync.cli.admin import Context, on_database
+from seatsync.cli.database import Context, on_database
 from seatsync.core.postgres.queries import load
 from seatsync.core.timing import Timing
 from seatsync.errors import Failure

@@ -1,6 +1,6 @@
 """The commands about service keys."""
 
-from seatsync.cli.admin import PRINT_S, Context, on_database
+from seatsync.cli.database import PRINT_S, Context, on_database
 from seatsync.terminal import write_lines, write_table
 from seatsync.user import keys
 

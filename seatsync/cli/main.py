@@ -99,23 +99,22 @@ def _parser() -> Parser:
     _add_plans(commands)
     _add_report(commands)
 
-    _add(commands, "code", "cli.admin:code", "print a user's present code, for development", "name")
+    _add(commands, "code", "cli.accounts:code", "print a user's present code, for development", "name")
 
     meaning = "create sessions of a user and print their tokens, one a line"
-    token = _add(commands, "token", "cli.admin:token", meaning, "name")
+    token = _add(commands, "token", "cli.accounts:token", meaning, "name")
     token.add_argument(
         "--create", action="store_true", help="add a missing user, as an operator without an authenticator"
     )
     _add_number(token, "--count", 1_000_000, "number of sessions (default: 1)", default=1)
 
     secrets = _add_group(commands, "secrets", "manage the keys of authenticators' secrets")
-    _add(
-        secrets, "rotate", "cli.admin:secrets_rotate", "encrypt all authenticators' secrets with the first SECRETS_KEY"
-    )
+    meaning = "encrypt all authenticators' secrets with the first SECRETS_KEY"
+    _add(secrets, "rotate", "cli.accounts:secrets_rotate", meaning)
 
     # No character begins an option here: all that follows, options too, is for psql.
     meaning = "open psql on the database in use, or print its address"
-    psql = _add(commands, "psql", "cli.admin:psql", meaning, prefix_chars="\0", add_help=False)
+    psql = _add(commands, "psql", "cli.psql:psql", meaning, prefix_chars="\0", add_help=False)
     psql.add_argument("arguments", nargs=argparse.REMAINDER)
 
     watch = _add(commands, "watch", "cli.watch:watch", "print a hall's changes as a guest receives them")
@@ -149,7 +148,7 @@ def _add_users(commands: Commands) -> None:
     show.add_argument("--json", action="store_true", help="print JSON")
 
     meaning = "add a user and print the QR code for an authenticator app and the recovery phrase"
-    create = _add(user, "create", "cli.admin:user_create", meaning, "name")
+    create = _add(user, "create", "cli.accounts:user_create", meaning, "name")
     create.add_argument("--role", choices=ROLES, help="default: DEFAULT_ROLE")
     role = _add(user, "role", "cli.users:role", "change a user's role; ends the user's sessions", "name")
     role.add_argument("role", metavar="ROLE", choices=ROLES, help=", ".join(ROLES))

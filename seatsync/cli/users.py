@@ -5,7 +5,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from seatsync.cli.admin import Context, on_database
+from seatsync.cli.database import Context, on_database
 from seatsync.core.postgres.session import Row
 from seatsync.errors import Failure
 from seatsync.terminal import ask, cell, counted, iso_time, write_lines, write_table

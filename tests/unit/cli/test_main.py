@@ -20,7 +20,7 @@ from uuid import UUID
 import pytest
 import qrcode
 
-from seatsync.cli import admin
+from seatsync.cli import database, psql
 from seatsync.cli import main as cli
 from seatsync.user.keyring import Keyring, key_id
 from seatsync.user.tokens import Tokens
@@ -160,7 +160,7 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object) -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr(admin, "load_settings", broken)
+    monkeypatch.setattr(database, "load_settings", broken)
     with pytest.raises(LookupError):
         cli.main(["migrate"])
 
@@ -171,7 +171,7 @@ def test_ctrl_c_exits_as_shells_expect(monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(admin, "load_settings", interrupted)
+    monkeypatch.setattr(database, "load_settings", interrupted)
     assert cli.main(["migrate"]) == 130
     assert capsys.readouterr().err == ""
 
@@ -347,7 +347,7 @@ def test_psql_runs_on_the_database_in_use(environment: str, capfd: pytest.Captur
 def test_psql_hides_the_password_from_the_process_list() -> None:
     """The password is passed in the environment, decoded."""
     dsn = "postgresql://seats:p%40ss@db.example.org:5433/seats?sslmode=require"
-    address, environ = admin._without_password(dsn)
+    address, environ = psql._without_password(dsn)
     assert address == "postgresql://seats@db.example.org:5433/seats?sslmode=require"
     assert environ["PGPASSWORD"] == "p@ss"
 
@@ -357,7 +357,7 @@ def test_without_psql_the_address_is_printed(
 ) -> None:
     """Without psql the address is printed, for another client."""
     monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr(admin, "find_program", lambda _: None)
+    monkeypatch.setattr(psql, "find_program", lambda _: None)
     assert cli.main(["psql"]) == 0
     assert capsys.readouterr().out == f"{environment}\n"
 
