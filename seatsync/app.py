@@ -58,6 +58,7 @@ from seatsync.user.login_topic import SUBSCRIBE as SUBSCRIBE_LOGIN
 from seatsync.user.login_topic import LoginTopic
 from seatsync.user.messages import GUEST
 from seatsync.user.methods import UserMethods
+from seatsync.user.phrases import Cost
 from seatsync.user.session_list import SessionMethods
 from seatsync.user.sessions import Authenticator
 from seatsync.user.tokens import Tokens
@@ -94,6 +95,7 @@ async def serve(
     metrics_text: Callable[[], Awaitable[bytes]] | None = None,
     timing: Timing = Timing(),
     slow_bytes: int = SLOW_BYTES,
+    phrase_cost: Cost = Cost(),
 ) -> None:
     """Start everything, call ``started`` once connections are accepted, and stop everything when ``stop`` is set.
 
@@ -113,7 +115,9 @@ async def serve(
         connect(SIGN_IN_CONNECTIONS) as sign_ins,
         trio.open_nursery() as background,
     ):
-        server = _Server(settings, reads, writes, sign_ins, health, background, metrics, metrics_text, timing)
+        server = _Server(
+            settings, reads, writes, sign_ins, health, background, metrics, metrics_text, timing, phrase_cost
+        )
         async with unless(stop):
             await server.start()
         if not stop.is_set():
@@ -135,6 +139,7 @@ class _Server:
     _metrics: Metrics
     _metrics_text: Callable[[], Awaitable[bytes]] | None
     _timing: Timing
+    _phrase_cost: Cost
     _stopping: bool = False
     _documents: dict[str, bytes] = field(factory=dict)
     _documenting: trio.Lock = field(factory=trio.Lock)
@@ -196,7 +201,9 @@ class _Server:
                 *CinemaMethods(self._cinemas).table(),
                 *HallMethods(self._channels, self._writer).table(),
                 *HistoryMethods(self._reads).table(),
-                *UserMethods(self._sign_ins, tokens, settings, logins, seen=seen).table(),
+                *UserMethods(
+                    self._sign_ins, tokens, settings, logins, seen=seen, phrase_cost=self._phrase_cost
+                ).table(),
                 *SessionMethods(self._sign_ins, seen, idle_hours).table(),
             ],
             public_view=settings.public_view,

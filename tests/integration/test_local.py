@@ -1,12 +1,11 @@
 """Attacks of strangers who pass for a program on this machine: through a proxy here, or by what they claim."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyotp
 import pytest
 
-from seatsync.core.net.stream import SLOW_BYTES
-from seatsync.core.timing import Timing
 from tests.support.client import http
 from tests.support.raw_socket import raw_tcp
 from tests.support.server import RunningServer, running_server
@@ -54,8 +53,8 @@ async def test_a_stranger_behind_a_proxy_here_is_no_admin(server: RunningServer,
 )
 async def test_a_published_server_makes_no_admin(database_url: str, name: str, value: str) -> None:
     """Not even of a request that looks local, as those of a proxy that adds no field do."""
-    settings = {"HOST": "0.0.0.0", name: value}
-    async with running_server(database_url, timing=Timing(), slow_bytes=SLOW_BYTES, **settings) as server:
+    settings: dict[str, Any] = {"HOST": "0.0.0.0", name: value}
+    async with running_server(database_url, **settings) as server:
         assert await register_first(server, {"Host": "seats.example.org"}) != "admin"
 
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import trio
 
-from seatsync.core.net.stream import SLOW_BYTES
-from seatsync.core.timing import Timing
 from tests.support.client import http
 from tests.support.places import free_port, scratch_directory
 from tests.support.raw_socket import TEXT, raw_tcp, raw_websocket
@@ -92,7 +90,7 @@ async def test_the_site_is_served_through_nginx(database_url: str, site: str, se
     """Pages, methods and WebSockets, for the site's own pages and no others; clients keep their own addresses."""
     settings = settings | {"TRUSTED_PROXIES": "127.0.0.1/32"}
     async with (
-        running_server(database_url, timing=Timing(), slow_bytes=SLOW_BYTES, **settings) as server,
+        running_server(database_url, **settings) as server,
         nginx(site, server, server) as port,
     ):
         assert (await http(port, "GET", "/", headers={"Host": PAGE["Host"]})).status == 200

@@ -18,7 +18,9 @@ from seatsync.core.postgres.session import Row
 from seatsync.core.timing import Timing
 from seatsync.serve.process import open_sockets
 from seatsync.user import accounts
+from seatsync.user.phrases import Cost
 from tests.support.client import Client, open_client
+from tests.support.people import CHEAP
 
 SECRET = "tests only: " + 32 * "s"
 
@@ -87,7 +89,12 @@ def server_settings(database_url: str, **overrides: str) -> Settings:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, *, timing: Timing = Timing(), slow_bytes: int = SLOW_BYTES, **overrides: str
+    database_url: str,
+    *,
+    timing: Timing = Timing(),
+    slow_bytes: int = SLOW_BYTES,
+    phrase_cost: Cost = CHEAP,
+    **overrides: str,
 ) -> AsyncIterator[RunningServer]:
     """A server on that database; it and all its tasks have ended when the block ends."""
     settings = server_settings(database_url, **overrides)
@@ -98,7 +105,14 @@ async def running_server(
 
     async def serve(listening: list[socket]) -> None:
         await app.serve(
-            settings, listening, stop, started=started, skip_delay=skip_delay, timing=timing, slow_bytes=slow_bytes
+            settings,
+            listening,
+            stop,
+            started=started,
+            skip_delay=skip_delay,
+            timing=timing,
+            slow_bytes=slow_bytes,
+            phrase_cost=phrase_cost,
         )
 
     with ExitStack() as sockets:

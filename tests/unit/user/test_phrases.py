@@ -5,6 +5,7 @@ import re
 import pytest
 
 from seatsync.user.phrases import Cost, hash_of_none, hash_phrase, matches, new_phrase
+from tests.support.people import CHEAP
 
 
 def test_a_phrase_is_five_words_of_16_bits() -> None:
@@ -20,7 +21,7 @@ def test_phrases_differ() -> None:
 
 async def test_a_phrase_matches_its_hash() -> None:
     """A hash matches its own phrase only."""
-    hashed = await hash_phrase("babab dadad")
+    hashed = await hash_phrase("babab dadad", CHEAP)
     assert await matches("babab dadad", hashed)
     assert not await matches("babab dadaf", hashed)
 
@@ -28,7 +29,7 @@ async def test_a_phrase_matches_its_hash() -> None:
 @pytest.mark.parametrize("typed", ["BABAB Dadad", "  babab\tdadad\n", "babab   dadad"])
 async def test_case_and_spaces_do_not_matter(typed: str) -> None:
     """A phrase matches regardless of case and spaces, since it is typed from paper."""
-    assert await matches(typed, await hash_phrase("babab dadad"))
+    assert await matches(typed, await hash_phrase("babab dadad", CHEAP))
 
 
 async def test_a_hash_is_salted_and_names_its_parameters() -> None:
