@@ -19,7 +19,7 @@ import structlog
 import trio
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from seatsync.core.postgres.faults import DatabaseFull, DatabaseGone, DatabaseRejected, DatabaseTooSlow
 from seatsync.core.postgres.queries import Query
@@ -121,11 +121,11 @@ class Session:
         Everything that libpq reads is heeded: parameters, services and variables of the environment. The hosts are
         tried in turn, each for its ``connect_timeout``. A cancellation leaves no connection behind.
         """
-        timeout = os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S)
+        defaults = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_S)}
         ours = {"application_name": application_name, "client_encoding": "UTF8"}
         try:
-            address = make_conninfo(f"connect_timeout={timeout}", **(conninfo_to_dict(dsn) | ours))
-            connect = partial(_Driver.connect, address, autocommit=True)
+            address: dict[str, Any] = defaults | conninfo_to_dict(dsn) | ours
+            connect = partial(_Driver.connect, autocommit=True, **address)
             session = cls(await trio.to_thread.run_sync(connect, abandon_on_cancel=True))
             try:
                 await session._set_up()
