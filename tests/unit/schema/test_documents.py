@@ -102,7 +102,7 @@ def test_typescript_is_valid(tmp_path: Path) -> None:
     (tmp_path / "protocol.d.ts").write_text(DOCUMENTS["typescript"](METHODS))
     (tmp_path / "program.ts").write_text(PROGRAM)
     compiler = MODULES / "typescript" / "bin" / "tsc"
-    options = ("--strict", "--noEmit", "--target", "es2022")
+    options = ("--strict", "--noEmit", "--target", "es2022", "--lib", "es2022", "--skipDefaultLibCheck")
     assert run(compiler, *options, tmp_path / "program.ts") == (0, "")
 
 
