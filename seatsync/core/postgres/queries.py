@@ -9,6 +9,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -27,6 +28,7 @@ class Query:
     sql: str
 
 
+@cache
 def load(module: str) -> Mapping[str, Query]:
     """Return the queries of one file by name. A test holds the files to their format."""
     text = files("seatsync.sql").joinpath("queries", f"{module}.sql").read_text(encoding="utf-8")
