@@ -79,7 +79,7 @@ NOT_LOADED = {
     "cli.main": {"trio", "psycopg", "structlog", "rich", "qrcode", "schema"},
     "cli.psql": {"trio", "psycopg", "structlog", "cryptography"},
     "cli.database": SERVER | {"user", "seed", "cryptography"},
-    "cli.users": {"app", "jwt", "seed", "hall", "plan"},
+    "cli.users": {"app", "seed", "hall", "plan"},
     "serve.process": SERVER | {"prometheus_client", "rich", "qrcode", "plan", "load", "schema"},
     "serve.worker": {"serve.process", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
     "app": {"serve", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
