@@ -7,18 +7,21 @@ a copy of it.
 """
 
 import gc
+import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 import trio
 
 from seatsync.config import SETTINGS
 from seatsync.core.embedded.server import EmbeddedPostgres
 from seatsync.core.postgres.migrate import migrate
 from seatsync.core.postgres.pool import Database
+from seatsync.core.telemetry.logs import QUIET
 from seatsync.core.timing import Timing
 from seatsync.serve.garbage import collect_seldom
 from tests.support.database import DatabaseServer, open_database_server
@@ -106,3 +109,17 @@ async def server(database_url: str, timing: Timing) -> AsyncIterator[RunningServ
     """A real server on free ports, on a fresh migrated database."""
     async with running_server(database_url, timing=timing) as server:
         yield server
+
+
+@pytest.fixture
+def restored_logs() -> Iterator[None]:
+    """Restore the process's logging setup."""
+    root = logging.getLogger()
+    handlers, level, levels = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in zip(QUIET, levels, strict=True):
+        logging.getLogger(name).setLevel(before)
+    default_logs()
+    structlog.contextvars.clear_contextvars()

@@ -1,13 +1,13 @@
 """The commands that manage users, against a running server: what its clients and its users see."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 
+import pytest
 import trio
 
+from seatsync.core.telemetry.logs import configure_logs
 from tests.support.browser import Browser
+from tests.support.command import run
 from tests.support.halls import make_hall
 from tests.support.server import SECRET, RunningServer
 
@@ -15,19 +15,18 @@ CLOSED, WITHIN_S = 4001, 2.0
 LOCKOUT = "insert into lockout select id, 100 from app_user; truncate known_network"
 
 
+@pytest.fixture(autouse=True)
+def quiet_server(restored_logs: None) -> None:
+    """The server is in the process of the commands, which share its logs."""
+    configure_logs("warning", "console")
+
+
 async def seatsync(server: RunningServer, *arguments: str) -> str:
     """What a command prints that succeeds, on the database of that server."""
     environment = {"DATABASE_URL": server.settings.database_url or "", "JWT_SECRET": SECRET, "SECRETS_KEY": SECRET}
-    run = partial(
-        subprocess.run,
-        [sys.executable, "-m", "seatsync", *arguments],
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return (await trio.to_thread.run_sync(run)).stdout
+    done = await trio.to_thread.run_sync(partial(run, *arguments, **environment))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 async def out_at_once(server: RunningServer, name: str, *arguments: str) -> str:

@@ -1,26 +1,43 @@
-"""The command line as a process."""
+"""The command line, run in the process of the tests."""
 
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import TextIO
+from unittest.mock import patch
+
+from seatsync.cli import main as cli
 
 #: The keys in the environment of the commands that tests run.
 SECRET = "0123456789abcdef" * 2
 
 
+class Output(io.TextIOWrapper):
+    """What is printed."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), "utf-8", write_through=True)
+
+    def text(self) -> str:
+        """All of it."""
+        written: io.BytesIO = self.buffer  # type: ignore[assignment]  # which it is
+        return written.getvalue().decode()
+
+
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a process."""
-    done = run_bytes(*arguments, **environ)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run a command with these variables and no input; what it prints, and its exit status.
+
+    What Python does at the end of a process is left out.
+    """
+    out, err = Output(), Output()
+    with Path(os.devnull).open() as nothing:
+        status = run_on(nothing, out, err, *arguments, **environ)
+    return subprocess.CompletedProcess(arguments, status, out.text(), err.text())
 
 
-def run_bytes(*arguments: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line as a process that writes in any encoding."""
-    return subprocess.run(
-        [sys.executable, "-m", "seatsync", *arguments],
-        env=os.environ | environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+def run_on(stdin: TextIO, stdout: TextIO, stderr: TextIO, *arguments: str, **environ: str) -> int:
+    """Run a command with these streams and variables; its exit status."""
+    with patch.multiple(sys, stdin=stdin, stdout=stdout, stderr=stderr), patch.dict(os.environ, environ):
+        return cli.main(arguments)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 
 from seatsync.cli import main as cli
 from seatsync.user.keyring import Keyring
-from tests.support.command import SECRET, run
+from tests.support.command import SECRET, Output, run_on
 from tests.support.database import execute
 
 pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
@@ -25,28 +24,27 @@ pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
 FREE_PORTS = ("--port", "0", "--ws-port", "0", "--host", "127.0.0.1")
 
 
-def served(directory: Path, *options: str, **environ: str) -> tuple[str, str]:
+class Impatient(Output):
+    """Presses Ctrl-C when it reads that the server is ready."""
+
+    def write(self, text: str) -> int:
+        """Read what is printed."""
+        count = super().write(text)
+        if "ready" in text:
+            signal.raise_signal(signal.SIGINT)
+        return count
+
+
+def served(*options: str, **environ: str) -> tuple[str, str]:
     """What ``serve`` prints and logs until it has been ready and has ended."""
-    out, err = directory / "out", directory / "err"
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "seatsync", "serve", *FREE_PORTS, *options],
-            env=os.environ | environ,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        )
-    while "ready" not in out.read_text() + err.read_text():
-        assert process.poll() is None, err.read_text()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
-    return out.read_text(), err.read_text()
+    out, err = Impatient(), Impatient()
+    assert run_on(io.StringIO(), out, err, "serve", *FREE_PORTS, *options, **environ) == 0
+    return out.text(), err.text()
 
 
-def test_a_demo_greets_in_a_few_lines_and_logs_none(environment: str, tmp_path: Path) -> None:
+def test_a_demo_greets_in_a_few_lines_and_logs_none(environment: str) -> None:
     """What there is, where, and that whoever registers may write; the migrations of a new database are no news."""
-    out, err = served(tmp_path, "--demo")
+    out, err = served("--demo")
     head, *lines = out.splitlines()
     assert head.startswith("Seats Sync, ready in ")
     assert head.endswith(" s: 3 cinemas, 8 halls. Ctrl-C ends it.")
@@ -55,10 +53,10 @@ def test_a_demo_greets_in_a_few_lines_and_logs_none(environment: str, tmp_path: 
     assert "stopping" in line
 
 
-def test_json_logs_are_one_stream_of_json(environment: str, tmp_path: Path) -> None:
+def test_json_logs_are_one_stream_of_json(environment: str) -> None:
     """Standard output stays empty, and the line `ready` has what the greeting has."""
     execute(environment, "insert into cinema (name) values ('Astoria')")
-    out, err = served(tmp_path, LOG_FORMAT="json", DEFAULT_ROLE="operator")
+    out, err = served(LOG_FORMAT="json", DEFAULT_ROLE="operator")
     assert out == ""
     ready, warning, stopping = (json.loads(line) for line in err.splitlines())
     assert (ready["event"], ready["cinemas"], ready["halls"]) == ("ready", 1, 0)
@@ -171,8 +169,9 @@ def test_the_present_code_is_printed(environment: str, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "seatsync: There is no such user.\n"
 
 
-def test_the_help_of_psql_says_whose_it_is(environment: str) -> None:
+def test_the_help_of_psql_says_whose_it_is(environment: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Ours first, then psql's own."""
-    out = run("psql", "--help").stdout
+    assert cli.main(["psql", "--help"]) == 0
+    out = capfd.readouterr().out
     assert out.startswith("usage: seatsync psql ")
     assert "psql is the PostgreSQL interactive terminal" in out

@@ -4,14 +4,14 @@ import io
 import json
 import os
 import pty
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from seatsync.cli import main as cli
-from tests.support.command import run
+from tests.support.command import run, run_on
 from tests.support.database import execute, fetchval
 
 pytestmark = [
@@ -25,20 +25,16 @@ TIMES = "update app_user set created_at = '2026-11-23 08:31:17.5+00'"
 
 def on_terminal(*arguments: str, answer: str = "") -> tuple[int, str]:
     """Exit status and output of a command whose input and output are a terminal, where a line is typed."""
-    terminal, command = pty.openpty()
-    with os.fdopen(terminal, "rb+", buffering=0) as ours:
-        with subprocess.Popen(
-            [sys.executable, "-m", "seatsync", *arguments], stdin=command, stdout=command, stderr=command
-        ) as process:
-            os.close(command)
-            ours.write(f"{answer}\n".encode())
-            printed = b""
-            try:
-                while more := ours.read(4096):
-                    printed += more
-            except OSError:  # how Linux ends a terminal
-                pass
-        return process.returncode, printed.decode().replace("\r\n", "\n")
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb+", buffering=0) as person:
+        with io.TextIOWrapper(os.fdopen(theirs, "rb+", buffering=0), write_through=True) as terminal:
+            person.write(f"{answer}\n".encode())
+            status = run_on(terminal, terminal, terminal, *arguments)
+        printed = b""
+        with suppress(OSError):  # how Linux ends a terminal
+            while more := person.read(4096):
+                printed += more
+    return status, printed.decode().replace("\r\n", "\n")
 
 
 def succeeds(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -349,16 +345,17 @@ def test_reset_prints_the_phrase_first(environment: str, capsys: pytest.CaptureF
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_reset_whose_phrase_cannot_be_printed_does_nothing(environment: str) -> None:
+def test_reset_whose_phrase_cannot_be_printed_does_nothing(
+    environment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Else nobody could sign in as the user."""
     add(environment, ada="operator")
     execute(environment, "insert into session (user_id) select id from app_user")
     before = fetchval(environment, "select u::text from app_user u")
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
-        command = [sys.executable, "-m", "seatsync", "user", "reset", "ada"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert done.returncode == 1
-    assert b"Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["user", "reset", "ada"]) == 1
+    assert "No space left" in capsys.readouterr().err
     assert fetchval(environment, "select u::text from app_user u") == before
     assert fetchval(environment, "select (select count(*) from session), (select count(*) from recovery)") == 1
 
