@@ -286,19 +286,27 @@ async def test_a_lost_key_is_survived(users: Users) -> None:
 
 
 async def test_a_server_encrypts_when_it_starts(tmp_path: Path, database_url: str) -> None:
-    """Before it accepts connections; its keys may be in files, also for its workers."""
+    """Before it accepts connections; its keys may be in files, also for its workers.
+
+    They have the role of a demo for new users, too.
+    """
     for name in ("JWT_SECRET", "SECRETS_KEY"):
         (tmp_path / name).write_text(f"{SECRETS_KEY}\n")
     environ = {f"{name}_FILE": f"{tmp_path}/{name}" for name in ("JWT_SECRET", "SECRETS_KEY")}
     environ |= {"JWT_SECRET": "", "SECRETS_KEY": "", "WORKERS": "2"}
     execute(database_url, f"insert into app_user (username, totp_secret) values ('ada', '{PLAIN}')")
-    async with server_process(tmp_path, database_url, up=True, **environ) as server:
+    async with server_process(tmp_path, database_url, "--demo", up=True, **environ) as server:
         stored = fetchval(database_url, "select totp_secret from app_user")
         assert OLD.decrypt("ada", stored) == PLAIN
         assert stored != PLAIN
         login = {"username": "ada", "code": pyotp.TOTP(PLAIN).now()}
         answer = await http(server.port, "POST", "/api/user/login", login)
         assert answer.json()["status"] == "success"
+        start = await http(server.port, "POST", "/api/user/auth_start", {"username": "bob"})
+        bob = {"username": "bob", "code": pyotp.TOTP(start.json()["data"]["qr_url"].partition("secret=")[2]).now()}
+        cookies = "; ".join(f"{name}={value}" for name, value in start.cookies().items())
+        await http(server.port, "POST", "/api/user/register", bob, {"Cookie": cookies})
+    assert fetchval(database_url, "select role::text from app_user where username = 'bob'") == "operator"
 
 
 async def test_a_changed_signing_key_ends_no_session(database_url: str) -> None:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
 
-import pyotp
 import pytest
 import trio
 from attrs import define, evolve
@@ -63,31 +62,15 @@ async def closes_with_advice(raw: RawSocket) -> None:
     assert 0 <= first < last
 
 
-async def test_workers_of_a_demo_have_its_role_for_new_users(tmp_path: Path, database_url: str) -> None:
-    """Who registers at a worker of ``serve --demo`` is an operator, but for the first, who is an admin."""
-    async with server_process(tmp_path, database_url, "--demo", WORKERS="2") as server:
-        for name, role in (("ada", "admin"), ("bob", "operator")):
-            start = await http(server.port, "POST", "/api/user/auth_start", {"username": name})
-            fields = [value.partition(";")[0] for header, value in start.headers if header == "set-cookie"]
-            code = pyotp.TOTP(start.json()["data"]["qr_url"].partition("secret=")[2]).now()
-            data = {"username": name, "code": code}
-            done = await http(server.port, "POST", "/api/user/register", data, {"Cookie": "; ".join(fields)})
-            headers = {"Authorization": f"Bearer {done.json()['data']['token']}"}
-            status = await http(server.port, "POST", "/api/user/status", {}, headers)
-            assert status.json()["data"] == {"status": "user", "username": name, "role": role}
-
-
-@pytest.mark.parametrize("group", [False, True], ids=["supervisor", "control group"])
-async def test_sigterm_drains_all_workers(two: ServerProcess, group: bool) -> None:
+async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
     """Every connection of each is closed with 1001, the exit status is 0, and no process is left.
 
     So too where a service manager signals the workers as well: each receives SIGTERM twice. All log lines but the
     supervisor's own name their worker, from a worker's first line to its last.
     """
     pids = [*two.workers().values(), two.pid]
-    signalled = pids if group else [two.pid]
     async with connections(two, 20) as clients:
-        for count, pid in enumerate(signalled, 1):
+        for count, pid in enumerate(pids, 1):
             os.kill(pid, signal.SIGTERM)
             await two.logs("stopping", count)
         await two.logs("stopping", 3)
@@ -101,27 +84,14 @@ async def test_sigterm_drains_all_workers(two: ServerProcess, group: bool) -> No
     assert sorted(str(line.get("worker")) for line in two.log("stopping")) == ["0", "1", "None"]
 
 
-async def test_a_second_sigterm_ends_at_once(two: ServerProcess) -> None:
-    """The supervisor waits no longer for clients that do not answer the close."""
-    pids = [two.pid, *two.workers().values()]
-    async with connections(two, 4):
-        two.send_signal(signal.SIGTERM)
-        await two.logs("stopping", 3)
-        started = trio.current_time()
-        two.send_signal(signal.SIGTERM)
-        assert await two.wait() == 0
-        assert trio.current_time() - started < 1.5
-    await ended(pids)
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str, workers: str) -> None:
+async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str) -> None:
     """For DRAIN_DELAY after SIGTERM every worker reports that it is not ready, and serves; then it drains."""
-    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="2") as server:
+    async with server_process(tmp_path, database_url, WORKERS="2", DRAIN_DELAY="2") as server:
+        pids = [*server.workers().values(), server.pid]
         async with connections(server, 4) as clients:
             started = trio.current_time()
             server.send_signal(signal.SIGTERM)
-            await server.logs("stopping", 3 if workers == "2" else 1)
+            await server.logs("stopping", 3)
             for _ in range(4):
                 assert (await http(server.port, "GET", "/readyz")).status == 503
             async with connections(server, 4) as late:
@@ -132,37 +102,22 @@ async def test_the_drain_waits_for_balancers(tmp_path: Path, database_url: str, 
                     await closes_with_advice(client)
         assert await server.wait() == 0
         assert trio.current_time() - started >= 2
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_second_signal_ends_the_delay(tmp_path: Path, database_url: str, workers: str) -> None:
-    """As it ends a drain: at once, and with it the server."""
-    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY="600") as server:
-        pids = [server.pid, *server.workers().values()]
-        server.send_signal(signal.SIGTERM)
-        await server.logs("stopping", len(pids))
-        started = trio.current_time()
-        server.send_signal(signal.SIGINT)
-        assert await server.wait() == 0
-        assert trio.current_time() - started < 1.5
         await ended(pids)
 
 
-async def test_a_worker_that_is_replaced_drains_without_delay(tmp_path: Path, database_url: str) -> None:
-    """Its successor serves: a balancer is to notice nothing. Nor does a worker without supervisor hold the ports."""
-    async with server_process(tmp_path, database_url, WORKERS="2", DRAIN_DELAY="600") as server:
-        before = server.workers()
-        async with connections(server, 4) as clients:
-            server.send_signal(signal.SIGHUP)
-            for client in clients:
-                await closes_with_advice(client)
-        await server.logs("worker_ready", 4)
-        await ended([*before.values()])
-        assert (await http(server.port, "GET", "/readyz")).status == 200
-        after = server.workers()
-        assert set(after.values()).isdisjoint(before.values())
-        server.send_signal(signal.SIGKILL)
-        await ended([*after.values()])
+@pytest.mark.parametrize(("workers", "delay"), [("1", "600"), ("2", "0")], ids=["delay", "drain of workers"])
+async def test_a_second_signal_ends_at_once(tmp_path: Path, database_url: str, workers: str, delay: str) -> None:
+    """The delay, or the drain, which waits no longer for clients that do not answer the close; so ends the server."""
+    async with server_process(tmp_path, database_url, WORKERS=workers, DRAIN_DELAY=delay) as server:
+        pids = [server.pid, *server.workers().values()]
+        async with connections(server, 4):
+            server.send_signal(signal.SIGTERM)
+            await server.logs("stopping", len(pids))
+            started = trio.current_time()
+            server.send_signal(signal.SIGINT)
+            assert await server.wait() == 0
+            assert trio.current_time() - started < 1.5
+        await ended(pids)
 
 
 async def test_workers_share_the_ports(two: ServerProcess) -> None:
@@ -194,7 +149,7 @@ async def test_workers_share_the_ports(two: ServerProcess) -> None:
     assert workers[victim] not in children(two.pid)
 
 
-PAUSE_S = 0.01
+PAUSE_S = 0.03
 """Between two connections of a client in a loop: the workers that start meanwhile need the cores."""
 
 
@@ -244,7 +199,8 @@ async def request_in_a_loop(server: ServerProcess, tally: Tally, enough: trio.Ev
 async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
     """SIGHUP, once and then twice in a row: clients that stay are closed with 1001; all that come meanwhile are served.
 
-    Afterwards there is no process too many, no zombie and no descriptor, in supervisor and workers.
+    Afterwards there is no process too many, no zombie and no descriptor, in supervisor and workers. A stop during a
+    replacement ends old and new workers, with status 0.
     """
     before = two.workers()
     open_before = descriptors(two.pid)
@@ -273,6 +229,15 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
     await eventually(lambda: quiet(two, open_before))
     assert set(two.workers()) == {0, 1}
     await eventually(lambda: alike(two))
+    pids = [two.pid, *two.workers().values()]
+    replacements = len(two.log("replacing_workers"))
+    two.send_signal(signal.SIGHUP)
+    await two.logs("replacing_workers", replacements + 1)
+    two.send_signal(signal.SIGTERM)
+    two.send_signal(signal.SIGHUP)
+    pids += children(two.pid)
+    assert await two.wait() == 0
+    await ended(pids)
 
 
 def descriptors(pid: int) -> int:
@@ -291,22 +256,23 @@ async def quiet(server: ServerProcess, open_descriptors: int) -> bool:
     return len(children(server.pid)) == 2 == len(server.workers()) and descriptors(server.pid) == open_descriptors
 
 
-async def test_a_stop_may_come_while_workers_are_replaced(two: ServerProcess) -> None:
-    """A stop during a replacement ends old and new workers, with status 0."""
-    pids = [two.pid, *two.workers().values()]
-    two.send_signal(signal.SIGHUP)
-    await two.logs("replacing_workers")
-    two.send_signal(signal.SIGTERM)
-    two.send_signal(signal.SIGHUP)
-    pids += children(two.pid)
-    assert await two.wait() == 0
-    await ended(pids)
+async def test_workers_that_have_no_part_end_without_delay() -> None:
+    """DRAIN_DELAY is for the server as a whole: a balancer is to notice nothing while a successor serves.
 
-
-async def test_workers_outlive_no_supervisor() -> None:
-    """After a kill of the supervisor its workers close their connections and end, and so does its PostgreSQL."""
+    After a kill of the supervisor nothing holds its ports: its workers close their connections and end, and so does
+    its PostgreSQL.
+    """
     with scratch_directory() as directory:
-        async with server_process(directory, "", WORKERS="2") as server:
+        async with server_process(directory, "", WORKERS="2", DRAIN_DELAY="600") as server:
+            before = server.workers()
+            async with connections(server, 4) as clients:
+                server.send_signal(signal.SIGHUP)
+                for client in clients:
+                    await closes_with_advice(client)
+            await server.logs("worker_ready", 4)
+            await ended([*before.values()])
+            assert (await http(server.port, "GET", "/readyz")).status == 200
+            assert set(server.workers().values()).isdisjoint(before.values())
             pids = children(server.pid)
             assert len(pids) == 3
             async with connections(server, 10) as clients:
@@ -333,16 +299,6 @@ async def test_a_stop_during_the_start_is_no_failure(tmp_path: Path, database_ur
             assert await server.wait() == 0
             assert trio.current_time() - started < 2
             await ended(pids)
-
-
-async def test_a_bad_database_is_a_sentence_and_status_1(tmp_path: Path) -> None:
-    """A start without a database fails once, with one sentence and status 1."""
-    url = "postgresql://postgres@127.0.0.1:1/nothing"
-    async with server_process(tmp_path, url, up=False, WORKERS="2") as server:
-        assert await server.wait() == 1
-        printed = server.log_path.read_text()
-        assert printed.startswith("seatsync: ")
-        assert "Traceback" not in printed
 
 
 async def test_a_worker_that_cannot_start_reports_why(tmp_path: Path) -> None:

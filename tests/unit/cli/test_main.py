@@ -117,10 +117,10 @@ def test_all_bad_settings_are_named_without_a_traceback(
 
 
 @pytest.mark.usefixtures("unreachable")
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "serve --workers 2", "migrate"])
 def test_an_unreachable_database_is_one_sentence(command: str) -> None:
     """An unreachable database is one sentence on standard error."""
-    done = run(command)
+    done = run(*command.split())
     assert (done.returncode, done.stdout) == (1, "")
     assert "hidden-word" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("seatsync: ")
