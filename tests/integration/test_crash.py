@@ -13,7 +13,7 @@ from trio_websocket import ConnectionClosed
 
 from tests.support.client import Client, http, parse
 from tests.support.halls import Hall, make_hall
-from tests.support.places import scratch_directory
+from tests.support.places import copy_cluster, scratch_directory
 from tests.support.process import children, server_process
 from tests.support.server import RunningServer, running_server
 from tests.support.views import open_view
@@ -115,9 +115,10 @@ async def test_signal_ends_it_cleanly(database_url: str, tmp_path: Path, number:
         assert await server.wait() == 0
 
 
-async def test_embedded_database_survives_a_kill() -> None:
+async def test_embedded_database_survives_a_kill(new_cluster: Path) -> None:
     """kill -9 of a server with its own PostgreSQL: the next start finds every answered write."""
     with scratch_directory() as directory:
+        copy_cluster(new_cluster, directory / "data" / "postgres")
         async with server_process(directory, "") as server:
             async with server.client() as client:
                 assert await client.data("cinemas.get_cinemas") == []

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -19,9 +20,9 @@ ADD = query("insert into seat_type (name) values ('x')")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
+def server(new_cluster: Path) -> Iterator[Postgres]:
     """A server that may be stopped."""
-    with stoppable_postgres() as server:
+    with stoppable_postgres(new_cluster) as server:
         yield server
 
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.support.server import RunningServer, running_server
 from tests.support.waiting import eventually
 
 TIMING = Timing(check_s=0.05, query_s=0.5)
+SMALL_QUEUE = ("-c", "max_notify_queue_pages=64")
 
 
 @define
@@ -145,9 +147,9 @@ async def test_ended_connection_is_not_an_outage(database_url: str, other: Datab
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+def postgres(new_cluster: Path) -> Iterator[Postgres]:
     """A server that may be stopped."""
-    with stoppable_postgres() as postgres:
+    with stoppable_postgres(new_cluster) as postgres:
         yield postgres
 
 
@@ -224,9 +226,9 @@ async def test_readiness_names_database_and_feed(database_url: str, timing: Timi
 # Full
 
 
-async def test_full_disk_is_named_until_there_is_room() -> None:
+async def test_full_disk_is_named_until_there_is_room(new_cluster: Path) -> None:
     """Clients, log and state name the disk; a check finds the room again without a write of anybody."""
-    with small_disk(120) as disk, running_postgres(disk) as postgres:
+    with small_disk(120) as disk, running_postgres(disk, new_cluster=new_cluster) as postgres:
         async with watched(postgres.dsn) as it:
             postgres.sql("create table t (n text)")
             write = query("insert into t select repeat('x', 100) from generate_series(1, 10000)")
@@ -262,12 +264,12 @@ async def test_detail_of_a_full_disk_is_logged(database_url: str) -> None:
         assert it.logs[0]["error"].endswith('0: Could not write to file "pg_xact/0000": No space left on device.')
 
 
-async def test_full_queue_is_no_bug_of_the_server() -> None:
+async def test_full_queue_is_no_bug_of_the_server(new_cluster: Path) -> None:
     """Writes get `ServiceUnavailable` and no traceback, reads are answered, and the server is not ready."""
     with (
         capture_logs() as logs,
         scratch_directory() as place,
-        running_postgres(place, "-c", "max_notify_queue_pages=64") as postgres,
+        running_postgres(place, *SMALL_QUEUE, new_cluster=new_cluster) as postgres,
     ):
         async with Database.open(postgres.dsn, size=1) as db:
             await migrate(db)
@@ -295,9 +297,9 @@ async def test_full_queue_is_no_bug_of_the_server() -> None:
     assert not {"write_rejected", "write_fault", "method_fault"} & events
 
 
-async def test_queue_of_notifications_that_fills_up_is_named() -> None:
+async def test_queue_of_notifications_that_fills_up_is_named(new_cluster: Path) -> None:
     """From half full on the log names the session and what to do; a full queue fails commits, and is no bug."""
-    with scratch_directory() as place, running_postgres(place, "-c", "max_notify_queue_pages=64") as postgres:
+    with scratch_directory() as place, running_postgres(place, *SMALL_QUEUE, new_cluster=new_cluster) as postgres:
         async with watched(postgres.dsn) as it:
             notify = query("select pg_notify('seatsync', n || repeat('x', 7000)) from generate_series(1, $1::int) n")
             usage = query("select pg_notification_queue_usage()")

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -139,9 +140,9 @@ async def live(feed: Feed, nursery: trio.Nursery) -> Feed:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
+def server(new_cluster: Path) -> Iterator[Postgres]:
     """A server that may be stopped."""
-    with stoppable_postgres() as server:
+    with stoppable_postgres(new_cluster) as server:
         yield server
 
 

@@ -29,9 +29,9 @@ PASSWORD = "p%20a%C3%A4%2F%40"
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+def postgres(new_cluster: Path) -> Iterator[Postgres]:
     """A server with a role that needs its password."""
-    with scratch_directory() as directory, running_postgres(directory) as postgres:
+    with scratch_directory() as directory, running_postgres(directory, new_cluster=new_cluster) as postgres:
         rules = postgres.directory / "cluster" / "pg_hba.conf"
         rules.write_text("local all ada scram-sha-256\n" + rules.read_text())
         postgres.sql("create role ada login password 'p aä/@'")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +27,9 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+def postgres(new_cluster: Path) -> Iterator[Postgres]:
     """A server for poolers, which run as another account."""
-    with scratch_directory() as directory, running_postgres(directory) as postgres:
+    with scratch_directory() as directory, running_postgres(directory, new_cluster=new_cluster) as postgres:
         postgres.open_to_all()
         yield postgres
 

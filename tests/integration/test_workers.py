@@ -14,7 +14,7 @@ from attrs import define, evolve
 
 from seatsync.serve.supervisor import launch
 from tests.support.client import Answer, http, open_client
-from tests.support.places import scratch_directory
+from tests.support.places import copy_cluster, scratch_directory
 from tests.support.process import ServerProcess, children, ended, server_process
 from tests.support.raw_socket import RawSocket, raw_websocket
 from tests.support.server import server_settings
@@ -256,13 +256,14 @@ async def quiet(server: ServerProcess, open_descriptors: int) -> bool:
     return len(children(server.pid)) == 2 == len(server.workers()) and descriptors(server.pid) == open_descriptors
 
 
-async def test_workers_that_have_no_part_end_without_delay() -> None:
+async def test_workers_that_have_no_part_end_without_delay(new_cluster: Path) -> None:
     """DRAIN_DELAY is for the server as a whole: a balancer is to notice nothing while a successor serves.
 
     After a kill of the supervisor nothing holds its ports: its workers close their connections and end, and so does
     its PostgreSQL.
     """
     with scratch_directory() as directory:
+        copy_cluster(new_cluster, directory / "data" / "postgres")
         async with server_process(directory, "", WORKERS="2", DRAIN_DELAY="600") as server:
             before = server.workers()
             async with connections(server, 4) as clients:

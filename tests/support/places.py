@@ -36,6 +36,13 @@ def scratch_directory() -> Iterator[Path]:
         yield directory
 
 
+def copy_cluster(cluster: Path, to: Path) -> None:
+    """Copy the directory of a cluster whose server does not run, with owners and modes, as root may need them."""
+    to.parent.mkdir(mode=0o700, exist_ok=True)
+    command = ["cp", "-a", str(cluster), str(to)]
+    subprocess.run(command, check=True)
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -26,7 +26,7 @@ from seatsync.user.keyring import Keyring, key_id
 from seatsync.user.tokens import Tokens
 from tests.support.command import SECRET, run
 from tests.support.database import execute, fetchval
-from tests.support.places import scratch_directory
+from tests.support.places import copy_cluster, scratch_directory
 
 pytestmark = pytest.mark.usefixtures("restored_logs", "directory")
 
@@ -408,8 +408,9 @@ def test_with_nothing_set_everything_is_made_and_kept(embedded: Path) -> None:
     assert not (embedded / "postgres" / "postmaster.pid").exists()
 
 
-def test_serve_ends_with_its_postgres(embedded: Path) -> None:
+def test_serve_ends_with_its_postgres(embedded: Path, new_cluster: Path) -> None:
     """At Ctrl-C the server and its PostgreSQL end with status 0."""
+    copy_cluster(new_cluster, embedded / "postgres")
     with subprocess.Popen(
         [sys.executable, "-m", "seatsync", "serve", "--demo"],
         env=os.environ | {"PORT": "0", "WS_PORT": "0"},

@@ -6,7 +6,6 @@ end of a process is awaited without sleeps.
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from seatsync.core.embedded.files import Postmaster, read_postmaster, socket_dir
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres
 from tests.support.database import execute, fetchval
-from tests.support.places import VOLATILE, filled, scratch_directory, small_disk
+from tests.support.places import VOLATILE, copy_cluster, filled, scratch_directory, small_disk
 
 PATIENCE_S = 20.0
 
@@ -47,19 +46,11 @@ def data_dir() -> Iterator[Path]:
         yield directory / "data"
 
 
-@pytest.fixture(scope="module")
-def stopped_data_dir() -> Iterator[Path]:
-    """A data directory whose server has run and stopped; only to be copied."""
-    with scratch_directory() as directory:
-        with EmbeddedPostgres(directory / "data", VOLATILE):
-            pass
-        yield directory / "data"
-
-
 @pytest.fixture
-def made_data_dir(data_dir: Path, stopped_data_dir: Path) -> Path:
+def made_data_dir(data_dir: Path, new_cluster: Path) -> Path:
     """A data directory with a database, copied since that is faster than initdb."""
-    return Path(shutil.copytree(stopped_data_dir, data_dir))
+    copy_cluster(new_cluster, data_dir / "postgres")
+    return data_dir
 
 
 @contextmanager
@@ -106,11 +97,11 @@ def test_first_start_makes_a_database_and_the_next_finds_it(data_dir: Path) -> N
         assert fetchval(postgres.dsn, "select number from kept") == 7
 
 
-def test_only_its_owner_can_reach_it(made_data_dir: Path) -> None:
+def test_only_its_owner_can_reach_it(data_dir: Path) -> None:
     """No port is open, and other users can read neither the data nor the socket."""
-    with EmbeddedPostgres(made_data_dir, VOLATILE) as postgres:
+    with EmbeddedPostgres(data_dir, VOLATILE) as postgres:
         assert "host=/" in postgres.dsn
-        for private in (made_data_dir, made_data_dir / "postgres", made_data_dir / "run"):
+        for private in (data_dir, data_dir / "postgres", data_dir / "run"):
             assert private.stat().st_mode & 0o077 == 0
 
 
@@ -308,16 +299,18 @@ def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:
     assert not half.exists()
 
 
-def test_a_full_disk_is_the_reason_of_an_end() -> None:
+def test_a_full_disk_is_the_reason_of_an_end(new_cluster: Path) -> None:
     """What is started again and again for want of room says so."""
-    with small_disk(80) as disk, EmbeddedPostgres(disk / "data") as postgres, filled(disk):
-        assert postgres.pid is not None
-        os.kill(postgres.pid, signal.SIGKILL)
-        for _ in range(int(PATIENCE_S * 100)):
-            if postgres.ensure_running() and postgres.reason:
-                break
-            select.select([], [], [], 0.01)
-        assert postgres.reason == f"The disk of {disk / 'data'} is full."
+    with small_disk(80) as disk:
+        copy_cluster(new_cluster, disk / "data" / "postgres")
+        with EmbeddedPostgres(disk / "data") as postgres, filled(disk):
+            assert postgres.pid is not None
+            os.kill(postgres.pid, signal.SIGKILL)
+            for _ in range(int(PATIENCE_S * 100)):
+                if postgres.ensure_running() and postgres.reason:
+                    break
+                select.select([], [], [], 0.01)
+            assert postgres.reason == f"The disk of {disk / 'data'} is full."
 
 
 @pytest.mark.parametrize("megabytes", [1, 20, 30])
@@ -328,9 +321,10 @@ def test_a_full_disk_is_named_at_the_first_start(megabytes: int) -> None:
     assert str(caught.value) == f"The disk of {disk / 'data'} is full."
 
 
-def test_a_full_disk_is_named_at_a_later_start() -> None:
+def test_a_full_disk_is_named_at_a_later_start(new_cluster: Path) -> None:
     """The server's own log, or the system, has the reason."""
     with small_disk(80) as disk:
+        copy_cluster(new_cluster, disk / "data" / "postgres")
         with EmbeddedPostgres(disk / "data"):
             pass
         with filled(disk), pytest.raises(PostgresError, match=r"^The disk of .* is full\.$"):
