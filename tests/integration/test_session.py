@@ -1,6 +1,6 @@
 """One session, on a real PostgreSQL: types, sizes, statements, notifications, addresses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -23,6 +23,13 @@ KILL = query(
     "select pg_terminate_backend(pid) from pg_stat_activity"
     " where datname = current_database() and application_name = $1"
 )
+
+
+@pytest.fixture(scope="module")
+def database_url(database_server: DatabaseServer, template_database: str) -> Iterator[str]:
+    """One database for these tests, whose tables are temporary."""
+    with database_server.database(template_database) as name:
+        yield database_server.url(name)
 
 
 @pytest.fixture
@@ -312,11 +319,11 @@ async def test_database_that_is_not_utf8_is_refused(database_server: DatabaseSer
         execute(database_server.dsn, f"drop database {name} with (force)")
 
 
-async def test_search_path_is_ours(database_url: str) -> None:
+async def test_search_path_is_ours(empty_database_url: str) -> None:
     """A search path of the database puts no other table in the place of ours."""
     statement = "execute format('alter database %I set search_path = odd', current_database())"
-    execute(database_url, f"do $$ begin {statement}; end $$")
-    with closing(await Session.connect(database_url, application_name=NAME)) as session:
+    execute(empty_database_url, f"do $$ begin {statement}; end $$")
+    with closing(await Session.connect(empty_database_url, application_name=NAME)) as session:
         assert await session.fetchval(query("show search_path")) == "public, pg_temp"
 
 
