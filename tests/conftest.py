@@ -27,10 +27,15 @@ from seatsync.core.postgres.pool import Database
 from seatsync.core.telemetry.logs import QUIET
 from seatsync.core.timing import Timing
 from seatsync.serve.garbage import collect_seldom
-from tests.support.database import DatabaseServer, open_database_server
+from tests.support.database import DatabaseServer, open_database_server, open_session
 from tests.support.logs import default_logs
 from tests.support.places import VOLATILE, copy_cluster, scratch_directory
 from tests.support.server import RunningServer, running_server
+
+CATALOGS = (
+    "select oid::regclass::text from pg_class"
+    " where relkind = 'r' and relnamespace = 'pg_catalog'::regnamespace and not relisshared"
+)
 
 
 def pytest_configure() -> None:
@@ -83,7 +88,11 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
 
 @pytest.fixture(scope="session")
 def template_database(database_server: DatabaseServer) -> Iterator[str]:
-    """The name of a migrated database that accepts no connections."""
+    """The name of a migrated database that has no connections.
+
+    Its system catalogs are rewritten, without the free space and the extra files that initdb leaves: 70 of 420 files
+    less to copy for each test.
+    """
 
     async def migrate_template(dsn: str) -> None:
         async with Database.open(dsn, size=1) as db:
@@ -91,6 +100,10 @@ def template_database(database_server: DatabaseServer) -> Iterator[str]:
 
     with database_server.database() as name:
         trio.run(migrate_template, database_server.url(name))
+        with open_session(database_server.url(name)) as session:
+            session.do(f"vacuum full {', '.join(session.values(CATALOGS))}")
+        with open_session(database_server.url(name)):
+            pass  # the first connection writes the cache of the catalogs, which is copied too
         yield name
 
 
