@@ -10,6 +10,7 @@ import structlog
 
 from seatsync.app import NO_ROOM_RETRY_MS
 from seatsync.core.postgres.pool import Database
+from seatsync.core.postgres.queries import Query
 from seatsync.core.protocol import envelope as protocol
 from tests.support.halls import held, make_hall, waits_for_a_lock
 from tests.support.raw_socket import CLOSE, PING, TEXT, RawSocket, raw_websocket
@@ -66,10 +67,13 @@ async def test_stop_answers_requests_in_flight(server: RunningServer) -> None:
 async def test_fault_of_a_method(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in a method is an InternalServerError without details; the connection stays open."""
 
-    async def broken(*_: Any) -> Any:
-        raise RuntimeError("a secret of the inside")
+    async def fetchval(self: Database, query: Query, *args: Any, **options: Any) -> Any:
+        if query.name == "list":
+            raise RuntimeError("a secret of the inside")
+        return await real(self, query, *args, **options)
 
-    monkeypatch.setattr(Database, "fetchval", broken)
+    real = Database.fetchval
+    monkeypatch.setattr(Database, "fetchval", fetchval)
     with structlog.testing.capture_logs() as logs:
         async with server.client() as client:
             for method in ("cinemas.get_cinemas", "cinemas.subscribe"):
