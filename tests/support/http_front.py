@@ -174,6 +174,13 @@ def request_bytes(method: str, path: str, body: bytes | None = None, **headers: 
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
 
 
+STATUS = request_bytes("POST", "/api/user/status", b"")
+"""A request that anybody may make."""
+
+CHUNKED_HEAD = b"POST /api/hall/get HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+"""The head of a request with a chunked body, for more fields."""
+
+
 def handshake_bytes(path: str = "/ws", method: str = "GET", **headers: str) -> bytes:
     """A good opening handshake, with some header fields put in place of its own; an empty one is left out."""
     fields = {
