@@ -10,7 +10,7 @@ imported when the command runs.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pkgutil import resolve_name
 from typing import Any, NoReturn, TypeAlias, get_args
@@ -35,13 +35,17 @@ BUCKETS = ("hour", "day")
 ROLES: tuple[str, ...] = get_args(Role)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; wrong usage raises SystemExit(2) with the usage printed."""
+def main(arguments: Sequence[str] | None = None, *, imported: Callable[[], object] = lambda: None) -> int:
+    """Run one command and return its exit status; wrong usage raises SystemExit(2) with the usage printed.
+
+    ``imported`` is called once the command is imported, before it runs.
+    """
     options = _parser().parse_args(arguments)
     status: int = 1
     try:
         command = resolve_name(options.command)
         collect_seldom()
+        imported()
         status = command(options) or 0
         sys.stdout.flush()
     except* BrokenPipeError:  # the reader of our output has closed it

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from seatsync import client
 from seatsync.client.address import parse
+from seatsync.errors import SeatSyncError
 from seatsync.load import LoadError
 from seatsync.load.plan import Halls, Plan
 
@@ -84,7 +85,10 @@ async def find_halls(plan: Plan, token: str | None) -> Halls:
         if not halls:
             halls[_largest(await seats.call("cinemas.get_cinemas"))] = {}
         for hall_id in halls if plan.changes_seats else ():
-            hall = await seats.call("hall.get", {"id": hall_id})
+            try:
+                hall = await seats.call("hall.get", {"id": hall_id})
+            except SeatSyncError as error:
+                raise LoadError(f"Hall {hall_id} could not be read: {error.code}.") from None
             halls[hall_id] = {seat["id"]: seat["status"] for seat in hall["seats"]}
     return halls
 

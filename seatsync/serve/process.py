@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from seatsync import seed
+from seatsync.app import serve
 from seatsync.config import Settings, load_settings
 from seatsync.core.embedded.programs import PostgresError
 from seatsync.core.embedded.server import EmbeddedPostgres, resolve_database
@@ -27,7 +28,6 @@ from seatsync.core.telemetry.logs import configure_logs
 from seatsync.core.telemetry.sampling import REFUSALS, Lines, Reminders
 from seatsync.core.timing import Timing
 from seatsync.errors import StartError
-from seatsync.serve.garbage import collect_seldom
 from seatsync.serve.supervisor import Supervisor
 from seatsync.serve.welcome import Welcome
 from seatsync.user.encryption import encrypt_plain
@@ -60,10 +60,6 @@ async def main(settings: Settings, postgres: EmbeddedPostgres | None, welcome: W
     """
     configure_logs(settings.log_level, settings.log_format)
     alone = settings.workers == 1
-    if alone:
-        from seatsync.app import serve  # noqa: PLC0415 - the supervisor of several workers runs no server itself
-
-        collect_seldom()
     stop = trio.Event()
     with ExitStack() as sockets:
         listening = open_sockets(settings, sockets)

@@ -1,7 +1,4 @@
-"""Administration of users, for the command line.
-
-Of the users that there are, neither one who is deleted nor a service is found. Names match without case.
-"""
+"""Administration of users, for the command line. Names match without case."""
 
 from collections.abc import Callable
 
@@ -17,7 +14,7 @@ from seatsync.user.secrets import Secrets
 from seatsync.user.store import QUERIES
 from seatsync.user.tokens import Tokens
 
-_QUERIES = load("admin")
+ADMIN = load("admin")
 
 
 async def add_user(
@@ -78,13 +75,13 @@ async def session_tokens(
 
 
 async def users(db: Database) -> list[Row]:
-    """All users, sorted by name."""
-    return await db.fetch(_QUERIES["users"], None)
+    """All users, sorted by name, without services and who is deleted."""
+    return await db.fetch(ADMIN["users"], None)
 
 
 async def find(db: Database | Session, name: str) -> Row:
-    """The user of that name. Raises `UserNotFound`."""
-    user = await db.fetchrow(_QUERIES["users"], name)
+    """The user of that name. Raises `UserNotFound`, also for a service and for one who is deleted."""
+    user = await db.fetchrow(ADMIN["users"], name)
     if user is None:
         raise errors.UserNotFound
     return user
@@ -92,7 +89,7 @@ async def find(db: Database | Session, name: str) -> Row:
 
 async def check_not_last(db: Database | Session, user: Row) -> None:
     """Raises `Failure` where no admin would be left; in a transaction the answer stays true until its end."""
-    if [row["id"] for row in await db.fetch(_QUERIES["lock_admins"])] == [user["id"]]:
+    if [row["id"] for row in await db.fetch(ADMIN["lock_admins"])] == [user["id"]]:
         raise errors.Failure(
             f"{user['name']} is the last admin who is not disabled: nothing was changed; add --yes to leave no admin."
         )
@@ -107,7 +104,7 @@ async def set_role(db: Database, name: str, role: Role, *, force: bool) -> Row:
         user = await find(session, name)
         if role != "admin" and not force:
             await check_not_last(session, user)
-        if await session.fetchval(_QUERIES["set_role"], user["id"], role) is None:  # deleted meanwhile
+        if await session.fetchval(ADMIN["set_role"], user["id"], role) is None:  # deleted meanwhile
             raise errors.UserNotFound
     return user
 
@@ -121,14 +118,14 @@ async def disable(db: Database, name: str, *, force: bool) -> Row:
         user = await find(session, name)
         if not force:
             await check_not_last(session, user)
-        await session.execute(_QUERIES["disable_user"], user["id"])
+        await session.execute(ADMIN["disable_user"], user["id"])
     return user
 
 
 async def enable(db: Database, name: str) -> Row:
     """Let a user who is disabled sign in again; returns the user as before. Raises `UserNotFound`."""
     user = await find(db, name)
-    await db.execute(_QUERIES["enable_user"], user["id"])
+    await db.execute(ADMIN["enable_user"], user["id"])
     return user
 
 
@@ -142,7 +139,7 @@ async def delete(db: Database, settings: Settings, name: str, *, force: bool) ->
         if not force:
             await check_not_last(session, user)
         secret = await _lost_secret(session, settings, user)
-        await session.execute(_QUERIES["delete_user"], user["id"], secret)
+        await session.execute(ADMIN["delete_user"], user["id"], secret)
     return user
 
 
@@ -156,14 +153,14 @@ async def reset(db: Database, settings: Settings, name: str, show: Callable[[Row
     user, phrase = await find(db, name), phrases.new_phrase()
     secret, phrase_hash = await _lost_secret(db, settings, user), await phrases.hash_phrase(phrase)
     show(user, phrase)
-    if await db.fetchval(_QUERIES["reset_user"], user["id"], secret, phrase_hash) is None:
+    if await db.fetchval(ADMIN["reset_user"], user["id"], secret, phrase_hash) is None:
         raise errors.UserNotFound
     return user
 
 
 async def end_sessions(db: Database, user: Row) -> int:
     """End the sessions of that user; returns how many."""
-    return int(await db.fetchval(_QUERIES["end_user_sessions"], user["id"]))
+    return int(await db.fetchval(ADMIN["end_user_sessions"], user["id"]))
 
 
 async def _lost_secret(db: Database | Session, settings: Settings, user: Row) -> str:

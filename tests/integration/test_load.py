@@ -195,3 +195,9 @@ async def test_too_few_seats_end_the_test(server: RunningServer, hall: Hall) -> 
     loaded = await run(server, "write", "-c", 4, "--bulk", 20)
     assert loaded.status == 1
     assert loaded.errors.startswith(f"Hall {hall.id} has 40 seats, too few for 4 writers")
+
+
+async def test_a_hall_that_cannot_be_read_is_named(server: RunningServer, hall: Hall) -> None:
+    """Before the load: whoever changes seats has to know them."""
+    loaded = await run(server, "write", "--hall", hall.id + 1)
+    assert (loaded.status, loaded.errors) == (1, f"Hall {hall.id + 1} could not be read: HallNotFound.")

@@ -60,7 +60,7 @@ ARROWS: dict[str, set[str]] = {
     "app": CORE | {"cinema", "hall", "user", "schema"},
     "serve": CORE | {"app", "seed", "user", "terminal"},
     "client": {"errors", "jsontext"},
-    "load": {"jsontext", "terminal", "client"},
+    "load": {"errors", "jsontext", "terminal", "client"},
     "cli": CORE | {"serve", "app", "seed", "plan", "cinema", "hall", "user", "schema", "client", "load", "terminal"},
     "__main__": {"cli"},
 }
@@ -80,7 +80,7 @@ NOT_LOADED = {
     "cli.psql": {"trio", "psycopg", "structlog", "cryptography"},
     "cli.database": SERVER | {"user", "seed", "cryptography"},
     "cli.users": {"app", "seed", "hall", "plan"},
-    "serve.process": SERVER | {"prometheus_client", "rich", "qrcode", "plan", "load", "schema"},
+    "serve.process": {"rich", "qrcode", "plan", "load", "schema"},
     "serve.worker": {"serve.process", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
     "app": {"serve", "core.embedded", "rich", "qrcode", "plan", "load", "schema"},
 }
@@ -219,7 +219,7 @@ def test_a_circle_is_found() -> None:
 
 @pytest.mark.parametrize(("module", "others"), NOT_LOADED.items())
 def test_a_process_loads_what_it_uses(module: str, others: set[str]) -> None:
-    """The help needs no database, a command no server, a supervisor neither, and a server no load generator."""
+    """The help needs no database, a command no server, and a server no load generator."""
     found = loaded(module)
     assert module in found
     assert not found & others

@@ -192,7 +192,7 @@ class Session:
         return rows[0] if rows else None
 
     async def fetchval(self, query: Query, *args: Any) -> Any:
-        """Return the first column of the first row, or ``None``."""
+        """Return the first column of the first row, or ``None``; no other column may have its name."""
         row = await self.fetchrow(query, *args)
         return None if row is None else next(iter(row.values()), None)
 
