@@ -179,6 +179,7 @@ def test_everything_by_keyboard(visit: Visit) -> None:
     expect(eve.seat(5, 3)).to_be_focused()
     press("o")
     eve.sees(5, 3, "occupied")
+    expect(eve.page.locator("#undo")).to_be_visible()  # the change may be seen before its answer
     press("u")
     eve.sees(5, 3, "free")
     press("Enter")
@@ -201,6 +202,7 @@ def test_the_focus_comes_back_to_the_plan(visit: Visit) -> None:
     press("Enter")
     eve.sees(1, 1, "reserved")
     expect(eve.seat(1, 1)).to_be_focused()
+    expect(eve.page.locator("#undo")).to_be_visible()
     eve.page.locator("#undo").focus()
     press("Enter")
     eve.sees(1, 1, "free")
