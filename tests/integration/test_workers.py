@@ -62,6 +62,17 @@ async def closes_with_advice(raw: RawSocket) -> None:
     assert 0 <= first < last
 
 
+async def replace(server: ServerProcess, *, clients: int) -> None:
+    """Replace the first two workers; each client is closed with advice, and the old workers end."""
+    before = server.workers()
+    async with connections(server, clients) as opened:
+        server.send_signal(signal.SIGHUP)
+        for client in opened:
+            await closes_with_advice(client)
+    await server.logs("worker_ready", 4)
+    await ended([*before.values()])
+
+
 async def test_sigterm_drains_all_workers(two: ServerProcess) -> None:
     """Every connection of each is closed with 1001, the exit status is 0, and no process is left.
 
@@ -211,12 +222,7 @@ async def test_replacing_workers_refuses_no_client(two: ServerProcess) -> None:
             nursery.start_soon(connect_in_a_loop, two, tally, enough)
         for tally in tallies[2:]:
             nursery.start_soon(request_in_a_loop, two, tally, enough)
-        async with connections(two, 10) as clients:
-            two.send_signal(signal.SIGHUP)
-            for client in clients:
-                await closes_with_advice(client)
-        await two.logs("worker_ready", 4)
-        await ended([*before.values()])
+        await replace(two, clients=10)
         second = two.workers()
         two.send_signal(signal.SIGHUP)
         two.send_signal(signal.SIGHUP)
@@ -266,12 +272,7 @@ async def test_workers_that_have_no_part_end_without_delay(new_cluster: Path) ->
         copy_cluster(new_cluster, directory / "data" / "postgres")
         async with server_process(directory, "", WORKERS="2", DRAIN_DELAY="600") as server:
             before = server.workers()
-            async with connections(server, 4) as clients:
-                server.send_signal(signal.SIGHUP)
-                for client in clients:
-                    await closes_with_advice(client)
-            await server.logs("worker_ready", 4)
-            await ended([*before.values()])
+            await replace(server, clients=4)
             assert (await http(server.port, "GET", "/readyz")).status == 200
             assert set(server.workers().values()).isdisjoint(before.values())
             pids = children(server.pid)
