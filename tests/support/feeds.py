@@ -11,7 +11,7 @@ from seatsync import errors
 from seatsync.core.channels.broadcast import Subscribed, Subscription
 from seatsync.core.channels.channel import Channel
 from seatsync.core.channels.documents import Documents, Snapshot, Update
-from tests.support.outlets import FakeOutlet, message_in
+from tests.support.outlets import FakeClient, message_in
 
 HALL = 7
 METHOD = "hall.subscribe"
@@ -139,12 +139,10 @@ class FakeHall:
 
 
 @define(eq=False)
-class Watcher(FakeOutlet):
+class Watcher(FakeClient):
     """A client with one subscription. It merges every frame; one that does not follow the last fails the test."""
 
     eid: str = "e1"
-    full: bool = False
-    """The send buffer is full; a frame is still accepted."""
     chokes: bool = False
     """The next frame fills the send buffer."""
     frames: list[tuple[str, dict[str, Any]]] = field(factory=list)
@@ -158,14 +156,6 @@ class Watcher(FakeOutlet):
     """Frames out of order: kept, since a channel may survive the error that a sink raises."""
     ended: list[str] = field(factory=list)
     """The error codes that its subscription ended with."""
-    subscriber: Subscription = field(init=False)
-    answered: trio.Event = field(factory=trio.Event)
-    """It has been sent a state, or its subscription has ended."""
-
-    @property
-    def has_room(self) -> bool:
-        """The send buffer has room."""
-        return not self.full
 
     def push(self, frame: bytes) -> bool:
         """Receive one whole frame."""
@@ -227,11 +217,6 @@ class Watcher(FakeOutlet):
     def _ended(self, _: Subscription, error: Exception) -> None:
         self.ended.append(error.code if isinstance(error, errors.SeatSyncError) else "a bug")
         self.answered.set()
-
-    def drain(self) -> None:
-        """Drain the send buffer."""
-        self.full = False
-        self.subscriber.topic.caught_up(self.subscriber)
 
     @property
     def revs(self) -> list[Any]:

@@ -3,6 +3,9 @@
 import json
 from typing import Any, cast
 
+import trio
+from attrs import define, field
+
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.net.stream import Stream
 
@@ -35,3 +38,23 @@ class FakeOutlet:
         """Keep a whole frame: an outlet that is not clear has sent none of it."""
         assert sent == 0
         return self.push(frame)
+
+
+@define(eq=False)
+class FakeClient(FakeOutlet):
+    """A client with one subscription and a send buffer that may be full; a frame is accepted all the same."""
+
+    full: bool = field(default=False, kw_only=True)
+    subscriber: Subscription = field(init=False)
+    answered: trio.Event = field(factory=trio.Event, init=False)
+    """It has been sent a state, or its subscription has ended."""
+
+    @property
+    def has_room(self) -> bool:
+        """The send buffer has room."""
+        return not self.full
+
+    def drain(self) -> None:
+        """Drain the send buffer."""
+        self.full = False
+        self.subscriber.topic.caught_up(self.subscriber)

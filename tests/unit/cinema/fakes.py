@@ -10,7 +10,7 @@ from attrs import define, field
 from seatsync.cinema.live_list import SUBSCRIBE, LiveList
 from seatsync.core.channels.broadcast import Subscription
 from seatsync.core.protocol.registry import Json
-from tests.support.outlets import FakeOutlet, message_in
+from tests.support.outlets import FakeClient, message_in
 
 
 @define(eq=False)
@@ -57,21 +57,12 @@ class FakeStore:
 
 
 @define(eq=False)
-class Watcher(FakeOutlet):
+class Watcher(FakeClient):
     """A client that merges its frames by id, as existing clients do."""
 
-    full: bool = False
     frames: list[str] = field(factory=list)
     """Status of each frame, or its staleness."""
     cinemas: dict[int, dict[int, int]] = field(factory=dict)
-    subscriber: Subscription = field(init=False)
-    answered: trio.Event = field(factory=trio.Event)
-    """It has been sent a list."""
-
-    @property
-    def has_room(self) -> bool:
-        """The send buffer has room."""
-        return not self.full
 
     def push(self, frame: bytes) -> bool:
         """Receive one whole frame."""
@@ -99,8 +90,3 @@ class Watcher(FakeOutlet):
         """Subscribe, and wait for the list."""
         self.subscribe(feed)
         await self.answered.wait()
-
-    def drain(self) -> None:
-        """Drain the send buffer."""
-        self.full = False
-        self.subscriber.topic.caught_up(self.subscriber)
