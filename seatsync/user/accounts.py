@@ -147,8 +147,8 @@ async def reset(db: Database, settings: Settings, name: str, show: Callable[[Row
     """Replace all that a user signs in with by a phrase, to enrol an authenticator with; returns the user as before.
 
     ``show`` is called with the user and the phrase before that, since without the phrase nobody could sign in as the
-    user; no row is locked meanwhile. Raises `Failure` as `encrypt_new` does, and
-    `UserNotFound`, also for who is deleted meanwhile.
+    user; no row is locked meanwhile. Raises `Failure` as `encrypt_new` does, and `UserNotFound`, also for who is
+    deleted meanwhile.
     """
     user, phrase = await find(db, name), phrases.new_phrase()
     secret, phrase_hash = await _lost_secret(db, settings, user), await phrases.hash_phrase(phrase)
